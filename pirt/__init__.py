@@ -1,0 +1,1 @@
+"""Pirt: pose-guided occluded person re-identification from cached heatmaps."""

@@ -1,0 +1,1 @@
+"""What stage 2 reads: the manifest, the images with their heatmaps, the samplers."""
