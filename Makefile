@@ -1,0 +1,56 @@
+# Every target builds .venv when it is missing or older than the lock.
+PYTHON ?= python3.11
+# The build of torch that suits the machine, e.g. TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'.
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo "$(PYTHON) is not Python 3.11, which MMPose's packages need; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(INSTALLED)  ## Install everything into .venv
+
+.PHONY: demo
+demo: $(INSTALLED)  ## Run the whole pipeline on rendered pedestrians and print its tables
+	dvc repro
+	pirt-report show runs/report
+
+.PHONY: lint
+lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+.PHONY: test
+test: lint  ## Lint and the fast tests
+	pytest
+
+.PHONY: test-slow
+test-slow: $(INSTALLED)  ## The heavier checks
+	pytest -m slow
+
+.PHONY: lock
+lock: $(INSTALLED)  ## Re-make requirements.lock from pyproject.toml (add UPGRADE=--upgrade for newer versions)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command 'make lock' --quiet --output-file requirements.lock $(UPGRADE)
+
+.PHONY: clean
+clean:  ## Remove what the pipeline and the tests made; .venv stays
+	rm -rf runs .dvc/cache .dvc/tmp .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
