@@ -7,6 +7,12 @@ import click
 from pirt.errors import PirtError
 
 
+class Mendable(click.ClickException):
+    """What click shows for a `PirtError`."""
+
+    exit_code = 2
+
+
 class Command(click.Command):
     """A click command that reports `PirtError` as a message instead of a traceback."""
 
@@ -15,9 +21,7 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except PirtError as error:
-            mendable = click.ClickException(str(error))
-            mendable.exit_code = 2
-            raise mendable from error
+            raise Mendable(str(error)) from error
 
 
 class Group(click.Group):
