@@ -1,0 +1,99 @@
+"""Images with their cached heatmaps."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pirt.data.images import read_image
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.data.sampler import Draw
+from pirt.data.transforms import Codes, EvalTransform, Pixels, normalise
+from pirt.heatmaps import HeatmapCache
+from pirt.keypoints import COCO_KEYPOINTS
+
+
+class Item(TypedDict):
+    """One image as the model takes it."""
+
+    image: Tensor
+    """`3×Hi×Wi` float32, normalised."""
+    heatmaps: Tensor
+    """`K×Hm×Wm` float32 in [0, 1]; `17×1×1` zeros without a cache."""
+    label: int
+    """Identity, 0…P−1 in the order of the pids."""
+    index: int
+    """Place in `rows`."""
+
+
+class PersonDataset(Dataset[Item]):
+    """The images of `rows`, each with its heatmaps from `cache` (which holds them in the same order).
+
+    An item depends on what it is asked for alone (an index, or a `Draw` with its seed), so any number of
+    loader workers gives the same items. Without `cache` the heatmaps are zeros, for models that ignore them.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        rows: Sequence[ImageRow],
+        cache: HeatmapCache | None,
+        transform: EvalTransform,
+    ) -> None:
+        self.manifest, self.rows, self.cache, self.transform = manifest, tuple(rows), cache, transform
+        pids = sorted({row.pid for row in rows})
+        self.num_classes = len(pids)
+        label_of = {pid: label for label, pid in enumerate(pids)}
+        self.labels = tuple(label_of[row.pid] for row in rows)
+        self._pixels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, draw: int | Draw) -> Item:
+        index, seed = (draw, ()) if isinstance(draw, int) else draw
+        image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
+        kept = torch.from_numpy(np.ascontiguousarray(codes))
+        return Item(
+            image=torch.from_numpy(np.ascontiguousarray(normalise(image))),
+            heatmaps=kept if self.cache is None else self.cache.decode(kept),
+            label=self.labels[index],
+            index=index,
+        )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """How much memory `hold_pixels` would take."""
+        height, width = self.transform.image_size
+        return len(self) * height * width * 3
+
+    def hold_pixels(self) -> None:
+        """Decode and resize every image once, into memory that loader workers share."""
+        pixels = torch.empty((len(self), *self.transform.image_size, 3), dtype=torch.uint8)
+        pixels.share_memory_()  # type: ignore[no-untyped-call]
+        target = pixels.numpy()
+
+        def decode(index: int) -> None:
+            target[index] = self._image(index)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(decode, range(len(self))):
+                pass
+        self._pixels = pixels
+
+    def _image(self, index: int) -> Pixels:
+        if self._pixels is not None:
+            held: Pixels = self._pixels[index].numpy()
+            return held
+        return self.transform.resize(read_image(self.manifest.image_path(self.rows[index])))
+
+    def _codes(self, index: int) -> Codes:
+        if self.cache is None:
+            return np.zeros((len(COCO_KEYPOINTS), 1, 1), np.float32)
+        codes: Codes = self.cache.codes[index].numpy()
+        return codes

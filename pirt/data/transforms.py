@@ -1,0 +1,131 @@
+"""Augmentation of an image and its heatmap codes alike.
+
+Images are `Hi×Wi×3` uint8, codes `K×Hm×Wm` as the store keeps them; a code of 0 means a heatmap value of 0.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.keypoints import FLIP_ORDER
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+ERASE_AREA = (0.02, 0.4)
+ERASE_ASPECT = (0.3, 3.3)
+_ERASE_ATTEMPTS = 10
+_ERASE_COLOUR = np.array([round(255 * mean) for mean in IMAGENET_MEAN], np.uint8)
+
+Pixels = NDArray[np.uint8]
+Codes = NDArray[Any]
+
+
+class Box(NamedTuple):
+    """Pixels from `top`, `left` up to and without `bottom`, `right`."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True)
+class EvalTransform:
+    """Resizing alone."""
+
+    image_size: tuple[int, int]
+
+    def resize(self, image: Image.Image) -> Pixels:
+        """Return the image at `image_size`, bicubic."""
+        height, width = self.image_size
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+    def augment(self, image: Pixels, codes: Codes, seed: Sequence[int]) -> tuple[Pixels, Codes]:
+        """Return both as they are."""
+        return image, codes
+
+
+@dataclass(frozen=True)
+class TrainTransform(EvalTransform):
+    """Flip, zero-pad and crop, random erasing, in this order; all chance comes from the seed of the draw."""
+
+    flip: float = 0.5
+    pad: int = 10
+    erase: float = 0.5
+    erase_heatmaps: bool = True
+
+    def augment(self, image: Pixels, codes: Codes, seed: Sequence[int]) -> tuple[Pixels, Codes]:
+        """Return an augmented copy of both."""
+        chance = np.random.default_rng(seed)
+        if chance.random() < self.flip:
+            image, codes = flip(image, codes)
+        down, right = (int(shift) for shift in chance.integers(-self.pad, self.pad, 2, endpoint=True))
+        image, codes = shift(image, codes, down, right)
+        if chance.random() < self.erase and (box := draw_box(image.shape[:2], chance)):
+            erase(image, codes if self.erase_heatmaps else None, box)
+        return image, codes
+
+
+def normalise(image: Pixels) -> NDArray[np.float32]:
+    """Return `3×Hi×Wi` float32 with ImageNet's mean and deviation."""
+    scaled: NDArray[np.float32] = image.transpose(2, 0, 1) * _SCALE
+    scaled -= _OFFSET
+    return scaled
+
+
+_SCALE = (1 / (255 * np.array(IMAGENET_STD, np.float32)))[:, None, None]
+_OFFSET = (np.array(IMAGENET_MEAN, np.float32) / np.array(IMAGENET_STD, np.float32))[:, None, None]
+
+
+def flip(image: Pixels, codes: Codes) -> tuple[Pixels, Codes]:
+    """Mirror both; a mirrored left wrist is a right wrist."""
+    return image[:, ::-1], codes[FLIP_ORDER, :, ::-1]
+
+
+def shift(image: Pixels, codes: Codes, down: int, right: int) -> tuple[Pixels, Codes]:
+    """Move both by whole pixels, heatmaps by the nearest cells; what comes in from outside is 0.
+
+    Zero-padding by p and cropping to the old size at (y, x) is a shift by (p − y, p − x).
+    """
+    rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
+    moved_codes = _moved(codes.transpose(1, 2, 0), math.floor(down * rows + 0.5), math.floor(right * columns + 0.5))
+    return _moved(image, down, right), moved_codes.transpose(2, 0, 1)
+
+
+def _moved(grid: NDArray[Any], down: int, right: int) -> NDArray[Any]:
+    height, width = grid.shape[:2]
+    moved = np.zeros_like(grid, order="C")
+    target = moved[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    target[...] = grid[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+    return moved
+
+
+def draw_box(size: tuple[int, ...], chance: np.random.Generator) -> Box | None:
+    """Draw an erasing box for an image of `size`; None when no draw lies inside it.
+
+    The aspect (height over width) is drawn on a log scale, so that tall and wide are equally likely.
+    """
+    height, width = size
+    for _ in range(_ERASE_ATTEMPTS):
+        area = chance.uniform(*ERASE_AREA) * height * width
+        aspect = math.exp(chance.uniform(math.log(ERASE_ASPECT[0]), math.log(ERASE_ASPECT[1])))
+        tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < tall <= height and 0 < wide <= width:
+            top, left = int(chance.integers(height - tall + 1)), int(chance.integers(width - wide + 1))
+            return Box(top, left, top + tall, left + wide)
+    return None
+
+
+def erase(image: Pixels, codes: Codes | None, box: Box) -> None:
+    """Fill the box with ImageNet's mean, in place; heatmap cells whose centre lies in the box become 0."""
+    image[box.top : box.bottom, box.left : box.right] = _ERASE_COLOUR
+    if codes is not None:
+        rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
+        top, bottom = (math.ceil(edge * rows - 0.5) for edge in (box.top, box.bottom))
+        left, right = (math.ceil(edge * columns - 0.5) for edge in (box.left, box.right))
+        codes[:, top:bottom, left:right] = 0
