@@ -55,9 +55,7 @@ def read_record(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(
-            f"{folder} is not a finished run: {RECORD_FILE} is missing; train it first"
-        ) from None
+        raise CheckpointError(f"{folder} is not a finished run: {RECORD_FILE} is missing; train it first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
@@ -72,17 +70,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder} is not a finished run: {WEIGHTS_FILE} is missing; train it first"
-        ) from None
+        raise CheckpointError(f"{folder} is not a finished run: {WEIGHTS_FILE} is missing; train it first") from None
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is damaged: {error}; train the run again or restore the file"
-        ) from error
+        raise CheckpointError(f"{path} is damaged: {error}; train the run again or restore the file") from error
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Copy `weights` into `model`; any difference in names or shapes is an error that names the first ones."""
+    """Copy `weights` into `model`; other names or shapes are an error that lists the first ones."""
     expected = model.state_dict()
     wrong = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     wrong += [f"{name} is unexpected" for name in weights.keys() - expected.keys()]
@@ -93,7 +87,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
     ]
     if wrong:
         raise CheckpointError(
-            f"{source} holds another architecture ({len(wrong)} differences: {'; '.join(sorted(wrong)[:3])}); "
-            "use the model parameters that it was trained with"
+            f"{source} holds another architecture, {len(wrong)} differences: "
+            f"{'; '.join(sorted(wrong)[:3])}; use the model parameters that it was trained with"
         )
     model.load_state_dict(weights)
