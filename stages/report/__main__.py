@@ -1,0 +1,3 @@
+from stages.report.cli import main
+
+main()

@@ -1,0 +1,124 @@
+"""The metrics of evaluated runs, read and checked to be comparable."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pirt.errors import PirtError
+from pirt.params import Fraction, ModelParams, TrainParams
+
+ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
+ROW_FIELDS = ("parts", "intra", "inter_layers")
+"""The model parameters in which the rows of Tables 3 and 4 differ."""
+
+
+class ReportError(PirtError, ValueError):
+    """A result is missing, malformed or cannot stand in one table with the others."""
+
+
+class Scores(BaseModel):
+    """Retrieval scores of one ranking, as fractions between 0 and 1."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    mean_ap: Fraction = Field(alias="mAP")
+    mean_inp: Fraction = Field(alias="mINP")
+    rank_1: Fraction = Field(alias="rank-1")
+    rank_5: Fraction = Field(alias="rank-5")
+    rank_10: Fraction = Field(alias="rank-10")
+
+
+class Result(Scores):
+    """One metrics.json: the scores of one run, what it was trained with and what it came from."""
+
+    variant: str | None = None
+    seed: int
+    model: ModelParams
+    train: TrainParams | None = None
+    protocol: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    confidence_modes: dict[ConfidenceMode, Scores] = {}
+    lineage: dict[str, Any] = {}
+
+    @property
+    def row(self) -> tuple[bool, bool, int]:
+        """Return what tells the rows of Tables 3 and 4 apart: parts, intra, inter layers."""
+        return self.model.parts, self.model.intra, self.model.inter_layers
+
+    @property
+    def configuration(self) -> str:
+        """Return a name of the row, such as "parts-intra-inter3"."""
+        parts, intra, layers = self.row
+        named = [name for name, on in (("parts", parts), ("intra", intra), (f"inter{layers}", layers)) if on]
+        return "-".join(named) or "baseline"
+
+    @property
+    def run(self) -> str:
+        """Return a name of the run that follows from its parameters alone."""
+        return f"{self.configuration}-seed{self.seed}"
+
+
+def read_results(paths: Iterable[Path]) -> tuple[Result, ...]:
+    """Read every metrics.json among `paths` and in the folders among them, in the order of their runs' names.
+
+    Two results of one run, or results that differ in more than the tables' rows, are an error.
+    """
+    files = [file for path in paths for file in _metrics_files(path)]
+    results: dict[str, Result] = {}
+    for file in files:
+        result = _read(file)
+        if result.run in results:
+            raise ReportError(f"{file} is a second result of the run {result.run!r}; pass the metrics of each run once")
+        results[result.run] = result
+    ordered = tuple(results[name] for name in sorted(results))
+    _require_one_recipe(ordered)
+    return ordered
+
+
+def _metrics_files(path: Path) -> Sequence[Path]:
+    if not path.is_dir():
+        return [path]
+    if files := sorted(path.rglob("metrics.json")):
+        return files
+    raise ReportError(f"no metrics.json in the folder {path}; `pirt-eval --out` writes one")
+
+
+def _read(path: Path) -> Result:
+    try:
+        return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ReportError(f"metrics file {path} does not exist; `pirt-eval --out` writes one") from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} is not a metrics.json of pirt-eval: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
+
+
+def _require_one_recipe(results: Sequence[Result]) -> None:
+    """Raise when two results differ in anything but the tables' rows and the seed."""
+    for result in results[1:]:
+        first, other = _recipe(results[0]), _recipe(result)
+        for name in first.keys() | other.keys():
+            if first.get(name) != other.get(name):
+                raise ReportError(
+                    f"runs {results[0].run!r} and {result.run!r} differ in {name} ({first.get(name)!r}, "
+                    f"{other.get(name)!r}) and cannot stand in one table; report them apart"
+                )
+
+
+def _recipe(result: Result) -> dict[str, Any]:
+    sections = {
+        "model": result.model.model_dump(exclude=set(ROW_FIELDS)),
+        "train": result.train.model_dump() if result.train else {},
+        "counts": result.counts,
+    }
+    flat = {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}
+    return flat | {"the manifest's fingerprint": result.lineage.get("manifest")}

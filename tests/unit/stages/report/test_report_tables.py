@@ -1,0 +1,248 @@
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from stages.report.cli import main
+from stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
+from stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
+from stages.report.results import ReportError, read_results
+from stages.report.tables import Report, Table, build_report, join_tables
+
+Write = Callable[..., Path]
+
+
+def report(folder: Path, benchmark: str = "occluded-dukemtmc", *, stand_in: bool = False) -> Report:
+    return build_report(benchmark, read_results([folder]), stand_in=stand_in)
+
+
+def table(number: int, made: Report) -> Table:
+    return next(table for table in made.tables if table.number == number)
+
+
+def texts(made: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in grid(made).rows]
+
+
+@pytest.fixture
+def all_rows(write_metrics: Write) -> Path:
+    for index, variant in enumerate(("baseline", "parts", "intra", "pirt", "pirt-n1", "pirt-n2", "pirt-n4")):
+        for seed in range(3):
+            folder = write_metrics(variant, seed, 0.40 + 0.01 * index + 0.001 * seed)
+    return folder
+
+
+def test_rows_are_recognised_by_model_parameters_not_by_name(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5, variant="some name")
+    assert [row[3] for row in texts(table(3, report(folder, "mine")))] == ["–", "–", "–", "50.00‡"]
+    assert [row[1] for row in texts(table(4, report(folder, "mine")))] == ["–", "–", "50.00‡", "–"]
+
+
+def test_mean_and_sample_standard_deviation_over_seeds(write_metrics: Write) -> None:
+    for seed, value in enumerate((0.50, 0.52, 0.57)):
+        folder = write_metrics("pirt", seed, value)
+    mean = (50 + 52 + 57) / 3
+    std = (sum((v - mean) ** 2 for v in (50, 52, 57)) / 2) ** 0.5
+    assert texts(table(3, report(folder, "mine")))[3][3] == f"{mean:.2f} ± {std:.2f}"
+
+
+def test_published_numbers_and_deltas_beside_the_papers_benchmark(all_rows: Path) -> None:
+    full = texts(table(3, report(all_rows)))[3]
+    assert full[3:] == ["43.10 ± 0.10", "53.10 ± 0.10", "50.90", "60.00", "−7.80", "−6.90"]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "stand_in"), [("synthetic", False), ("Occluded-DukeMTMC", True), ("market-1501", False)]
+)
+def test_published_numbers_never_beside_other_data(all_rows: Path, benchmark: str, stand_in: bool) -> None:
+    made = report(all_rows, benchmark, stand_in=stand_in)
+    numbers = {n for t in (TABLE_1, TABLE_3, TABLE_4, TABLE_5, *TABLE_2.values()) for pair in t.values() for n in pair}
+    printed = "".join(as_markdown(t) + as_text(t) + as_csv(t) + as_latex(t) for t in made.tables)
+    cells = {cell for t in made.tables for row in texts(t) for cell in row}
+    assert not cells & numbers
+    assert "paper mAP" not in as_markdown(made.tables[0])
+    assert "HONet" not in printed
+
+
+def test_another_number_of_queries_is_not_the_papers_data(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5, counts={"queries": 70})
+    made = table(3, report(folder))
+    assert "paper mAP" not in grid(made).columns
+    assert any("70 queries where Occluded-DukeMTMC has 2210" in note for note in made.notes)
+
+
+def test_skipped_queries_count_as_published(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5, counts={"queries": 2200, "skipped": 10})
+    assert "paper mAP" in grid(table(3, report(folder))).columns
+
+
+def test_few_epochs_and_few_seeds_are_marked(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5, train={"epochs": 10})
+    made = table(3, report(folder, "mine"))
+    assert texts(made)[3][3] == "50.00†‡"
+    assert made.notes == (
+        "From 1 seed, 10 epochs of training.",
+        "† 10 epochs, fewer than the paper's 60.",
+        "‡ Fewer than 3 seeds: the order of such rows may be chance.",
+        "– was not run.",
+    )
+
+
+def test_full_length_runs_over_three_seeds_carry_no_mark(all_rows: Path) -> None:
+    made = table(4, report(all_rows, "mine"))
+    assert made.notes == ("Mean ± standard deviation over 3 seeds, 60 epochs of training.",)
+    assert not any(mark in as_text(made) for mark in "†‡")
+
+
+def test_table_5_holds_the_modes_of_the_full_model(all_rows: Path) -> None:
+    assert [row[1] for row in texts(table(5, report(all_rows, "mine")))] == [
+        "43.10 ± 0.10",
+        "42.10 ± 0.10",
+        "41.10 ± 0.10",
+        "40.10 ± 0.10",
+    ]
+
+
+def test_table_1_sets_ours_among_published_methods(all_rows: Path) -> None:
+    rows = {row[0]: row[1:] for row in texts(table(1, report(all_rows)))}
+    assert rows["FD-GAN"] == ["", "", "–", "40.8", "", ""]
+    assert rows["Baseline"][0] == "40.10 ± 0.10"
+    assert rows["Pirt"][2:] == ["50.9", "60.0", "−7.80", "−6.90"]
+
+
+def test_table_2_joins_two_benchmarks(write_metrics: Write) -> None:
+    market = report(write_metrics("pirt", 0, 0.8, counts={"queries": 3368}), "market1501")
+    duke = report(write_metrics("pirt", 0, 0.7, counts={"queries": 2228}), "DukeMTMC-reID")
+    assert [t.number for t in market.tables] == [2, 5]
+    joined = join_tables([*market.tables, *duke.tables])
+    made = next(t for t in joined if t.number == 2)
+    assert made.title == "Table 2. Comparison with published methods on Market-1501 and DukeMTMC-reID"
+    assert texts(made)[-1] == [
+        "Pirt", "80.00‡", "90.00‡", "86.3", "94.1", "−6.30", "−4.10",
+        "70.00‡", "80.00‡", "77.6", "88.9", "−7.60", "−8.90",
+    ]  # fmt: skip
+    assert "Market-1501: mAP" in as_markdown(made)
+    assert as_text(made).splitlines()[2].split() == ["Market-1501", "DukeMTMC-reID"]
+    assert r"\multicolumn{6}{c}{Market-1501}" in as_latex(made)
+
+
+def test_notes_of_one_benchmark_are_told_apart_when_joined(write_metrics: Write) -> None:
+    long = report(write_metrics("pirt", 0, 0.8, counts={"queries": 3368}), "market1501")
+    changes = {"counts": {"queries": 2228}, "train": {"epochs": 3}}
+    short = report(write_metrics("pirt", 0, 0.7, **changes), "DukeMTMC-reID")
+    notes = join_tables([*long.tables, *short.tables])[0].notes
+    assert "DukeMTMC-reID: † 3 epochs, fewer than the paper's 60." in notes
+    assert "‡ Fewer than 3 seeds: the order of such rows may be chance." in notes
+
+
+def test_csv_holds_every_metric_and_the_runs(all_rows: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(table(3, report(all_rows))))))
+    assert rows[3]["mINP"] == "21.55"
+    assert rows[3]["rank-10 std"] == "0.00"
+    assert rows[3]["delta mAP"] == "-7.80"
+    assert rows[3]["runs"] == "parts-intra-inter3-seed0 parts-intra-inter3-seed1 parts-intra-inter3-seed2"
+    assert rows[0]["seeds"] == "0 1 2"
+
+
+def test_latex_has_balanced_columns_and_no_bare_special_character(all_rows: Path) -> None:
+    made = as_latex(table(3, report(all_rows, "50% & more_")))
+    body = made[made.index(r"\midrule") : made.index(r"\bottomrule")]
+    assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {4}
+    assert r"50\% \& more\_" in made
+    assert made.isascii()
+
+
+def test_every_cell_of_ours_links_to_its_runs(all_rows: Path, tmp_path: Path) -> None:
+    command = ["tables", "--benchmark", "mine", "--metrics", str(all_rows), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    tables = (tmp_path / "out/tables/tables.md").read_text()
+    lineage = (tmp_path / "out/tables/lineage.md").read_text()
+    links = set(re.findall(r"\(lineage\.md#([^)]+)\)", tables))
+    assert len(links) == 7
+    assert all(f'<a id="{link}"></a>' in lineage for link in links)
+    assert all(f"`{variant}{seed}`" in lineage for variant in ("baseline", "pirt-n4") for seed in range(3))
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out/tables/lineage.csv").read_text())))
+    assert len(lines) == 3 * (4 + 4 + 4)
+    assert {line["heatmaps"] for line in lines} == {"h" * 64}
+
+
+def test_same_metrics_same_bytes_in_any_order(all_rows: Path, tmp_path: Path) -> None:
+    files = sorted(all_rows.rglob("metrics.json"))
+    for name, order in (("a", files), ("b", files[::-1])):
+        given = [text for file in order for text in ("--metrics", str(file))]
+        command = ["tables", "--benchmark", "mine", *given, "--out", str(tmp_path / name)]
+        assert CliRunner().invoke(main, command).exit_code == 0
+    written = {path.name: path.read_bytes() for path in (tmp_path / "a/tables").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (tmp_path / "b/tables").iterdir()}
+    assert {"table3.md", "table3.csv", "table3.tex", "lineage.csv", "report.json"} <= written.keys()
+
+
+def test_show_prints_tables_and_places(all_rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    CliRunner().invoke(main, ["tables", "--benchmark", "mine", "--metrics", str(all_rows), "--out", str(out)])
+    (out / "figures").mkdir()
+    (out / "figures/curves.png").touch()
+    shown = CliRunner().invoke(main, ["show", str(out)])
+    assert "Table 3. Components on mine" in shown.output
+    assert f"Figure: {out / 'figures/curves.png'}" in shown.output
+
+
+@pytest.mark.parametrize("name", ["market1501", "Market-1501", "MARKET_1501"])
+def test_benchmark_names_are_recognised_in_any_spelling(name: str) -> None:
+    data = published_data(name)
+    assert data is not None
+    assert data.name == "Market-1501"
+
+
+def refused(write_metrics: Write, tmp_path: Path, *more: str) -> str:
+    command = ["tables", "--benchmark", "mine", *more, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2, result.output
+    assert not (tmp_path / "out").exists()
+    assert len(result.output.splitlines()) == 1
+    return result.output
+
+
+def test_missing_empty_and_broken_metrics_are_one_line(write_metrics: Write, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.json").write_text('{"seed": 0')
+    (tmp_path / "other.json").write_text('{"seed": 0}')
+    for name, said in (
+        ("none.json", "does not exist"),
+        ("empty", "no metrics.json in the folder"),
+        ("broken.json", "not a metrics.json"),
+        ("other.json", "mAP: Field required"),
+    ):
+        assert said in refused(write_metrics, tmp_path, "--metrics", str(tmp_path / name))
+
+
+def test_one_run_twice_is_refused(write_metrics: Write, tmp_path: Path) -> None:
+    folder = write_metrics("pirt", 0, 0.5)
+    said = refused(write_metrics, tmp_path, "--metrics", str(folder), "--metrics", str(folder))
+    assert "second result of the run 'parts-intra-inter3-seed0'" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": {"width": 16}}, "model.width (64, 16)"),
+        ({"train": {"epochs": 10}}, "train.epochs (60, 10)"),
+        ({"lineage": {"manifest": "n" * 64}}, "manifest's fingerprint"),
+    ],
+)
+def test_runs_of_different_recipes_are_refused(
+    write_metrics: Write, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    write_metrics("baseline", 0, 0.4)
+    folder = write_metrics("pirt", 0, 0.5, **changes)
+    assert said in refused(write_metrics, tmp_path, "--metrics", str(folder))
+
+
+def test_runs_outside_the_papers_rows_make_no_table(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5, model={"inter_layers": 7})
+    with pytest.raises(ReportError, match="none of the 1 results"):
+        report(folder, "mine")
