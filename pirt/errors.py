@@ -23,3 +23,7 @@ class ParamsError(PirtError, ValueError):
 
 class CheckpointError(PirtError, ValueError):
     """A checkpoint cannot be read safely or belongs to another architecture."""
+
+
+class DivergenceError(PirtError, ArithmeticError):
+    """A loss is no longer a finite number."""

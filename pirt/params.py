@@ -76,6 +76,8 @@ class TrainParams(Frozen):
     backbone_weights: str | None = None
     """A file or URL with ImageNet weights; None trains from scratch."""
     augment: AugmentParams = AugmentParams()
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
 
 
 class EvaluateParams(Frozen):
@@ -89,7 +91,7 @@ class EvaluateParams(Frozen):
 class Params(Frozen):
     """Everything that stage 2 can be told."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()
