@@ -25,7 +25,7 @@ Floats: TypeAlias = NDArray[Any]
 
 _LANES = 8  # bytes in the 64-bit words that are added instead of single bytes
 _WORDS = 255  # as many as can be added before a byte overflows
-_COLUMNS = 8 * _LANES * _WORDS  # of the gallery at a time, so that the comparisons stay in the cache
+_COLUMNS = 8 * _LANES * _WORDS  # of the gallery at a time: small for the cache, large for numpy's vector loops
 _SORT_FROM = 128  # matches of one query from which sorting its row is faster than counting
 
 
@@ -168,18 +168,19 @@ class _Counter:
     """Counts, for a row of distances, how many images rank before given ones."""
 
     def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
-        self._row = np.empty(size, dtype=dtype)
-        self._bytes = np.zeros((0, _COLUMNS), dtype=bool)
+        self._size = size
+        # No comparison with NaN holds, so what is NaN here counts for nothing.
+        self._row = np.full(-(-size // _COLUMNS) * _COLUMNS, np.nan, dtype=dtype)
+        self._holds = np.empty((0, _COLUMNS), dtype=bool)
 
     def load(self, row: Floats, dropped: Sequence[Integers], number: int) -> None:
         """Take the distances of query `number`; the `dropped` columns will not be counted."""
-        self._row[:] = row
-        if len(row) and np.isnan(self._row.min()):
+        self._row[: self._size] = row
+        if self._size and np.isnan(self._row[: self._size].min()):
             column = int(np.isnan(self._row).argmax())
             raise DataError(
                 f"the distance of query {number} to gallery image {column} is NaN; check the features for NaN and zeros"
             )
-        # No comparison with NaN holds, so what is dropped is nearer than nothing.
         for columns in dropped:
             self._row[columns] = np.nan
 
@@ -188,28 +189,27 @@ class _Counter:
         if not len(matches):
             return matches
         thresholds = self._row[matches]
-        nearer, not_farther = self._sorted_counts(thresholds)
+        nearer, not_farther = self._nearer(thresholds)
         for tied in np.flatnonzero(not_farther - nearer > 1):
             nearer[tied] += np.count_nonzero(self._row[: matches[tied]] == thresholds[tied])
         return np.sort(nearer)
 
-    def _sorted_counts(self, thresholds: Floats) -> tuple[Integers, Integers]:
+    def _nearer(self, thresholds: Floats) -> tuple[Integers, Integers]:
+        """For each threshold, how many distances are below it and how many are not above it."""
         if len(thresholds) < _SORT_FROM:
-            return self._counts(np.less, thresholds), self._counts(np.less_equal, thresholds)
+            return self._count(np.less, thresholds), self._count(np.less_equal, thresholds)
         row = np.sort(self._row)  # NaN goes last
         return row.searchsorted(thresholds, "left"), row.searchsorted(thresholds, "right")
 
-    def _counts(self, holds: np.ufunc, thresholds: Floats) -> Integers:
-        """Count the columns where `holds(row, threshold)`, for each threshold."""
+    def _count(self, comparison: np.ufunc, thresholds: Floats) -> Integers:
         k = len(thresholds)
-        if len(self._bytes) < k:
-            self._bytes = np.zeros((k, _COLUMNS), dtype=bool)
-        words = self._bytes[:k].view(np.uint64).reshape(k, -1, _WORDS)
+        if len(self._holds) < k:
+            self._holds = np.empty((k, _COLUMNS), dtype=bool)
+        holds = self._holds[:k]
+        words = holds.view(np.uint64).reshape(k, -1, _WORDS)
         total = np.zeros(k, dtype=np.int64)
         for start in range(0, len(self._row), _COLUMNS):
-            part = self._row[start : start + _COLUMNS]
-            self._bytes[:k, len(part) :] = False
-            holds(part, thresholds[:, None], out=self._bytes[:k, : len(part)])
+            comparison(self._row[start : start + _COLUMNS], thresholds[:, None], out=holds)
             total += np.add.reduce(words, axis=2).view(np.uint8).sum(axis=1, dtype=np.int64)
         return total
 
