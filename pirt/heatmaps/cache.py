@@ -1,0 +1,92 @@
+"""All heatmaps that a run needs, in one piece of memory shared by every loader worker."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.errors import StoreError
+from pirt.heatmaps.codec import code_dtype, decode_table
+from pirt.heatmaps.reader import HeatmapStore, open_store
+from pirt.heatmaps.schema import SkippedImage
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class HeatmapCache:
+    """The codes of n images; `decode` turns them, or any part of them, into heatmaps."""
+
+    codes: Tensor
+    """n×K×Hm×Wm in shared memory: uint8 (tau8), float16 or float32."""
+    table: Tensor | None
+    """The values of tau8's 256 codes, float32; None for the other codecs."""
+    fingerprint: str
+    """The store's."""
+    skipped: tuple[SkippedImage, ...]
+    """Those of the n images that stage 1 could not read; their heatmaps are zero."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Hm, Wm."""
+        return self.codes.shape[2], self.codes.shape[3]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return float32 heatmaps in [0, 1], of the shape and on the device of `codes`."""
+        if self.table is None:
+            return codes.float()
+        return torch.nn.functional.embedding(codes.int(), self.table.to(codes.device)[:, None]).squeeze(-1)
+
+
+def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:
+    """Read the heatmaps of `rows`, in their order, out of a finished store that was made for `manifest`."""
+    store = open_store(store_path)
+    if store.attributes.manifest_fingerprint != manifest.fingerprint:
+        raise StoreError(
+            f"heatmap store {store_path} was made for another manifest (fingerprint "
+            f"{store.attributes.manifest_fingerprint[:12]}, this one is {manifest.fingerprint[:12]}); run "
+            f"`pirt-pose extract` on this manifest"
+        )
+    row_of = {key: row for row, key in enumerate(store.keys)}
+    if missing := [row.key for row in rows if row.key not in row_of]:
+        raise StoreError(f"heatmap store {store_path} lacks {len(missing)} images, the first is {missing[0]!r}")
+    wanted = np.array([row_of[row.key] for row in rows], dtype=np.int64)
+    names = {row.key for row in rows}
+    tau8 = store.attributes.codec == "tau8"
+    return HeatmapCache(
+        codes=_read_shared(store, wanted),
+        table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
+        fingerprint=store.fingerprint,
+        skipped=tuple(image for image in store.skipped if image.key in names),
+    )
+
+
+def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
+    dtype = torch.from_numpy(np.empty(0, code_dtype(store.attributes.codec))).dtype
+    shape = (len(wanted), *store.layout.image_shape)
+    _require_room(int(np.prod(shape)) * dtype.itemsize)
+    shared = torch.empty(shape, dtype=dtype)
+    shared.share_memory_()  # type: ignore[no-untyped-call]
+    codes = shared.numpy()
+    shards = wanted // store.layout.shard_size
+    for shard in np.unique(shards).tolist():
+        here = np.flatnonzero(shards == shard)
+        codes[here] = store.read_shard(shard)[wanted[here] - store.layout.rows(shard).start]
+    return shared
+
+
+def _require_room(needed: int) -> None:
+    # Writing past the end of /dev/shm kills the process with SIGBUS and says nothing.
+    if _SHARED_MEMORY.is_dir():
+        status = os.statvfs(_SHARED_MEMORY)
+        if needed > (free := status.f_bavail * status.f_frsize):
+            raise StoreError(
+                f"the heatmaps need {needed / 2**20:.0f} MiB of shared memory and {_SHARED_MEMORY} has "
+                f"{free / 2**20:.0f} MiB free; enlarge it (docker run --shm-size) or take codec tau8"
+            )

@@ -1,0 +1,168 @@
+"""What a store is: its attributes, its three zarr v3 arrays and how they are cut into shards.
+
+    heatmaps  N×K×Hm×Wm  codes (see `codec`), one file a shard of `shard_size` images
+    scores    N×K        float32, each keypoint's highest value, one file a shard
+    keys      N×L        uint8, UTF-8 padded with zeros, one file
+
+Nothing in it tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from pirt.files import sha256_of
+from pirt.heatmaps.codec import CodecName, Codes, code_dtype
+from pirt.params import Fraction, Frozen, Positive, Size
+
+HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
+ATTRIBUTES, SEAL = "pirt_heatmaps", "contents_sha256"
+METADATA = "zarr.json"
+_CHUNK_IMAGES = 16
+_ZSTD_LEVEL = 1
+
+
+class SkippedImage(Frozen):
+    """An image that could not be read; its heatmaps and scores are zero."""
+
+    key: str
+    reason: str
+
+
+class StoreAttributes(Frozen):
+    """What made a store. Two runs with the same attributes and keys write the same bytes."""
+
+    format_version: Literal[1] = 1
+    keypoints: tuple[str, ...]
+    codec: CodecName
+    tau: Fraction
+    input_size: Size
+    heatmap_size: Size
+    geometry: Literal["resize", "topdown"]
+    network: str
+    weights_sha256: str
+    manifest_fingerprint: str
+    precision: Literal["float32", "bfloat16", "float16"]
+    flip_test: bool
+    batch_size: Positive
+    device: Literal["cpu", "cuda"] = "cpu"
+    skipped: tuple[SkippedImage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How `count` images are cut into shards; the last one may be shorter."""
+
+    attributes: StoreAttributes
+    count: int
+    shard_size: int
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.count // self.shard_size)
+
+    def rows(self, shard: int) -> range:
+        """Return the rows of one shard."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
+
+    def files(self, shard: int) -> tuple[str, str]:
+        """Return the files of one shard, relative to the store, in the order in which they are written."""
+        return f"{HEATMAPS}/c.{shard}.0.0.0", f"{SCORES}/c.{shard}.0"
+
+    @property
+    def fixed_files(self) -> tuple[str, ...]:
+        """The files that do not depend on what the network says, but for the root's metadata."""
+        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), f"{KEYS}/c.0.0")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """K, Hm, Wm."""
+        return (len(self.attributes.keypoints), *self.attributes.heatmap_size)
+
+    def metadata(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the files of a store whose shards are all still to come."""
+        files: dict[str, Buffer] = {}
+        root = zarr.create_group(MemoryStore(files), attributes=root_attributes(self.attributes))
+        self._create_heatmaps(root, self.count)
+        self._create_scores(root, self.count)
+        encoded = encode_keys(keys)
+        array = root.create_array(KEYS, dtype=np.uint8, shape=encoded.shape, chunks=encoded.shape, **_STORED)
+        array[...] = encoded
+        return {name: value.to_bytes() for name, value in files.items()}
+
+    def shard_contents(self, codes: Codes, scores: NDArray[np.float32]) -> tuple[bytes, bytes]:
+        """Return the bytes of one shard's `files`: `codes` n×K×Hm×Wm and `scores` n×K."""
+        files: dict[str, Buffer] = {}
+        root = zarr.create_group(MemoryStore(files))
+        self._create_heatmaps(root, len(codes))[...] = codes
+        self._create_scores(root, len(codes))[...] = scores
+        heatmaps_file, scores_file = self.files(0)
+        return files[heatmaps_file].to_bytes(), files[scores_file].to_bytes()
+
+    def contents_sha256(self, folder: Path) -> str:
+        """Return one SHA-256 over the names and bytes of a store's files, its root metadata apart."""
+        names = sorted([*self.fixed_files, *(file for shard in range(self.shards) for file in self.files(shard))])
+        listing = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+    def _create_heatmaps(self, root: zarr.Group, count: int) -> zarr.Array[Any]:
+        # The largest divisor, for whole chunks only fit a shard.
+        chunk = max(size for size in range(1, _CHUNK_IMAGES + 1) if self.shard_size % size == 0)
+        return root.create_array(
+            HEATMAPS,
+            dtype=code_dtype(self.attributes.codec),
+            shape=(count, *self.image_shape),
+            chunks=(chunk, *self.image_shape),
+            shards=(self.shard_size, *self.image_shape),
+            **_STORED,
+        )
+
+    def _create_scores(self, root: zarr.Group, count: int) -> zarr.Array[Any]:
+        keypoints = len(self.attributes.keypoints)
+        return root.create_array(
+            SCORES, dtype=np.float32, shape=(count, keypoints), chunks=(self.shard_size, keypoints), **_STORED
+        )
+
+
+# Empty chunks are written too: a missing file is damage, never a blank image.
+_STORED: dict[str, Any] = {
+    "compressors": [ZstdCodec(level=_ZSTD_LEVEL), Crc32cCodec()],
+    "fill_value": 0,
+    "chunk_key_encoding": {"name": "default", "separator": "."},
+    "config": {"write_empty_chunks": True},
+}
+
+
+def root_attributes(attributes: StoreAttributes, seal: str | None = None) -> dict[str, Any]:
+    """Return the root group's attributes; `seal` is the finished store's contents in one SHA-256."""
+    table: dict[str, Any] = {ATTRIBUTES: attributes.model_dump(mode="json")}
+    return table if seal is None else {**table, SEAL: seal}
+
+
+def root_metadata(attributes: StoreAttributes, seal: str) -> bytes:
+    """Return the root group's file of a finished store."""
+    files: dict[str, Buffer] = {}
+    zarr.create_group(MemoryStore(files), attributes=root_attributes(attributes, seal))
+    return files[METADATA].to_bytes()
+
+
+def encode_keys(keys: Sequence[str]) -> NDArray[np.uint8]:
+    """Return `keys` as N×L bytes, padded with zeros."""
+    encoded = [key.encode() for key in keys]
+    width = max(map(len, encoded))
+    return np.frombuffer(b"".join(key.ljust(width, b"\0") for key in encoded), np.uint8).reshape(-1, width)
+
+
+def decode_keys(codes: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return the keys of N×L bytes."""
+    return tuple(row.tobytes().rstrip(b"\0").decode() for row in codes)
