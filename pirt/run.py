@@ -27,6 +27,8 @@ class RunRecord(Frozen):
     heatmaps_fingerprint: str | None
     """None when the model does not look at heatmaps."""
     heatmap_size: Size | None
+    initial_weights_sha256: str | None = None
+    """Of the run that fine-tuning started from."""
     params: Params
 
 

@@ -14,7 +14,7 @@ from pirt.data.images import read_image
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.sampler import Draw
 from pirt.data.transforms import Codes, EvalTransform, Pixels, normalise
-from pirt.heatmaps import HeatmapCache
+from pirt.heatmaps.cache import HeatmapCache
 from pirt.keypoints import COCO_KEYPOINTS
 
 

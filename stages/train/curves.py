@@ -1,0 +1,31 @@
+"""Learning curves as DVCLive writes them, a point an epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dvclive.live import Live
+
+Point = dict[str, float]
+
+
+class Curves:
+    """Files under `folder` that `dvc plots` reads; the points of an earlier part of the training come first.
+
+    A folder of an earlier training is replaced. Nothing is written to dvc.yaml or Git, and no file holds a clock.
+    """
+
+    def __init__(self, folder: Path, history: Sequence[Point]) -> None:
+        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+        for point in history:
+            self.add(point)
+
+    def add(self, point: Point) -> None:
+        """Write the next epoch's values by name; a name with a slash goes into a folder."""
+        self._live.step += 1
+        for name, value in point.items():
+            self._live.log_metric(name, value)
+        self._live.make_summary()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """End the log."""
+        self._live.end()  # type: ignore[no-untyped-call]

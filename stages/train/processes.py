@@ -1,0 +1,122 @@
+"""Several processes that train as one would on the same global batch."""
+
+import os
+from typing import Any, Literal, Self
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+
+from pirt.errors import ParamsError
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16", "float16"]
+_FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
+}
+
+
+def launch(device: Device, precision: Precision) -> Fabric:
+    """Join the processes that torchrun started, one a GPU; without torchrun there is this process alone."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("device 'cuda' is asked for, but PyTorch sees no GPU; use --device auto or cpu")
+    accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    on_this_node = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if accelerator == "cuda" and on_this_node > torch.cuda.device_count():
+        raise ParamsError(
+            f"{on_this_node} processes were started for {torch.cuda.device_count()} GPUs; start one a GPU"
+        )
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=on_this_node,
+        num_nodes=processes // on_this_node,
+        # Every process computes the same running statistics, so there is nothing to broadcast.
+        strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+        precision=_FABRIC_PRECISION[precision],
+    )
+    fabric.launch()
+    return fabric
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor; its gradient is the sum of every process's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """Return the sum, on every process."""
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Return what all losses together ask of this process's tensor."""
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def gather_batch(fabric: Fabric, rows: Tensor) -> Tensor:
+    """B×… of each process -> the global batch, in the order of the processes; gradients flow to all of them."""
+    if fabric.world_size == 1:
+        return rows
+    places = torch.arange(fabric.world_size, device=rows.device) == fabric.global_rank
+    padded = rows[None] * places.to(rows.dtype).view(-1, *[1] * rows.dim())
+    return _sum(padded).flatten(0, 1)
+
+
+class GlobalBatchNorm(nn.SyncBatchNorm):
+    """Batch norm over the global batch on any device; PyTorch's own knows GPUs only."""
+
+    @classmethod
+    def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> Self:
+        """Return one that shares the parameters and statistics of `norm`."""
+        assert norm.momentum is not None
+        made = cls(norm.num_features, norm.eps, norm.momentum)
+        made.weight, made.bias = norm.weight, norm.bias
+        made.running_mean, made.running_var = norm.running_mean, norm.running_var
+        made.num_batches_tracked = norm.num_batches_tracked
+        return made
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B×C or B×C×H×W -> the same shape."""
+        if features.is_cuda or not self.training:
+            return super().forward(features)
+        C = features.shape[1]
+        rows = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+        rows = rows.transpose(0, 1).reshape(C, -1)
+        count = rows.shape[1] * dist.get_world_size()
+        mean = _sum(rows.sum(dim=1)) / count
+        variance = _sum((rows - mean[:, None]).square().sum(dim=1)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        shape = (1, C, *[1] * (features.dim() - 2))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (features - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    total: Tensor = SumOverProcesses.apply(tensor)  # type: ignore[no-untyped-call]
+    return total
+
+
+def use_global_batch_norm(module: nn.Module) -> None:
+    """Replace every batch norm below `module`; the names and values of its state dict stay."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            setattr(module, name, GlobalBatchNorm.like(child))
+        else:
+            use_global_batch_norm(child)

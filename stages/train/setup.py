@@ -1,0 +1,87 @@
+"""What a training is made of, checked before anything runs."""
+
+from pathlib import Path
+
+from pirt.data.dataset import PersonDataset
+from pirt.data.manifest import Manifest
+from pirt.data.transforms import TrainTransform
+from pirt.errors import CheckpointError, ParamsError
+from pirt.files import sha256_of
+from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
+from pirt.models import Pirt, build_pirt, load_imagenet
+from pirt.params import EvaluateParams, ModelParams, Params
+from pirt.run import WEIGHTS_FILE, RunRecord, load_weights, read_record, read_weights
+
+_MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
+
+
+def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
+    """Return the training images with the heatmaps that the model looks at."""
+    rows = manifest.split("train")
+    manifest.require_files(rows)
+    train = params.train
+    transform = TrainTransform(train.image_size, **train.augment.model_dump())
+    cache = None
+    if params.model.parts or params.model.intra:
+        if heatmaps is None:
+            raise ParamsError(
+                "this model looks at heatmaps; pass a store that `pirt-pose extract` made with --heatmaps"
+            )
+        cache = load_heatmaps(heatmaps, manifest, rows)
+        check_sizes(params, cache)
+    return PersonDataset(manifest, rows, cache, transform)
+
+
+def check_sizes(params: Params, cache: HeatmapCache) -> None:
+    """Raise when image and heatmaps cannot share the model's feature grid."""
+    stride = 4
+    for layer in params.model.strides:
+        stride *= layer
+    for side, image, heatmap in zip(("height", "width"), params.train.image_size, cache.size, strict=True):
+        if image % stride:
+            raise ParamsError(
+                f"image {side} {image} is no multiple of the model's stride {stride}; change train.image_size"
+            )
+        if heatmap % (image // stride):
+            raise ParamsError(
+                f"heatmap {side} {heatmap} is no multiple of the feature grid's {image // stride} (image {image}, "
+                f"stride {stride}); change train.image_size or extract heatmaps with another --input-size"
+            )
+
+
+def build_network(num_classes: int, params: Params, init_from: Path | None) -> Pirt:
+    """Build the model with the weights that its training starts from."""
+    network = build_pirt(num_classes, **params.model.model_dump())
+    if init_from is not None:
+        start_from_run(network, params.model, init_from)
+    elif params.train.backbone_weights is not None:
+        load_imagenet(network.backbone, params.train.backbone_weights)
+    return network
+
+
+def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
+    """Take all weights of another run but its classifiers, whose identities are other people."""
+    theirs, ours = read_record(folder).params.model.model_dump(), model.model_dump()
+    if other := [name for name in ours if name not in _MAY_CHANGE and theirs[name] != ours[name]]:
+        named = "; ".join(f"{name} is {theirs[name]} there, {ours[name]} here" for name in other)
+        raise CheckpointError(f"run {folder} is of another architecture: {named}; use its model parameters")
+    weights = read_weights(folder)
+    own = network.state_dict()
+    weights |= {name: own[name] for name in weights.keys() & own.keys() if name.endswith(".classifier")}
+    load_weights(network, weights, f"run {folder}")
+
+
+def record_of(dataset: PersonDataset, params: Params, variant: str | None, init_from: Path | None) -> RunRecord:
+    """Return what the run folder will say of this training."""
+    cache = dataset.cache
+    if not params.train.evaluate_every:
+        params = params.model_copy(update={"evaluate": EvaluateParams()})
+    return RunRecord(
+        variant=variant,
+        num_classes=dataset.num_classes,
+        manifest_fingerprint=dataset.manifest.fingerprint,
+        heatmaps_fingerprint=None if cache is None else cache.fingerprint,
+        heatmap_size=None if cache is None else cache.size,
+        initial_weights_sha256=None if init_from is None else sha256_of(init_from / WEIGHTS_FILE),
+        params=params,
+    )

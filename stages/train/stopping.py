@@ -1,0 +1,61 @@
+"""Stopping on request, and chance that repeats."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class StopRequest:
+    """Which signal asked the training to stop, if any did."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; a second one ends the process at once."""
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell reports a process that the signal ended."""
+        return 128 + (self.signal or signal.SIGTERM)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn SIGTERM and SIGINT into a request that the training honours after its step."""
+    request = StopRequest()
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deterministic(on_gpu: bool) -> Iterator[None]:
+    """Take the repeatable version of every operation; on a GPU one that has none is warned of instead."""
+    filling: Any = torch.utils.deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    fill, mode = filling.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
+    filling.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        filling.fill_uninitialized_memory = fill
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed the step's dropout by its place in the run, so that a resumed training draws the same masks."""
+    state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]))
