@@ -1,0 +1,3 @@
+from stages.data.cli import main
+
+main()

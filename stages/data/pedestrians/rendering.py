@@ -1,0 +1,26 @@
+"""Rendering many shots over processes, in order, with the same bytes as one process."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from tqdm import tqdm
+
+from stages.data.pedestrians.shot import Picture, Shot, render
+
+
+def render_all(seed: int, shots: Sequence[Shot], workers: int | None) -> Iterator[Picture]:
+    """Yield the picture of each shot in order; `workers` None takes every core that this process may use."""
+    count = min(workers or len(os.sched_getaffinity(0)), 1 + len(shots) // 64)
+    with tqdm(total=len(shots), unit="image", desc="render") as bar:
+        if count <= 1:
+            for shot in shots:
+                yield render(seed, shot)
+                bar.update()
+            return
+        # A fresh interpreter a worker: forking one that has threads (torch's, tqdm's) may hang.
+        with multiprocessing.get_context("spawn").Pool(count) as pool:
+            for picture in pool.imap(partial(render, seed), shots, chunksize=16):
+                yield picture
+                bar.update()

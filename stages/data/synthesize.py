@@ -1,0 +1,54 @@
+"""Recipe: render the embedded benchmark."""
+
+import json
+from pathlib import Path
+
+from pirt.errors import DataError
+from pirt.files import written_whole
+from stages.data.pedestrians.coco import MAKER, coco_keypoints
+from stages.data.pedestrians.plan import PROFILES, Entry, plan
+from stages.data.pedestrians.rendering import render_all
+from stages.data.pedestrians.sheet import ContactSheet
+from stages.data.pedestrians.shot import Picture
+
+KEYPOINTS, SHEET = "keypoints.json", "contact_sheet.png"
+
+
+def synthesize(
+    profile: str, seed: int, out: Path, sheet: Path | None = None, workers: int | None = None, force: bool = False
+) -> int:
+    """Render `profile` into the folder `out` and return the number of images.
+
+    `out` gets the Market-1501 folders, `keypoints.json` (COCO) and, unless `sheet` says where else, a contact sheet.
+    A folder that something else made is only replaced with `force`.
+    """
+    if not force:
+        _refuse_foreign(out)
+    entries = plan(PROFILES[profile], seed)
+    with written_whole(out) as folder:
+        pictures: list[tuple[Entry, Picture]] = []
+        contact = ContactSheet(entries)
+        for entry, picture in zip(entries, render_all(seed, [e.shot for e in entries], workers), strict=True):
+            path = folder / entry.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture.jpeg)
+            contact.add(entry, picture)
+            pictures.append((entry, picture))
+        text = json.dumps(coco_keypoints(profile, seed, pictures), separators=(",", ":"))
+        (folder / KEYPOINTS).write_text(text + "\n", encoding="utf-8")
+        contact.draw().save(folder / SHEET if sheet is None else sheet)
+    return len(entries)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise unless `out` is free, empty or made by this program."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if out.is_dir() and (out / KEYPOINTS).is_file():
+        try:
+            maker = json.loads((out / KEYPOINTS).read_bytes())["info"]["maker"]
+        except (ValueError, KeyError, TypeError):
+            maker = None
+        if maker == MAKER:
+            return
+    raise DataError(f"{out} exists and was not made by `{MAKER}`; choose another --out, or replace it with --force")
