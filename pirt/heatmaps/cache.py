@@ -41,7 +41,7 @@ class HeatmapCache:
         """Return float32 heatmaps in [0, 1], of the shape and on the device of `codes`."""
         if self.table is None:
             return codes.float()
-        return torch.nn.functional.embedding(codes.int(), self.table.to(codes.device)[:, None]).squeeze(-1)
+        return self.table.to(codes.device).index_select(0, codes.flatten().int()).view(codes.shape)
 
 
 def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:
@@ -73,11 +73,7 @@ def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
     _require_room(int(np.prod(shape)) * dtype.itemsize)
     shared = torch.empty(shape, dtype=dtype)
     shared.share_memory_()  # type: ignore[no-untyped-call]
-    codes = shared.numpy()
-    shards = wanted // store.layout.shard_size
-    for shard in np.unique(shards).tolist():
-        here = np.flatnonzero(shards == shard)
-        codes[here] = store.read_shard(shard)[wanted[here] - store.layout.rows(shard).start]
+    store.read_codes_into(wanted, shared.numpy())
     return shared
 
 

@@ -1,7 +1,9 @@
 """Reading a finished store; anything unfinished, damaged or foreign is a StoreError."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from pirt.errors import ParamsError, StoreError
 from pirt.files import sha256_of
@@ -19,6 +21,7 @@ from pirt.heatmaps.schema import (
     ATTRIBUTES,
     HEATMAPS,
     KEYS,
+    KEYS_FILE,
     METADATA,
     SCORES,
     SEAL,
@@ -27,9 +30,13 @@ from pirt.heatmaps.schema import (
     StoreAttributes,
     decode_keys,
 )
+from pirt.heatmaps.shards import Shard, read_shard_file
 from pirt.params import checked
 
-Rows = slice | Sequence[int] | NDArray[np.integer[Any]]
+Indices = NDArray[np.int64]
+Rows = slice | Sequence[int] | Indices
+
+_MEND = "restore the store or make it anew with `pirt-pose extract --restart`"
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class HeatmapStore:
     keys: tuple[str, ...]
     seal: str | None
     """SHA-256 of the contents, as recorded on finishing; None while the store is unfinished."""
-    arrays: dict[str, zarr.Array[Any]]
+    scores_array: zarr.Array[Any]
 
     @property
     def attributes(self) -> StoreAttributes:
@@ -71,31 +78,54 @@ class HeatmapStore:
         """Return the codes of `rows` (a slice or indices), n×K×Hm×Wm."""
         indices = np.arange(self.layout.count)[rows]
         codes = np.empty((len(indices), *self.layout.image_shape), code_dtype(self.attributes.codec))
-        shards = indices // self.layout.shard_size
-        for shard in np.unique(shards).tolist():
-            codes[shards == shard] = self._read(HEATMAPS, shard, indices[shards == shard])
+        self.read_codes_into(indices, codes)
         return codes
+
+    def read_codes_into(self, indices: Indices, into: Codes) -> None:
+        """Read the codes of images `indices` into `into`, n×K×Hm×Wm and C-contiguous, shards side by side."""
+        order = np.argsort(indices, kind="stable")
+        cuts = np.flatnonzero(np.diff(indices[order] // self.layout.shard_size)) + 1
+        with ThreadPoolExecutor() as pool:
+            groups = np.split(order, cuts) if len(order) else []
+            tasks = [pool.submit(self._read_from_shard, indices, places, into) for places in groups]
+            for task in tasks:
+                task.result()
 
     def read_shard(self, shard: int) -> Codes:
         """Return the codes of one shard, n×K×Hm×Wm."""
-        return self._read(HEATMAPS, shard, _whole(self.layout.rows(shard)))
+        rows = self.layout.rows(shard)
+        return self.read_codes(slice(rows.start, rows.stop))
 
     def read_shard_scores(self, shard: int) -> NDArray[np.float32]:
         """Return the scores of one shard, n×K."""
-        return self._read(SCORES, shard, _whole(self.layout.rows(shard)))
+        rows, file = self.layout.rows(shard), self.path / self.layout.files(shard)[1]
+        with _damage_named(file):
+            # zarr fills in zeros for a file that is missing or empty.
+            if file.stat().st_size == 0:
+                raise ValueError("it is empty")
+            return np.asarray(self.scores_array[rows.start : rows.stop])
 
-    def _read(self, name: str, shard: int, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
-        file = self.path / self.layout.files(shard)[name == SCORES]
-        # zarr fills in zeros for a file that is missing or empty.
-        if not file.is_file() or file.stat().st_size == 0:
-            raise StoreError(f"{file} is missing or empty; {_MEND}")
-        try:
-            return np.asarray(self.arrays[name].oindex[rows])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{file} is damaged ({' '.join(str(error).split())}); {_MEND}") from error
+    def _read_from_shard(self, indices: Indices, places: Indices, into: Codes) -> None:
+        """Read the images `indices[places]`, ascending and all of one shard, to `into[places]`."""
+        size, per_shard = self.layout.chunk_images, self.layout.chunks_per_shard
+        file = self.path / self.layout.files(int(indices[places[0]]) // self.layout.shard_size)[0]
+        with _damage_named(file):
+            shard = read_shard_file(file, per_shard, size)
+            chunks = indices[places] // size
+            for chunk in np.unique(chunks).tolist():
+                images = range(chunk * size, min((chunk + 1) * size, self.layout.count))
+                _decode_to(into, places[chunks == chunk], indices, images, shard, chunk % per_shard)
 
 
-_MEND = "restore the store from its cache or make it anew with `pirt-pose extract --restart`"
+def _decode_to(into: Codes, places: Indices, indices: Indices, images: range, shard: Shard, chunk: int) -> None:
+    """Decode the chunk that holds `images`, and put `indices[places]` of them to `into[places]`."""
+    whole = np.array_equal(indices[places], images) and places[-1] - places[0] == len(images) - 1
+    if whole:
+        shard.decode(chunk, into[places[0] : places[-1] + 1])
+    else:
+        decoded = np.empty((len(images), *into.shape[1:]), into.dtype)
+        shard.decode(chunk, decoded)
+        into[places] = decoded[indices[places] - images.start]
 
 
 def open_store(path: Path) -> HeatmapStore:
@@ -115,13 +145,17 @@ def open_unsealed(path: Path) -> HeatmapStore:
     attributes, seal = _root(path)
     try:
         root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
-        arrays = {name: _array(root, name) for name in (HEATMAPS, SCORES, KEYS)}
-        keys = decode_keys(np.asarray(arrays[KEYS][...]))
+        heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
+        if not (path / KEYS_FILE).is_file():
+            raise ValueError(f"{KEYS_FILE} is missing")
+        decoded = decode_keys(np.asarray(keys[...]))
+        layout = Layout(attributes, len(decoded), (heatmaps.shards or heatmaps.chunks)[0])
+        expected = layout.create_arrays(zarr.create_group(MemoryStore()))
+        if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
+            raise ValueError("its arrays are not cut as its attributes say")
     except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise StoreError(f"{path} is a damaged heatmap store ({' '.join(str(error).split())}); {_MEND}") from error
-    layout = Layout(attributes, len(keys), (arrays[HEATMAPS].shards or arrays[HEATMAPS].chunks)[0])
-    _require_fitting(path, layout, arrays)
-    return HeatmapStore(path, layout, keys, seal, arrays)
+        raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
+    return HeatmapStore(path, layout, decoded, seal, scores)
 
 
 def partial_path(path: Path) -> Path:
@@ -129,8 +163,14 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def _whole(rows: range) -> slice:
-    return slice(rows.start, rows.stop)
+@contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoreError(f"{file} is missing; {_MEND}") from error
+    except (ValueError, RuntimeError, OSError) as error:
+        raise StoreError(f"{file} is damaged: {_one_line(error)}; {_MEND}") from error
 
 
 def _root(path: Path) -> tuple[StoreAttributes, str | None]:
@@ -149,9 +189,5 @@ def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def _require_fitting(path: Path, layout: Layout, arrays: dict[str, zarr.Array[Any]]) -> None:
-    shape = (layout.count, *layout.image_shape)
-    expected = {HEATMAPS: (shape, code_dtype(layout.attributes.codec)), SCORES: (shape[:2], np.dtype(np.float32))}
-    for name, what in expected.items():
-        if (found := (arrays[name].shape, arrays[name].dtype)) != what:
-            raise StoreError(f"{path}: array {name!r} has shape and type {found}, its attributes say {what}; {_MEND}")
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -9,7 +9,7 @@ Nothing in it tells a time or a machine, so the same input gives the same bytes.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from pirt.params import Fraction, Frozen, Positive, Size
 HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
 ATTRIBUTES, SEAL = "pirt_heatmaps", "contents_sha256"
 METADATA = "zarr.json"
+KEYS_FILE = f"{KEYS}/c.0.0"
 _CHUNK_IMAGES = 16
 _ZSTD_LEVEL = 1
 
@@ -71,6 +72,16 @@ class Layout:
         """Number of shards."""
         return -(-self.count // self.shard_size)
 
+    @property
+    def chunk_images(self) -> int:
+        """Images in a chunk, the piece that is compressed and checked as one: the largest divisor up to 16."""
+        return max(size for size in range(1, _CHUNK_IMAGES + 1) if self.shard_size % size == 0)
+
+    @property
+    def chunks_per_shard(self) -> int:
+        """Number of chunks in a shard file."""
+        return self.shard_size // self.chunk_images
+
     def rows(self, shard: int) -> range:
         """Return the rows of one shard."""
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
@@ -82,7 +93,7 @@ class Layout:
     @property
     def fixed_files(self) -> tuple[str, ...]:
         """The files that do not depend on what the network says, but for the root's metadata."""
-        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), f"{KEYS}/c.0.0")
+        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), KEYS_FILE)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -93,8 +104,7 @@ class Layout:
         """Return the files of a store whose shards are all still to come."""
         files: dict[str, Buffer] = {}
         root = zarr.create_group(MemoryStore(files), attributes=root_attributes(self.attributes))
-        self._create_heatmaps(root, self.count)
-        self._create_scores(root, self.count)
+        self.create_arrays(root)
         encoded = encode_keys(keys)
         array = root.create_array(KEYS, dtype=np.uint8, shape=encoded.shape, chunks=encoded.shape, **_STORED)
         array[...] = encoded
@@ -103,35 +113,35 @@ class Layout:
     def shard_contents(self, codes: Codes, scores: NDArray[np.float32]) -> tuple[bytes, bytes]:
         """Return the bytes of one shard's `files`: `codes` n×K×Hm×Wm and `scores` n×K."""
         files: dict[str, Buffer] = {}
-        root = zarr.create_group(MemoryStore(files))
-        self._create_heatmaps(root, len(codes))[...] = codes
-        self._create_scores(root, len(codes))[...] = scores
-        heatmaps_file, scores_file = self.files(0)
+        alone = replace(self, count=len(codes))
+        for array, values in zip(
+            alone.create_arrays(zarr.create_group(MemoryStore(files))), (codes, scores), strict=True
+        ):
+            array[...] = values
+        heatmaps_file, scores_file = alone.files(0)
         return files[heatmaps_file].to_bytes(), files[scores_file].to_bytes()
+
+    def create_arrays(self, root: zarr.Group) -> tuple[zarr.Array[Any], zarr.Array[Any]]:
+        """Create the empty arrays `heatmaps` and `scores` in `root`."""
+        heatmaps = root.create_array(
+            HEATMAPS,
+            dtype=code_dtype(self.attributes.codec),
+            shape=(self.count, *self.image_shape),
+            chunks=(self.chunk_images, *self.image_shape),
+            shards=(self.shard_size, *self.image_shape),
+            **_STORED,
+        )
+        keypoints = self.image_shape[0]
+        scores = root.create_array(
+            SCORES, dtype=np.float32, shape=(self.count, keypoints), chunks=(self.shard_size, keypoints), **_STORED
+        )
+        return heatmaps, scores
 
     def contents_sha256(self, folder: Path) -> str:
         """Return one SHA-256 over the names and bytes of a store's files, its root metadata apart."""
         names = sorted([*self.fixed_files, *(file for shard in range(self.shards) for file in self.files(shard))])
         listing = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
         return hashlib.sha256(listing.encode()).hexdigest()
-
-    def _create_heatmaps(self, root: zarr.Group, count: int) -> zarr.Array[Any]:
-        # The largest divisor, for whole chunks only fit a shard.
-        chunk = max(size for size in range(1, _CHUNK_IMAGES + 1) if self.shard_size % size == 0)
-        return root.create_array(
-            HEATMAPS,
-            dtype=code_dtype(self.attributes.codec),
-            shape=(count, *self.image_shape),
-            chunks=(chunk, *self.image_shape),
-            shards=(self.shard_size, *self.image_shape),
-            **_STORED,
-        )
-
-    def _create_scores(self, root: zarr.Group, count: int) -> zarr.Array[Any]:
-        keypoints = len(self.attributes.keypoints)
-        return root.create_array(
-            SCORES, dtype=np.float32, shape=(count, keypoints), chunks=(self.shard_size, keypoints), **_STORED
-        )
 
 
 # Empty chunks are written too: a missing file is damage, never a blank image.

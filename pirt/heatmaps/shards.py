@@ -1,0 +1,56 @@
+"""Decoding shard files straight into place: faster than zarr's own reading, and nothing missing ever reads as zero.
+
+A shard is zarr v3's `sharding_indexed`: zstd chunks, each followed by its CRC32C, then the index of (offset, length)
+pairs, little-endian 64-bit, with a CRC32C of its own. Damage is a ValueError or RuntimeError.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+from numcodecs import zstd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from pirt.heatmaps.codec import Codes
+
+_CRC_BYTES = 4
+_ENTRY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard file in memory, its index checked."""
+
+    content: memoryview
+    index: NDArray[np.uint64]
+    """Offset and length of each chunk."""
+    chunk_images: int
+
+    def decode(self, chunk: int, into: Codes) -> None:
+        """Check and decode one chunk into `into`, n×K×Hm×Wm and C-contiguous; the array's last chunk is padded."""
+        offset, length = self.index[chunk].tolist()
+        data = _checked(self.content[offset : offset + length])
+        if len(into) == self.chunk_images:
+            zstd.decompress(data, into)
+        else:
+            padded = np.empty((self.chunk_images, *into.shape[1:]), into.dtype)
+            zstd.decompress(data, padded)
+            into[...] = padded[: len(into)]
+
+
+def read_shard_file(file: Path, chunks: int, chunk_images: int) -> Shard:
+    """Read a shard of `chunks` chunks of `chunk_images` images each."""
+    content = memoryview(file.read_bytes())
+    index_bytes = _ENTRY_BYTES * chunks + _CRC_BYTES
+    if len(content) < index_bytes:
+        raise ValueError(f"{len(content)} bytes are too few for an index of {index_bytes}")
+    index = np.frombuffer(_checked(content[-index_bytes:]), "<u8").reshape(chunks, 2)
+    return Shard(content, index, chunk_images)
+
+
+def _checked(block: memoryview) -> memoryview:
+    data, crc = block[:-_CRC_BYTES], block[-_CRC_BYTES:]
+    if len(crc) < _CRC_BYTES or google_crc32c.value(bytes(data)) != int.from_bytes(crc, "little"):
+        raise ValueError("its CRC32C does not match")
+    return data
