@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from pirt.data.manifest import read_manifest
 from stages.command import Command, Group
 from stages.report.results import read_results
 from stages.report.tables import build_report
-from stages.report.writing import print_report, write_tables
+from stages.report.writing import join_reports, print_report, write_page, write_tables
 
 EXISTING = click.Path(path_type=Path)
 
@@ -43,6 +44,50 @@ def tables(benchmark: str, metrics: tuple[Path, ...], stand_in: bool, out: Path)
       pirt-report tables --benchmark occluded-dukemtmc --metrics runs/evaluate --out runs/report
     """
     write_tables(build_report(benchmark, read_results(metrics), stand_in=stand_in), out)
+
+
+@main.command(cls=Command)
+@click.option("--runs", type=EXISTING, required=True, help="Folder searched for run folders of `pirt-train`.")
+@click.option("--manifest", type=EXISTING, required=True, help="Manifest of the runs.")
+@click.option("--heatmaps", type=EXISTING, required=True, help="Heatmap store of the runs.")
+@click.option("--root", type=EXISTING, help="Data root, where it is not the manifest's.")
+@click.option("--out", type=EXISTING, required=True, help="Report folder, as `tables` wrote it.")
+def figures(runs: Path, manifest: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
+    """Draw training curves, Table 4 as a plot, heatmaps and activations over images, and rank lists.
+
+    \b
+    Example:
+      pirt-report figures --runs runs/train --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/report
+    """
+    # Tables are printed without waiting for torch and matplotlib to load.
+    from stages.report.drawing import write_figures
+
+    write_figures(out, runs, read_manifest(manifest, root), heatmaps)
+
+
+@main.command(cls=Command)
+@click.argument("reports", type=EXISTING, nargs=-1, required=True)
+@click.option("--out", type=EXISTING, required=True, help="Report folder of all of them.")
+def join(reports: tuple[Path, ...], out: Path) -> None:
+    """Join the report folders REPORTS of several benchmarks; Table 2 stands side by side as in the paper.
+
+    \b
+    Example:
+      pirt-report join runs/market1501/report runs/dukemtmc_reid/report --out runs/paper/report
+    """
+    join_reports(reports, out)
+
+
+@main.command(cls=Command)
+@click.argument("report", type=EXISTING)
+def html(report: Path) -> None:
+    """Write the report folder REPORT as one self-contained page, report.html in it.
+
+    \b
+    Example:
+      pirt-report html runs/report
+    """
+    write_page(report)
 
 
 @main.command(cls=Command)

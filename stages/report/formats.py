@@ -55,7 +55,7 @@ def grid(table: Table) -> Grid:
 
 def _cells(benchmark: str, entry: Entry, *, with_paper: bool) -> list[Cell]:
     link = anchor(benchmark, entry.ours.configuration) if entry.ours else None
-    ours = [Cell(_score(entry, name), link) for name in PRINTED]
+    ours = [Cell(score_text(entry, name), link) for name in PRINTED]
     if not with_paper:
         return ours
     published = entry.published or (None, None)
@@ -63,11 +63,17 @@ def _cells(benchmark: str, entry: Entry, *, with_paper: bool) -> list[Cell]:
     return [
         *ours,
         *(Cell(number or MISSING) for number in published),
-        *(Cell("" if value is None else f"{value:+.2f}".replace("-", "−")) for value in deltas),
+        *(Cell(signed(value)) for value in deltas),
     ]
 
 
-def _score(entry: Entry, name: str) -> str:
+def signed(value: float | None) -> str:
+    """Return a difference with its sign; none is blank."""
+    return "" if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def score_text(entry: Entry, name: str) -> str:
+    """Return our score with its spread and marks; – stands for a run that is missing, a blank for what is not ours."""
     if entry.ours is None:
         return MISSING if entry.runnable else ""
     score = entry.ours.scores[name]

@@ -11,8 +11,21 @@ _ORIGINS = ("checkpoint", "heatmaps", "manifest")
 
 def anchor(benchmark: str, configuration: str) -> str:
     """Return the name by which a table's cell links to its runs."""
-    letters = (character if character.isalnum() else "-" for character in f"{benchmark}-{configuration}".lower())
-    return "-".join(part for part in "".join(letters).split("-") if part)
+    return slug(f"{benchmark} {configuration}")
+
+
+def slug(text: str) -> str:
+    """Return `text` in lower-case letters and digits, joined by hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def table_names(report: Report) -> list[str]:
+    """Return a file name for each table: table3, or table3-market-1501 where there are several Tables 3."""
+    numbers = [table.number for table in report.tables]
+    return [
+        f"table{table.number}" + (f"-{slug(' '.join(table.benchmarks))}" if numbers.count(table.number) > 1 else "")
+        for table in report.tables
+    ]
 
 
 def sections(report: Report) -> dict[str, list[RunLineage]]:

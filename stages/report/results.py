@@ -13,6 +13,15 @@ from pirt.params import Fraction, ModelParams, TrainParams
 ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
 ROW_FIELDS = ("parts", "intra", "inter_layers")
 """The model parameters in which the rows of Tables 3 and 4 differ."""
+TableRow = tuple[bool, bool, int]
+"""Values of `ROW_FIELDS`."""
+BASELINE_ROW: TableRow = (False, False, 0)
+FULL_ROW: TableRow = (True, True, 3)
+
+
+def table_row(model: ModelParams) -> TableRow:
+    """Return what tells the rows of Tables 3 and 4 apart."""
+    return model.parts, model.intra, model.inter_layers
 
 
 class ReportError(PirtError, ValueError):
@@ -44,9 +53,9 @@ class Result(Scores):
     lineage: dict[str, Any] = {}
 
     @property
-    def row(self) -> tuple[bool, bool, int]:
-        """Return what tells the rows of Tables 3 and 4 apart: parts, intra, inter layers."""
-        return self.model.parts, self.model.intra, self.model.inter_layers
+    def row(self) -> TableRow:
+        """Return what tells the rows of Tables 3 and 4 apart."""
+        return table_row(self.model)
 
     @property
     def configuration(self) -> str:

@@ -5,12 +5,10 @@ from statistics import mean, stdev
 
 from pirt.params import Frozen
 from stages.report import published as paper
-from stages.report.results import ReportError, Result, Scores
+from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError, Result, Scores, TableRow
 
 METRICS = {"mAP": "mean_ap", "mINP": "mean_inp", "rank-1": "rank_1", "rank-5": "rank_5", "rank-10": "rank_10"}
 FEW_SEEDS = 3
-FULL_ROW = (True, True, 3)
-BASELINE_ROW = (False, False, 0)
 MODES = {"query-gallery": "Q & G", "query": "Q only", "gallery": "G only", "none": "No confidence score"}
 
 
@@ -121,11 +119,12 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
 
 
 def join_tables(tables: Iterable[Table]) -> tuple[Table, ...]:
-    """Set tables of one number side by side where their rows agree, as Table 2 holds two benchmarks."""
+    """Order tables by number and set the benchmarks of Table 2 side by side, as in the paper."""
     joined: list[Table] = []
     for table in sorted(tables, key=lambda table: table.number):
         last = joined[-1] if joined else None
-        if last and last.number == table.number and [r.head for r in last.rows] == [r.head for r in table.rows]:
+        same_rows = last is not None and [row.head for row in last.rows] == [row.head for row in table.rows]
+        if last and last.number == table.number == 2 and same_rows:
             joined[-1] = _side_by_side(last, table)
         else:
             joined.append(table)
@@ -158,7 +157,7 @@ def _counts_match(data: paper.PublishedData, results: Sequence[Result]) -> bool:
 def _tables(
     name: str, data: paper.PublishedData | None, compared: paper.PublishedData | None, results: Sequence[Result]
 ) -> Iterable[Table]:
-    by_row: dict[tuple[bool, bool, int], list[Result]] = {}
+    by_row: dict[TableRow, list[Result]] = {}
     for result in results:
         by_row.setdefault(result.row, []).append(result)
     ablation = compared is not None and compared.name == paper.OCCLUDED_DUKE
@@ -167,14 +166,14 @@ def _tables(
     if data is None or data.name == paper.OCCLUDED_DUKE or len(by_row) > 1:
         yield _components(name, by_row, ablation)
         yield _layers(name, by_row, ablation)
-    yield _modes(name, by_row.get(FULL_ROW, []), ablation)
+        yield _modes(name, by_row.get(FULL_ROW, []), ablation)
 
 
 def _methods(
     name: str,
     data: paper.PublishedData,
     compared: paper.PublishedData | None,
-    by_row: Mapping[tuple[bool, bool, int], Sequence[Result]],
+    by_row: Mapping[TableRow, Sequence[Result]],
 ) -> Table:
     """Tables 1 and 2: ours among published methods, or ours alone where the data are not the paper's."""
     occluded = data.name == paper.OCCLUDED_DUKE
@@ -198,7 +197,7 @@ def _methods(
     return _table(1 if occluded else 2, caption, name, ("Method",), rows)
 
 
-def _components(name: str, by_row: Mapping[tuple[bool, bool, int], Sequence[Result]], ablation: bool) -> Table:
+def _components(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation: bool) -> Table:
     rows = [
         Row(
             head=tuple("✓" if on else "×" for on in row),
@@ -209,7 +208,7 @@ def _components(name: str, by_row: Mapping[tuple[bool, bool, int], Sequence[Resu
     return _table(3, "Components", name, ("P", "Intra", "Inter"), rows)
 
 
-def _layers(name: str, by_row: Mapping[tuple[bool, bool, int], Sequence[Result]], ablation: bool) -> Table:
+def _layers(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation: bool) -> Table:
     rows = [
         Row(
             head=(str(layers),),
@@ -277,6 +276,8 @@ def _notes(table: Table) -> list[str]:
             notes.append(f"‡ Fewer than {FEW_SEEDS} seeds: the order of such rows may be chance.")
     if any(entry.runnable and not entry.ours for row in table.rows for entry in row.entries):
         notes.append("– was not run.")
+    if any(entry.published for row in table.rows for entry in row.entries):
+        notes.append("Paper: as published (Pirt, ACM MM 2021), not run by us; Δ is ours minus the paper's.")
     return notes
 
 
@@ -286,11 +287,9 @@ def _data_notes(
     results: Sequence[Result],
     stand_in: bool,
 ) -> list[str]:
-    if compared:
-        return ["Paper: as published (Pirt, ACM MM 2021), not run by us; Δ is ours minus the paper's."]
     if stand_in:
         return ["Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs."]
-    if data:
+    if data and not compared:
         found = results[0].counts.get("queries")
         return [f"{found} queries where {data.name} has {data.queries}: no published number stands beside these."]
     return []

@@ -1,14 +1,17 @@
 """The report folder: tables/, figures/ and the page."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pirt.files import written_whole
 from stages.report.formats import as_csv, as_latex, as_markdown, as_text
-from stages.report.lineage import lineage_csv, lineage_markdown
+from stages.report.lineage import lineage_csv, lineage_markdown, slug, table_names
+from stages.report.page import page
 from stages.report.results import ReportError
-from stages.report.tables import Report
+from stages.report.tables import Report, join_tables
 
 TABLES = "tables"
 FIGURES = "figures"
@@ -24,8 +27,7 @@ def write_tables(report: Report, out: Path) -> None:
         "lineage.md": lineage_markdown(report),
         "lineage.csv": lineage_csv(report),
     }
-    for table in report.tables:
-        name = f"table{table.number}"
+    for name, table in zip(table_names(report), report.tables, strict=True):
         files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
     with written_whole(out / TABLES) as folder:
         folder.mkdir()
@@ -51,6 +53,29 @@ def print_report(out: Path) -> str:
     places += [f"Figure: {path}" for path in figure_files(out)]
     places += [f"Page: {out / PAGE}"] if (out / PAGE).is_file() else []
     return "\n".join([*(as_text(table) for table in report.tables), *places, ""])
+
+
+def join_reports(reports: Sequence[Path], out: Path) -> None:
+    """Write one report of several benchmarks: tables of one number side by side, figures in a folder each."""
+    parts = [read_report(report) for report in reports]
+    names = [slug(part.runs[0].benchmark) for part in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
+    with written_whole(out / FIGURES) as folder:
+        folder.mkdir()
+        for name, report in zip(names, reports, strict=True):
+            for figure in figure_files(report):
+                (folder / name).mkdir(exist_ok=True)
+                shutil.copyfile(figure, folder / name / figure.name)
+    tables = join_tables(table for part in parts for table in part.tables)
+    write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
+
+
+def write_page(out: Path) -> None:
+    """Write the page of the report folder `out`."""
+    text = page(read_report(out), figure_files(out))
+    with written_whole(out / PAGE) as beside:
+        beside.write_text(text, encoding="utf-8", newline="")
 
 
 def figure_files(out: Path) -> list[Path]:

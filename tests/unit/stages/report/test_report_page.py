@@ -1,0 +1,125 @@
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from stages.report.cli import main
+
+Write = Callable[..., Path]
+VOID = {"meta", "img"}
+
+
+class Checker(HTMLParser):
+    """Keeps ids, links and sources, and fails on a tag that does not close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src"):
+                self.links.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def run(*command: str | Path) -> str:
+    result = CliRunner().invoke(main, [str(part) for part in command])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def checked(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    assert not checker.open
+    return checker
+
+
+@pytest.fixture
+def report(write_metrics: Write, tmp_path: Path) -> Path:
+    for variant in ("baseline", "pirt"):
+        folder = write_metrics(variant, 0, 0.4)
+    run("tables", "--benchmark", "<mine> & more", "--metrics", folder, "--out", tmp_path / "report")
+    (tmp_path / "report/figures").mkdir()
+    (tmp_path / "report/figures/curves.png").write_bytes(b"\x89PNG picture")
+    return tmp_path / "report"
+
+
+def test_page_is_whole_and_needs_no_network(report: Path) -> None:
+    run("html", report)
+    text = (report / "report.html").read_text()
+    page = checked(text)
+    outside = [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert outside == []
+    assert not re.search(r"https?://|<script|@import|url\(", text)
+    assert len(page.ids) == len(set(page.ids))
+    inside = {link[1:] for link in page.links if link.startswith("#")}
+    assert inside <= set(page.ids)
+    assert base64.b64encode(b"\x89PNG picture").decode() in text
+
+
+def test_page_escapes_what_users_write(report: Path) -> None:
+    run("html", report)
+    text = (report / "report.html").read_text()
+    assert "<mine>" not in text
+    assert "&lt;mine&gt; &amp; more" in text
+
+
+def test_page_shows_every_cell_and_its_run(report: Path) -> None:
+    run("html", report)
+    text = (report / "report.html").read_text()
+    assert '<a href="#mine-more-parts-intra-inter3">40.00‡</a>' in text
+    assert "pirt0" in text  # the checkpoint's hash
+    assert "paper" not in text[: text.index("Lineage</h2>")].replace("paper&#x27;s", "").replace(".paper", "")
+
+
+def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_metrics: Write, tmp_path: Path) -> None:
+    for name, queries in (("market-1501", 3368), ("dukemtmc-reid", 2228)):
+        folder = write_metrics("pirt", 0, 0.4, counts={"queries": queries})
+        run("tables", "--benchmark", name, "--metrics", folder, "--out", tmp_path / name)
+        (tmp_path / name / "figures").mkdir()
+        (tmp_path / name / "figures/curves.png").write_text(name)
+    run("join", tmp_path / "market-1501", tmp_path / "dukemtmc-reid", "--out", tmp_path / "both")
+    run("html", tmp_path / "both")
+    assert (tmp_path / "both/figures/dukemtmc-reid/curves.png").read_text() == "dukemtmc-reid"
+    text = (tmp_path / "both/report.html").read_text()
+    checked(text)
+    assert "Market-1501. Training curves" in text
+    assert 'href="#market-1501-parts-intra-inter3"' in text
+    assert "Table 2. Comparison" in run("show", tmp_path / "both")
+
+
+def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: Path) -> None:
+    folder = write_metrics("pirt", 0, 0.4)
+    for name in ("one", "two"):
+        run("tables", "--benchmark", name, "--metrics", folder, "--out", tmp_path / name)
+    run("join", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "both")
+    assert (tmp_path / "both/tables/table3-one.md").is_file()
+    assert (tmp_path / "both/tables/table3-two.md").is_file()
+
+
+def test_joining_one_benchmark_twice_is_refused(report: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["join", str(report), str(report), "--out", str(tmp_path / "both")])
+    assert result.exit_code == 2
+    assert "two of the reports are on mine-more" in result.output
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize("command", ["html", "show"])
+def test_a_folder_without_report_is_one_line(command: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, [command, str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.output == (f"Error: {tmp_path} holds no report; `pirt-report tables --out {tmp_path}` makes one\n")
