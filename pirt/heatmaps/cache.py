@@ -31,6 +31,8 @@ class HeatmapCache:
     """The store's."""
     skipped: tuple[SkippedImage, ...]
     """Those of the n images that stage 1 could not read; their heatmaps are zero."""
+    floor: float = 0.0
+    """Values up to it were stored as 0 (τ for tau8), so a mask with a lower threshold would not be the true one."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,6 +66,7 @@ def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]
         table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
         fingerprint=store.fingerprint,
         skipped=tuple(image for image in store.skipped if image.key in names),
+        floor=store.attributes.tau if tau8 else 0.0,
     )
 
 

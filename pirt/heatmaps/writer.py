@@ -130,13 +130,13 @@ def create_store(
     with _reported(path):
         if restart and partial.exists():
             shutil.rmtree(partial)
-        if path.exists() and not restart:
-            _require_same(open_store(path), layout, keys)
-            return StoreWriter(path, layout, skipped_rows, finished=True)
         if partial.exists():
             _require_same(open_unsealed(partial), layout, keys)
             shutil.rmtree(partial / _BESIDE, ignore_errors=True)
             (partial / _BESIDE).mkdir()
+        elif path.exists() and not restart:
+            _require_same(open_store(path), layout, keys)
+            return StoreWriter(path, layout, skipped_rows, finished=True)
         else:
             _begin(partial, layout, keys)
     return StoreWriter(path, layout, skipped_rows)
