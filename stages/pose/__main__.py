@@ -1,0 +1,3 @@
+from stages.pose.cli import main
+
+main()

@@ -1,0 +1,48 @@
+"""The names that this program takes from MMPose and MMEngine, imported without their warnings.
+
+They warn on import about compiled operators and pkg_resources, neither of which is used here.
+"""
+
+import warnings
+from pathlib import Path
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import mmpose
+    import mmpose.codecs
+    import mmpose.models
+    from mmengine.config import Config, ConfigDict
+    from mmengine.logging import MMLogger
+    from mmengine.logging.history_buffer import HistoryBuffer
+    from mmengine.model.utils import revert_sync_batchnorm
+    from mmengine.registry import init_default_scope
+    from mmpose.evaluation.functional import keypoint_pck_accuracy
+    from mmpose.models.heads import CPMHead, HeatmapHead, MSPNHead, ViPNASHead
+    from mmpose.models.utils.tta import flip_heatmaps
+    from mmpose.registry import KEYPOINT_CODECS, MODELS
+    from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
+
+HEATMAP_HEADS = (HeatmapHead, CPMHead, MSPNHead, ViPNASHead)
+
+PACKAGED_CONFIGS = Path(mmpose.__file__).parent / ".mim" / "configs"
+"""Where MMPose keeps the configs that can be named instead of given as a file."""
+
+VERSION: str = mmpose.__version__
+
+__all__ = [
+    "HEATMAP_HEADS",
+    "KEYPOINT_CODECS",
+    "MODELS",
+    "PACKAGED_CONFIGS",
+    "VERSION",
+    "Config",
+    "ConfigDict",
+    "HistoryBuffer",
+    "MMLogger",
+    "flip_heatmaps",
+    "get_udp_warp_matrix",
+    "get_warp_matrix",
+    "init_default_scope",
+    "keypoint_pck_accuracy",
+    "revert_sync_batchnorm",
+]

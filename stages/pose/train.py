@@ -1,0 +1,187 @@
+"""The recipe of `pirt-pose train`: a small HRNet on labelled keypoints, by MMPose's codec and loss in a plain loop."""
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pirt.data.images import read_image
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.errors import DataError, ParamsError
+from pirt.files import written_whole
+from stages.pose.accuracy import pck, visibility_auc
+from stages.pose.augment import augment
+from stages.pose.labels import OCCLUDED, VISIBLE, read_keypoints
+from stages.pose.network import HeatmapNetwork, build_network
+from stages.pose.openmmlab import VERSION, MMLogger
+from stages.pose.params import PoseTrainParams
+from stages.pose.small_hrnet import small_hrnet_config
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images N×3×Hi×Wi (uint8 RGB, at the input size) and keypoints N×17×3 in pixels of the input."""
+
+    images: Tensor
+    keypoints: Tensor
+
+
+def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Path, device: str) -> dict[str, Any]:
+    """Train, measure on held-out identities, write `config.py`, `checkpoint.pth` and `metrics.json` into `out`.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    if any(side % 32 for side in params.input_size):
+        raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
+    rows = manifest.split("train")
+    manifest.require_files(rows)
+    learn, hold = _by_identity(rows, params.held_out)
+    labels = read_keypoints(keypoints)
+    learned = load_labelled(manifest, learn, labels, keypoints, params.input_size)
+    held = load_labelled(manifest, hold, labels, keypoints, params.input_size)
+
+    torch.manual_seed(params.seed)
+    config = small_hrnet_config(params.input_size, params.channels, params.sigma)
+    network = build_network(config, "small HRNet").to(device).to(memory_format=torch.channels_last)
+    MMLogger.get_instance("pirt", log_level="WARNING")  # init_weights logs a line a tensor
+    network.estimator.init_weights()
+    fit(network, learned, params, device)
+    metrics = measure(network, held, device)
+    metrics["parameters"] = sum(weight.numel() for weight in network.estimator.parameters())
+    metrics["images"] = {"trained": len(learned.images), "held_out": len(held.images)}
+
+    with written_whole(out) as folder:
+        folder.mkdir()
+        config.dump(str(folder / "config.py"))
+        (folder / "checkpoint.pth").write_bytes(checkpoint_bytes(network, params))
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return metrics
+
+
+def _by_identity(rows: Sequence[ImageRow], share: float) -> tuple[list[ImageRow], list[ImageRow]]:
+    """Part the images so that every k-th identity is held out; at least one identity stays on each side."""
+    identities = sorted({row.pid for row in rows})
+    if len(identities) < 2:
+        raise DataError(f"the train split has {len(identities)} identity, two are needed: one to hold out")
+    number = min(max(1, round(len(identities) * share)), len(identities) - 1)
+    held = {identities[i * len(identities) // number] for i in range(number)}
+    return [row for row in rows if row.pid not in held], [row for row in rows if row.pid in held]
+
+
+def load_labelled(
+    manifest: Manifest,
+    rows: Sequence[ImageRow],
+    labels: dict[str, NDArray[np.float32]],
+    source: Path,
+    input_size: tuple[int, int],
+) -> Labelled:
+    """Read the labelled images of `rows` at the input size, and their keypoints with them, into memory."""
+    height, width = input_size
+    chosen = [row for row in rows if row.path in labels]
+    if not chosen:
+        raise DataError(
+            f"{source} labels none of the {len(rows)} training images such as {rows[0].path!r}; "
+            "its file_name must be the manifest's path"
+        )
+    images = torch.empty(len(chosen), 3, height, width, dtype=torch.uint8)
+    keypoints = np.stack([labels[row.path] for row in chosen])
+    for index, row in enumerate(tqdm(chosen, desc="reading", unit="image", leave=False)):
+        image = read_image(manifest.image_path(row))
+        scale = np.array([width / image.width, height / image.height], dtype=np.float32)
+        # Pixel centres stay pixel centres when the image is stretched.
+        keypoints[index, :, :2] = (keypoints[index, :, :2] + 0.5) * scale - 0.5
+        stretched = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        images[index] = torch.from_numpy(stretched.copy()).permute(2, 0, 1)
+    return Labelled(images, torch.from_numpy(keypoints))
+
+
+def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device: str) -> None:
+    """Train the network in place; the same data, parameters and machine give the same weights."""
+    generator = torch.Generator().manual_seed(params.seed)
+    steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
+    optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps, pct_start=0.1)
+    network.train()
+    with tqdm(total=steps, desc="training", unit="batch", mininterval=1) as progress:
+        for _ in range(params.epochs):
+            order = torch.randperm(len(data.images), generator=generator)
+            for batch in torch.split(order, params.batch_size):
+                images, keypoints = augment(data.images[batch].float(), data.keypoints[batch], generator)
+                loss = heatmap_loss(network, images.to(device), keypoints)
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                optimizer.step()
+                schedule.step()
+                progress.update()
+                progress.set_postfix_str(f"loss {loss.item():.5f}", refresh=False)
+
+
+def heatmap_loss(network: HeatmapNetwork, images: Tensor, keypoints: Tensor) -> Tensor:
+    """Return MMPose's loss between the network's heatmaps and its codec's targets.
+
+    The target of an occluded keypoint is an empty heatmap, so that a heatmap's height tells visibility; what is not
+    labelled does not count. The store clips at 0, so overshooting below it costs little: background then stays
+    under τ. A slope of 0.1 instead of 0 keeps every channel alive.
+    """
+    estimator: Any = network.estimator
+    targets, weights = _targets(estimator.head.decoder, keypoints.numpy())
+    heatmaps = nn.functional.leaky_relu(network(images.contiguous(memory_format=torch.channels_last)), 0.1)
+    loss: Tensor = estimator.head.loss_module(heatmaps, targets.to(images.device), weights.to(images.device))
+    return loss
+
+
+def _targets(codec: Any, keypoints: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    visible = (keypoints[..., 2] == VISIBLE).astype(np.float32)
+    encoded = [
+        codec.encode(places[None], shown[None])["heatmaps"]
+        for places, shown in zip(keypoints[..., :2], visible, strict=True)
+    ]
+    weights = (keypoints[..., 2] >= OCCLUDED).astype(np.float32)
+    return torch.from_numpy(np.stack(encoded)), torch.from_numpy(weights)
+
+
+def measure(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, Any]:
+    """Return PCK@0.2 of the torso on visible keypoints, over all images and over unoccluded ones."""
+    network.eval()
+    estimator: Any = network.estimator
+    found, scores = [], []
+    with torch.inference_mode():
+        for images in torch.split(data.images, 64):
+            for heatmaps in network(images.to(device)).cpu().numpy():
+                place, score = estimator.head.decoder.decode(heatmaps)
+                found.append(place[0])
+                scores.append(score[0])
+    places, heights = np.stack(found), np.stack(scores)
+    keypoints = data.keypoints.numpy()
+    whole = ~(keypoints[..., 2] == OCCLUDED).any(axis=1)
+    overall, per_keypoint, number = pck(places, keypoints)
+    unoccluded, _, unoccluded_number = pck(places[whole], keypoints[whole])
+    return {
+        "pck": overall,
+        "pck_unoccluded": unoccluded,
+        "pck_per_keypoint": per_keypoint,
+        "pck_normalised_by": "0.2 of the distance from mid-shoulder to mid-hip",
+        "visibility_auc": visibility_auc(heights, keypoints),
+        "keypoints": {"visible": number, "on_unoccluded_images": unoccluded_number},
+    }
+
+
+def checkpoint_bytes(network: HeatmapNetwork, params: PoseTrainParams) -> bytes:
+    """Return an MMEngine checkpoint, `{"meta", "state_dict"}`; no clock, so the same weights give the same bytes."""
+    state = {name: value.cpu().contiguous() for name, value in network.estimator.state_dict().items()}
+    meta = {"mmpose_version": VERSION, "epoch": params.epochs, "seed": params.seed}
+    # Written through memory: torch would put the file's name into the archive.
+    buffer = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": state}, buffer)
+    return buffer.getvalue()
