@@ -4,7 +4,10 @@ from pathlib import Path
 
 import click
 
+from pirt.data.manifest import SPLITS
 from stages.command import Group
+from stages.data.importing import Imported, import_data_set
+from stages.data.layouts import LAYOUTS
 from stages.data.pedestrians.plan import PROFILES
 from stages.data.synthesize import synthesize
 
@@ -36,3 +39,29 @@ def synthesize_command(
     """
     count = synthesize(profile, seed, out, contact_sheet, workers, force)
     click.echo(f"{count} images, keypoints.json and a contact sheet in {out}")
+
+
+@main.command("import")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--out", type=_FILE, required=True, help="Manifest to write.")
+@click.option(
+    "--layout", type=click.Choice([layout.name for layout in LAYOUTS]), help="Admit this one only.  [default: look]"
+)
+def import_command(root: Path, out: Path, layout: str | None) -> None:
+    """Write the manifest of the data set in ROOT; its images stay where they are.
+
+    \b
+    Example:
+      pirt-data import ~/data/Market-1501-v15.09.15 --out data/market1501.csv
+    """
+    _tell(import_data_set(root, out, layout), out)
+
+
+def _tell(imported: Imported, out: Path) -> None:
+    manifest = imported.manifest
+    counts = ", ".join(f"{split} {sum(row.split == split for row in manifest.rows):,}" for split in SPLITS)
+    click.echo(f"{imported.title} in {manifest.root}: {counts}; manifest {out}")
+    for name, count in imported.reading.passed_over.most_common(5):
+        click.echo(f"passed over {count:,} × {name}")
+    for remark in imported.reading.remarks:
+        click.echo(remark)

@@ -169,16 +169,12 @@ def _stranger(seed: int, camera: Camera, view: View, rng: np.random.Generator) -
 def _exposed(colour: Floats, camera: Camera, rng: np.random.Generator) -> bytes:
     """Return what the camera makes of the scene, as JPEG."""
     gain = camera.gain * rng.uniform(0.9, 1.1)
-    light = (
-        255
-        * np.clip(colour / 255, 0, 1) ** np.float32(camera.gamma)
-        * np.asarray(camera.cast, np.float32)
-        * np.float32(gain)
-    )
-    image = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).reduce(_S)
+    small = np.asarray(Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8)).reduce(_S), np.float32) / 255
+    light = small ** np.float32(camera.gamma) * np.asarray(camera.cast, np.float32) * np.float32(255 * gain)
+    image = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8))
     if camera.sharpness < 0.95:
-        small = (round(WIDTH * camera.sharpness), round(HEIGHT * camera.sharpness))
-        image = image.resize(small, Image.Resampling.BOX).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+        coarse = (round(WIDTH * camera.sharpness), round(HEIGHT * camera.sharpness))
+        image = image.resize(coarse, Image.Resampling.BOX).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     image = image.filter(ImageFilter.GaussianBlur(camera.blur * rng.uniform(0.5, 1.2)))
     noisy = np.asarray(image, np.float32) + rng.normal(0, camera.noise, (HEIGHT, WIDTH, 3)).astype(np.float32)
     stream = io.BytesIO()

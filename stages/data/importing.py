@@ -1,0 +1,54 @@
+"""Recipe: a data set becomes a manifest; its images stay where they are."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.files import sha256_of
+from stages.data.layouts import find_data_set
+from stages.data.layouts.found import FoundImage, Reading
+
+_THREADS = 8
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was written, and what a person should know about it."""
+
+    title: str
+    manifest: Manifest
+    reading: Reading
+
+
+def import_data_set(source: Path, out: Path, layout: str | None = None) -> Imported:
+    """Write the manifest `out` of the data set in the folder `source`."""
+    root, found = find_data_set(source, layout)
+    reading = found.read(root)
+    return Imported(found.title, write_manifest(out, hashed(reading.images, root), root), reading)
+
+
+def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
+    """Give each image its key and the SHA-256 of its file.
+
+    A key is split/name, or the path relative to the root for all images when split/name would stand twice.
+    """
+    keys = [f"{image.split}/{PurePosixPath(image.path).name}" for image in images]
+    if len(set(keys)) < len(keys):
+        keys = [image.path for image in images]
+    hashes = in_threads(sha256_of, [root / image.path for image in images], "hash")
+    return [
+        ImageRow(key, image.path, image.split, image.pid, image.camid, sha256)
+        for key, image, sha256 in zip(keys, images, hashes, strict=True)
+    ]
+
+
+def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path], title: str) -> list[_Result]:
+    """Return `work(path)` of every path in order, with a progress bar."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(tqdm(pool.map(work, paths), total=len(paths), unit="image", desc=title))
