@@ -86,6 +86,9 @@ class EvaluateParams(Frozen):
     matching: Literal["coarse-to-fine", "full"] = "coarse-to-fine"
     top_n: Positive = 100
     max_rank: Positive = 50
+    average_precision: Literal["step", "trapezoid"] = "step"
+    unmatched: Literal["skip", "zero"] = "skip"
+    junk: Literal["drop", "keep"] = "drop"
 
 
 class Params(Frozen):

@@ -1,0 +1,225 @@
+"""`embeddings.h5`: what a run says of query and gallery images, and where it came from.
+
+    keys N, pids N, camids N, splits N     the images, all queries before the gallery
+    global  N×C, or  stripe, patch  N×C    global features, float32, as the model gives them
+    groups  N×G×C,  confidence  N×G        of models with parts
+
+Every chunk carries a checksum. The attribute `pirt_embeddings` is an `EmbeddingsLineage` as JSON.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from pirt.data.manifest import ImageRow, Split
+from pirt.errors import DataError, StoreError
+from pirt.files import written_whole
+from pirt.matching import Features
+from pirt.params import Frozen, ModelParams, Size, TrainParams
+
+ATTRIBUTES = "pirt_embeddings"
+GROUPS, CONFIDENCE = "groups", "confidence"
+EMBEDDED_SPLITS: tuple[Split, ...] = ("query", "gallery")
+_GLOBAL_NAMES = (("global",), ("stripe", "patch"))
+_CHUNK_BYTES = 1 << 18
+_READ_BYTES = 64 << 20
+
+Array = NDArray[Any]
+
+
+class EmbeddingsLineage(Frozen):
+    """What the embeddings were made with and from."""
+
+    format_version: Literal[1] = 1
+    variant: str | None
+    seed: int
+    model: ModelParams
+    train: TrainParams
+    checkpoint_sha256: str
+    trained_on_manifest: str
+    manifest_fingerprint: str
+    heatmaps_fingerprint: str | None
+    image_size: Size
+    unreadable: tuple[str, ...] = ()
+    """Keys of the images that stage 1 could not read; they are left out."""
+
+
+def write_embeddings(
+    path: Path,
+    images: Sequence[ImageRow],
+    lineage: EmbeddingsLineage,
+    batches: Iterable[Mapping[str, torch.Tensor]],
+) -> None:
+    """Write the outputs of `batches`, which describe `images` (queries, then gallery) in their order."""
+    with written_whole(path) as beside, h5py.File(beside, "w") as file:
+        file.attrs[ATTRIBUTES] = lineage.model_dump_json()
+        _write_images(file, images)
+        done = 0
+        for batch in batches:
+            rows = slice(done, done + len(next(iter(batch.values()))))
+            for name, values in batch.items():
+                _write_rows(file, name, values.float().cpu().numpy(), rows, images)
+            done = rows.stop
+        if done != len(images):
+            raise ValueError(f"{done} embeddings for {len(images)} images")
+
+
+def _write_images(file: h5py.File, images: Sequence[ImageRow]) -> None:
+    order = [EMBEDDED_SPLITS.index(image.split) for image in images]
+    if order != sorted(order):
+        raise ValueError("queries must stand before the gallery")
+    for name, values in {
+        "keys": np.array([image.key.encode() for image in images]),
+        "pids": np.array([image.pid for image in images], np.int64),
+        "camids": np.array([image.camid for image in images], np.int64),
+        "splits": np.array([image.split.encode() for image in images]),
+    }.items():
+        file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+
+
+def _write_rows(file: h5py.File, name: str, values: Array, rows: slice, images: Sequence[ImageRow]) -> None:
+    if not np.isfinite(values).all():
+        bad = images[rows.start + int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())]
+        raise DataError(f"the model gives {name} that is not finite for image {bad.key!r}; its training diverged")
+    if name not in file:
+        chunk = max(1, min(len(images), _CHUNK_BYTES // values[0].nbytes))
+        shape = values.shape[1:]
+        file.create_dataset(name, (len(images), *shape), np.float32, chunks=(chunk, *shape), fletcher32=True)
+    file[name][rows] = values
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """An open file of N images; features are read when asked for, and checked to be whole and finite."""
+
+    path: Path
+    lineage: EmbeddingsLineage
+    keys: tuple[str, ...]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    query_count: int
+    global_names: tuple[str, ...]
+    has_parts: bool
+
+    def rows(self, split: Split) -> slice:
+        """Return where the images of "query" or "gallery" stand."""
+        return slice(0, self.query_count) if split == "query" else slice(self.query_count, len(self.keys))
+
+    def read(self, name: str, rows: slice | Sequence[int]) -> NDArray[np.float32]:
+        """Return `name` (a global name, "groups" or "confidence") of ascending `rows`, float32."""
+        with _opened(self.path) as file:
+            return self._read(file, name, rows)
+
+    def features(self, split: Split, parts: bool = True) -> Features:
+        """Read a split into memory, scaled to unit length; without `parts` the global features alone."""
+        rows = self.rows(split)
+        with _opened(self.path) as file:
+            unit = self._unit(file, self.global_names, rows).flatten(1)
+            if not (parts and self.has_parts):
+                return Features(unit, len(self.global_names))
+            groups = self._unit(file, (GROUPS,), rows)[:, 0]
+            confidence = torch.from_numpy(self._read(file, CONFIDENCE, rows))
+        if (confidence < 0).any():
+            raise StoreError(f"{self.path}: a confidence is negative; {_MEND}")
+        return Features(unit, len(self.global_names), groups, confidence)
+
+    def _unit(self, file: h5py.File, names: Sequence[str], rows: slice) -> torch.Tensor:
+        """Read N×len(names)×…×C and scale it in place, so that memory holds the features once."""
+        shape = file[names[0]].shape[1:]
+        unit = torch.empty((rows.stop - rows.start, len(names), *shape))
+        step = max(1, _READ_BYTES // (4 * int(np.prod(shape))))
+        for start in range(rows.start, rows.stop, step):
+            block = slice(start, min(start + step, rows.stop))
+            target = unit[start - rows.start : block.stop - rows.start]
+            for place, name in enumerate(names):
+                read = torch.from_numpy(self._read(file, name, block))
+                F.normalize(read, dim=-1, out=target[:, place])
+        return unit
+
+    def _read(self, file: h5py.File, name: str, rows: slice | Sequence[int]) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = file[name][rows]
+        if not np.isfinite(values).all():
+            wrong = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
+            key = self.keys[np.arange(len(self.keys))[rows][wrong]]
+            raise StoreError(f"{self.path}: {name} of image {key!r} is not finite (NaN or infinite); {_MEND}")
+        return values
+
+
+_MEND = "make it again with `pirt-eval --run`"
+
+
+def open_embeddings(path: Path) -> Embeddings:
+    """Open a file that `write_embeddings` made; anything else is a `StoreError`."""
+    with _opened(path) as file:
+        lineage = _lineage(file, path)
+        keys = tuple(key.decode() for key in _column(file, "keys", "S"))
+        splits = [split.decode() for split in _column(file, "splits", "S")]
+        query_count = splits.count("query")
+        if splits != ["query"] * query_count + ["gallery"] * (len(keys) - query_count):
+            raise StoreError(f"{path}: the splits are not all queries, then the gallery; {_MEND}")
+        found = Embeddings(
+            path=path,
+            lineage=lineage,
+            keys=keys,
+            pids=_column(file, "pids", "i"),
+            camids=_column(file, "camids", "i"),
+            query_count=query_count,
+            global_names=_GLOBAL_NAMES[1] if lineage.model.inter_layers else _GLOBAL_NAMES[0],
+            has_parts=lineage.model.parts,
+        )
+        _check_shapes(file, found)
+    return found
+
+
+def _lineage(file: h5py.File, path: Path) -> EmbeddingsLineage:
+    try:
+        return EmbeddingsLineage.model_validate_json(file.attrs[ATTRIBUTES])
+    except KeyError:
+        raise StoreError(f"{path} is an HDF5 file but not embeddings of pirt-eval; {_MEND}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path} is not of this version: {where}: {first['msg']}; {_MEND}") from error
+
+
+def _column(file: h5py.File, name: str, kind: str) -> Array:
+    dataset = file[name]
+    if dataset.ndim != 1 or dataset.dtype.kind != kind:
+        raise StoreError(f"{file.filename}: {name} is {dataset.dtype} of {dataset.ndim} dimensions; {_MEND}")
+    column: Array = dataset[:]
+    return column
+
+
+def _check_shapes(file: h5py.File, found: Embeddings) -> None:
+    count = len(found.keys)
+    channels = file[found.global_names[0]].shape[-1]
+    expected: dict[str, tuple[int, ...]] = {"pids": (count,), "camids": (count,)}
+    expected |= dict.fromkeys(found.global_names, (count, channels))
+    if found.has_parts:
+        groups = file[CONFIDENCE].shape[-1]
+        expected |= {GROUPS: (count, groups, channels), CONFIDENCE: (count, groups)}
+    for name, shape in expected.items():
+        if file[name].shape != shape:
+            raise StoreError(f"{found.path}: {name} has shape {file[name].shape}, expected {shape}; {_MEND}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open for reading; what h5py says of a missing, truncated or damaged file becomes a `StoreError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileNotFoundError:
+        raise StoreError(f"embeddings {path} do not exist; {_MEND}") from None
+    except (KeyError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).strip("'\"")
+        raise StoreError(f"embeddings {path} are damaged or not an HDF5 file: {reason}; {_MEND}") from error

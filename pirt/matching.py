@@ -1,0 +1,177 @@
+"""Distances between persons: globally, and by part groups within the globally nearest (section 3.4)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+from torch import Tensor
+
+ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
+"""Whose confidences weigh the groups: the rows of Table 5."""
+CONFIDENCE_MODES: tuple[ConfidenceMode, ...] = get_args(ConfidenceMode)
+DEFAULT_MODE: ConfidenceMode = "query-gallery"
+
+# Candidates' group features are gathered a few queries at a time: on a CPU they stay in the cache.
+_GATHERED_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is matched of M images. Every single feature has unit length.
+
+    `globals`: M×(S·C), the S global features side by side; their one dot product is the sum of S cosines.
+    `groups`: M×G×C and `confidence`: M×G, or None for models without parts.
+    """
+
+    globals: Tensor
+    global_count: int
+    groups: Tensor | None = None
+    confidence: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.globals)
+
+    def __getitem__(self, rows: slice) -> "Features":
+        groups = None if self.groups is None else self.groups[rows]
+        confidence = None if self.confidence is None else self.confidence[rows]
+        return Features(self.globals[rows], self.global_count, groups, confidence)
+
+    def to(self, device: torch.device) -> "Features":
+        """Return the features on `device`."""
+        groups = None if self.groups is None else self.groups.to(device)
+        confidence = None if self.confidence is None else self.confidence.to(device)
+        return Features(self.globals.to(device), self.global_count, groups, confidence)
+
+
+def make_features(
+    global_features: Sequence[Tensor], groups: Tensor | None = None, confidence: Tensor | None = None
+) -> Features:
+    """Scale a model's outputs to unit length: S times M×C, M×G×C, and M×G as it is."""
+    unit = torch.cat([F.normalize(feature, dim=-1) for feature in global_features], dim=-1)
+    return Features(unit, len(global_features), None if groups is None else F.normalize(groups, dim=-1), confidence)
+
+
+def global_distances(query: Features, gallery: Features) -> Tensor:
+    """Sum of the global features' cosine distances: b×M, from 0 to 2·S."""
+    return torch.addmm(query.globals.new_full((1, 1), query.global_count), query.globals, gallery.globals.T, alpha=-1)
+
+
+def nearest(distances: Tensor, count: int) -> Tensor:
+    """Return the columns of the `count` smallest values of each row, b×count, ascending by column.
+
+    Of equal values the earlier columns are taken.
+    """
+    if count >= distances.shape[1]:
+        return torch.arange(distances.shape[1], device=distances.device).expand(len(distances), -1)
+    values, columns = distances.topk(count + 1, dim=1, largest=False)
+    for row in torch.nonzero(values[:, count - 1] == values[:, count])[:, 0].tolist():
+        columns[row] = distances[row].sort(stable=True).indices[: count + 1]
+    return columns[:, :count].sort(dim=1).values
+
+
+def candidate_group_distances(query_groups: Tensor, gallery_groups: Tensor, candidates: Tensor) -> Tensor:
+    """Euclidean distance of unit group features, b×G×C to the b×N `candidates` among M×G×C: b×N×G."""
+    b, N = candidates.shape
+    G, C = query_groups.shape[1:]
+    step = max(1, _GATHERED_BYTES[candidates.device.type] // (max(N, 1) * G * C * query_groups.element_size()))
+    distances = query_groups.new_empty(b, N, G)
+    gathered = query_groups.new_empty(min(step, b) * N, G, C)
+    for start in range(0, b, step):
+        part = slice(start, start + step)
+        columns = candidates[part].flatten()
+        rows = torch.index_select(gallery_groups, 0, columns, out=gathered[: len(columns)]).view(-1, N, G, C)
+        torch.linalg.vector_norm(rows.sub_(query_groups[part, None]), dim=-1, out=distances[part])
+    return distances
+
+
+def gallery_group_distances(query_groups: Tensor, gallery_groups: Tensor) -> Tensor:
+    """Euclidean distance of unit group features, b×G×C to M×G×C: G×b×M."""
+    cosines = torch.bmm(query_groups.transpose(0, 1), gallery_groups.permute(1, 2, 0))
+    return cosines.mul_(-2).add_(2).clamp_(min=0).sqrt_()
+
+
+def group_weights(query: Tensor, gallery: Tensor, mode: ConfidenceMode) -> Tensor:
+    """Return √(c_q·c_g) of two confidences that broadcast, with 1 for the sides that `mode` leaves out."""
+    if mode == "none":
+        return torch.ones_like(query * gallery)
+    if mode == "query":
+        return query.sqrt().expand_as(query * gallery)
+    if mode == "gallery":
+        return gallery.sqrt().expand_as(query * gallery)
+    return (query * gallery).sqrt()
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The globally nearest N images of b queries, in gallery order, compared by part groups.
+
+    `columns`: b×N gallery images; `global_distances`: b×N; `group_distances`: b×N×G.
+    """
+
+    columns: Tensor
+    global_distances: Tensor
+    group_distances: Tensor
+    confidences: tuple[Tensor, Tensor]
+    """b×1×G of the queries and b×N×G of the candidates."""
+
+    def distances(self, mode: ConfidenceMode = DEFAULT_MODE) -> Tensor:
+        """Global distance + Σ_g w_g·‖f̂_q − f̂_g‖: b×N."""
+        weights = group_weights(*self.confidences, mode)
+        return self.global_distances + (weights * self.group_distances).sum(dim=-1)
+
+
+def find_candidates(query: Features, gallery: Features, distances: Tensor, top_n: int) -> Candidates:
+    """Compare the part groups of b queries with those of their `top_n` nearest by `distances`, b×M."""
+    columns = nearest(distances, top_n)
+    query_groups, query_confidence = parts_of(query)
+    gallery_groups, gallery_confidence = parts_of(gallery)
+    return Candidates(
+        columns=columns,
+        global_distances=distances.gather(1, columns),
+        group_distances=candidate_group_distances(query_groups, gallery_groups, columns),
+        confidences=(query_confidence[:, None], gallery_confidence[columns]),
+    )
+
+
+def parts_of(features: Features) -> tuple[Tensor, Tensor]:
+    """Return the group features and confidences of features that have them."""
+    if features.groups is None or features.confidence is None:
+        raise ValueError("these features have no part groups; match them globally")
+    return features.groups, features.confidence
+
+
+def coarse_to_fine(
+    query: Features, gallery: Features, distances: Tensor, top_n: int, modes: Sequence[ConfidenceMode]
+) -> Iterator[Tensor]:
+    """Rank by `distances`, b×M, then the `top_n` nearest anew with their part groups.
+
+    Yields, for each of `modes`, a matrix b×M that orders each row as it is ranked: the place − `top_n` of the
+    top images, which is a negative whole number, and `distances` of the others. Its memory is that of
+    `distances`, and the next mode overwrites it.
+    """
+    candidates = find_candidates(query, gallery, distances, top_n)
+    for mode in modes:
+        places = places_of(candidates.distances(mode)) - candidates.columns.shape[1]
+        yield distances.scatter_(1, candidates.columns, places.to(distances.dtype))
+
+
+def fully(query: Features, gallery: Features, distances: Tensor, modes: Sequence[ConfidenceMode]) -> Iterator[Tensor]:
+    """Yield, for each of `modes`, `distances` + Σ_g w_g·‖f̂_q − f̂_g‖ over the whole gallery: b×M."""
+    query_groups, query_confidence = parts_of(query)
+    gallery_groups, gallery_confidence = parts_of(gallery)
+    by_group = gallery_group_distances(query_groups, gallery_groups)
+    for mode in modes:
+        total = distances.clone()
+        for g, group_distances in enumerate(by_group):
+            weights = group_weights(query_confidence[:, None, g], gallery_confidence[None, :, g], mode)
+            total.addcmul_(weights, group_distances)
+        yield total
+
+
+def places_of(distances: Tensor) -> Tensor:
+    """Return each value's place, from 0, in the ascending order of its row; equal values keep their order."""
+    order = distances.argsort(dim=1, stable=True)
+    places = torch.arange(distances.shape[1], device=distances.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)

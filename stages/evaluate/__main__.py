@@ -1,0 +1,3 @@
+from stages.evaluate.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""`pirt-eval`: parse, read the parameters, embed and measure."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pirt.data.manifest import read_manifest
+from pirt.errors import ParamsError
+from pirt.params import EvaluateParams, load_params
+from stages.command import Command
+from stages.evaluate.recipe import Source, evaluate_embeddings, evaluate_run
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(cls=Command)
+@click.option("--run", type=_PATH, help="Run folder that `pirt-train` wrote.")
+@click.option("--manifest", "manifest_file", type=_PATH, help="Manifest of the images (CSV).")
+@click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
+@click.option("--out", type=_PATH, required=True, help="Folder for embeddings.h5 and metrics.json.")
+@click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
+@click.option("--from-embeddings", type=_PATH, help="Measure this embeddings.h5 again; no network is run.")
+@click.option("--params", "params_file", type=_PATH, help="Parameter file (YAML) with a section `evaluate`.")
+@click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
+@click.option("--top-n", type=click.IntRange(min=1), help="N of coarse-to-fine matching, instead of the file's.")
+@click.option("--max-rank", type=click.IntRange(min=1), help="Length of the CMC curve, instead of the file's.")
+@click.option("--average-precision", type=click.Choice(["step", "trapezoid"]), help="Instead of the file's.")
+@click.option(
+    "--unmatched", type=click.Choice(["skip", "zero"]), help="Queries without a match, instead of the file's."
+)
+@click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery pid -1, instead of the file's.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    envvar="PIRT_DEVICE",
+    show_default=True,
+    show_envvar=True,
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images at a time.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    envvar="PIRT_WORKERS",
+    show_envvar=True,
+    help="Processes that load images; by default none beside a CPU's network, one a core beside a GPU.",
+)
+def main(
+    run: Path | None,
+    manifest_file: Path | None,
+    heatmaps: Path | None,
+    out: Path,
+    root: Path | None,
+    from_embeddings: Path | None,
+    params_file: Path | None,
+    device: str,
+    batch_size: int,
+    workers: int | None,
+    **chosen: Any,
+) -> None:
+    """Embed queries and gallery with a trained run, match them and measure CMC, mAP and mINP.
+
+    Models with parts are measured in all four confidence modes in one go. Numbers are fractions from 0 to 1.
+    With --from-embeddings, --run and --manifest are only compared with what the file was made from.
+
+    \b
+    Examples:
+      pirt-eval --run runs/train/pirt-seed0 --manifest runs/manifest.csv \\
+        --heatmaps runs/heatmaps.zarr --out runs/eval/pirt-seed0
+      pirt-eval --from-embeddings runs/eval/pirt-seed0/embeddings.h5 --matching full --out runs/eval/full
+    """
+    base = EvaluateParams() if params_file is None else load_params(params_file).evaluate
+    params = base.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    manifest = None if manifest_file is None else read_manifest(manifest_file, root)
+    if from_embeddings is not None:
+        summary = evaluate_embeddings(from_embeddings, run, manifest, params, out, device)
+    elif run is None or manifest is None:
+        raise ParamsError("pass --run and --manifest, or --from-embeddings")
+    else:
+        summary = evaluate_run(Source(run, manifest, heatmaps), params, out, device, batch_size, workers)
+    click.echo(summary)

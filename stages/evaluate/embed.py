@@ -1,0 +1,115 @@
+"""From a run folder and images to `embeddings.h5`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from pirt.data.dataset import PersonDataset
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.data.transforms import EvalTransform
+from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
+from pirt.errors import ParamsError, StoreError
+from pirt.evaluation import require_valid_matches
+from pirt.files import sha256_of
+from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
+from pirt.heatmaps.reader import open_store
+from pirt.models import Pirt
+from pirt.run import WEIGHTS_FILE, RunRecord, load_run
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What changes how fast images are embedded, but not the result."""
+
+    device: torch.device
+    batch_size: int = 64
+    workers: int = 0
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of "cpu", "cuda", or "auto": a GPU if there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("device 'cuda' is asked for, but PyTorch sees no GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def default_workers(device: torch.device) -> int:
+    """Return enough loader processes for a GPU; the network itself wants the cores of a CPU."""
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def embed(run: Path, manifest: Manifest, heatmaps: Path | None, out: Path, speed: Speed) -> None:
+    """Describe the manifest's queries and gallery with the model of `run` and write them to `out`."""
+    model, record = load_run(run)
+    rows, unreadable = readable(manifest, heatmaps, rows_of(manifest))
+    cache = heatmaps_for(model, record, manifest, heatmaps, rows)
+    lineage = EmbeddingsLineage(
+        variant=record.variant,
+        seed=record.params.seed,
+        model=record.params.model,
+        train=record.params.train,
+        checkpoint_sha256=sha256_of(run / WEIGHTS_FILE),
+        trained_on_manifest=record.manifest_fingerprint,
+        manifest_fingerprint=manifest.fingerprint,
+        heatmaps_fingerprint=None if cache is None else cache.fingerprint,
+        image_size=record.params.train.image_size,
+        unreadable=unreadable,
+    )
+    dataset = PersonDataset(manifest, rows, cache, EvalTransform(lineage.image_size))
+    write_embeddings(out, rows, lineage, outputs_of(model, dataset, speed))
+
+
+def rows_of(manifest: Manifest) -> tuple[ImageRow, ...]:
+    """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
+    query, gallery = (manifest.split(split) for split in EMBEDDED_SPLITS)
+    require_valid_matches(
+        *(np.array([row.pid for row in rows]) for rows in (query, gallery)),
+        *(np.array([row.camid for row in rows]) for rows in (query, gallery)),
+    )
+    return query + gallery
+
+
+def readable(
+    manifest: Manifest, heatmaps: Path | None, rows: Sequence[ImageRow]
+) -> tuple[tuple[ImageRow, ...], tuple[str, ...]]:
+    """Split `rows` into those that stage 1 could read and the keys of the others."""
+    skipped = () if heatmaps is None else open_store(heatmaps).skipped
+    bad = {image.key for image in skipped}
+    kept = tuple(row for row in rows if row.key not in bad)
+    manifest.require_files(kept)
+    return kept, tuple(row.key for row in rows if row.key in bad)
+
+
+def heatmaps_for(
+    model: Pirt, record: RunRecord, manifest: Manifest, heatmaps: Path | None, rows: Sequence[ImageRow]
+) -> HeatmapCache | None:
+    """Return the heatmaps of `rows` if the model looks at them."""
+    if not model.uses_heatmaps:
+        return None
+    if heatmaps is None:
+        raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
+    cache = load_heatmaps(heatmaps, manifest, rows)
+    if record.heatmap_size != cache.size:
+        raise StoreError(
+            f"heatmap store {heatmaps} has heatmaps of {cache.size}, the run was trained with {record.heatmap_size}; "
+            "extract them with the same --input-size"
+        )
+    return cache
+
+
+def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
+    """Yield the model's outputs for each batch of the images, in their order."""
+    loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
+    model = model.to(speed.device).eval()
+    with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar, torch.inference_mode():
+        for batch in loader:
+            images = batch["image"].to(speed.device, non_blocking=True)
+            yield model(images, batch["heatmaps"].to(speed.device, non_blocking=True))
+            bar.update(len(images))

@@ -1,0 +1,81 @@
+"""What `pirt-eval` does, from top to bottom."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pirt.data.manifest import Manifest
+from pirt.embeddings import Embeddings, open_embeddings
+from pirt.errors import StoreError
+from pirt.files import sha256_of
+from pirt.params import EvaluateParams
+from pirt.run import WEIGHTS_FILE, read_record
+from stages.evaluate.embed import Speed, choose_device, default_workers, embed
+from stages.evaluate.measure import measure, write_metrics
+
+EMBEDDINGS_FILE, METRICS_FILE = "embeddings.h5", "metrics.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is evaluated: a run on the images of a manifest, with the heatmaps of a store."""
+
+    run: Path
+    manifest: Manifest
+    heatmaps: Path | None
+
+
+def evaluate_run(
+    source: Source, params: EvaluateParams, out: Path, device_name: str, batch_size: int, workers: int | None
+) -> str:
+    """Write `embeddings.h5` and `metrics.json` into `out`; return a summary for people."""
+    device = choose_device(device_name)
+    speed = Speed(device, batch_size, default_workers(device) if workers is None else workers)
+    embed(source.run, source.manifest, source.heatmaps, out / EMBEDDINGS_FILE, speed)
+    metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, device)
+    write_metrics(metrics, out / METRICS_FILE)
+    return summary(metrics, out)
+
+
+def evaluate_embeddings(
+    path: Path, run: Path | None, manifest: Manifest | None, params: EvaluateParams, out: Path, device_name: str
+) -> str:
+    """Write `metrics.json` from embeddings that are there; return a summary for people."""
+    embeddings = open_embeddings(path)
+    require_made_from(embeddings, run, manifest)
+    metrics = measure(embeddings, params, choose_device(device_name))
+    write_metrics(metrics, out / METRICS_FILE)
+    return summary(metrics, out)
+
+
+def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manifest | None) -> None:
+    """Raise when the embeddings are of another run or manifest than those given."""
+    lineage = embeddings.lineage
+    if run is not None:
+        read_record(run)
+        if (found := sha256_of(run / WEIGHTS_FILE)) != lineage.checkpoint_sha256:
+            raise StoreError(
+                f"embeddings {embeddings.path} are of another run (checkpoint {lineage.checkpoint_sha256[:12]}, that "
+                f"of {run} is {found[:12]}); make them again with `pirt-eval --run {run}`"
+            )
+    if manifest is not None and manifest.fingerprint != lineage.manifest_fingerprint:
+        raise StoreError(
+            f"embeddings {embeddings.path} are of another manifest (fingerprint {lineage.manifest_fingerprint[:12]}, "
+            f"this one is {manifest.fingerprint[:12]}); make them again with `pirt-eval --run`"
+        )
+
+
+def summary(metrics: dict[str, Any], out: Path) -> str:
+    """Say what came out and what was left out."""
+    counts = metrics["counts"]
+    lines = [
+        f"{counts['queries']} queries ({counts['skipped']} skipped, without a valid match), {counts['gallery']} "
+        f"gallery images ({counts['distractors']} distractors); left out: {counts['junk']} junk images, "
+        f"{counts['same_camera_pairs']} same-camera pairs, {counts['unreadable']} unreadable images",
+        f"cameras: {metrics['protocol']['cameras']}",
+        f"{'':16}{'mAP':>8}{'mINP':>8}{'rank-1':>8}{'rank-5':>8}{'rank-10':>8}",
+    ]
+    for name, scores in (metrics["confidence_modes"] or {"global": metrics}).items():
+        shown = (f"{100 * scores[column]:8.2f}" for column in ("mAP", "mINP", "rank-1", "rank-5", "rank-10"))
+        lines.append(f"{name:16}{''.join(shown)}")
+    return "\n".join([*lines, f"wrote {out / METRICS_FILE}"])
