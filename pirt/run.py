@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pirt.errors import CheckpointError
-from pirt.files import written_whole
+from pirt.files import sha256_of, written_whole
 from pirt.models import Pirt, build_pirt
 from pirt.params import Frozen, Params, Positive, Size
 
@@ -57,7 +57,7 @@ def read_record(folder: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(f"{folder} is not a finished run: {RECORD_FILE} is missing; train it first") from None
+        raise _unfinished(folder, RECORD_FILE) from None
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
@@ -72,9 +72,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a finished run: {WEIGHTS_FILE} is missing; train it first") from None
+        raise _unfinished(folder, WEIGHTS_FILE) from None
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {error}; train the run again or restore the file") from error
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the weights in a finished run's folder."""
+    read_record(folder)
+    try:
+        return sha256_of(folder / WEIGHTS_FILE)
+    except FileNotFoundError:
+        raise _unfinished(folder, WEIGHTS_FILE) from None
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -93,3 +102,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
             f"{'; '.join(sorted(wrong)[:3])}; use the model parameters that it was trained with"
         )
     model.load_state_dict(weights)
+
+
+def _unfinished(folder: Path, missing: str) -> CheckpointError:
+    return CheckpointError(f"{folder} is no finished run: {missing} is missing; train it first")

@@ -217,6 +217,8 @@ class Training:
             f"{self.steps_per_epoch} steps, batch {recipe.identities}×{recipe.instances} on "
             f"{self.fabric.world_size} × {self.fabric.device.type}, {recipe.precision}"
         ]
+        if left_out := len(self.job.manifest.split("train")) - len(self.dataset):
+            lines.append(f"{left_out} images that stage 1 could not read are left out")
         if small := self.sampler.small_identities:
             lines.append(f"{small} identities have fewer than {recipe.instances} images; theirs come with replacement")
         if self.state.step:

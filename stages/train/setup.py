@@ -6,34 +6,41 @@ from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import Manifest
 from pirt.data.transforms import TrainTransform
 from pirt.errors import CheckpointError, ParamsError
-from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
 from pirt.models import Pirt, build_pirt, load_imagenet
 from pirt.params import EvaluateParams, ModelParams, Params
-from pirt.run import WEIGHTS_FILE, RunRecord, load_weights, read_record, read_weights
+from pirt.run import RunRecord, load_weights, read_record, read_weights, weights_sha256
 
 _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
 
 
 def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
-    """Return the training images with the heatmaps that the model looks at."""
+    """Return the training images with the heatmaps that the model looks at.
+
+    Images that stage 1 skipped as unreadable are left out.
+    """
     rows = manifest.split("train")
-    manifest.require_files(rows)
-    train = params.train
-    transform = TrainTransform(train.image_size, **train.augment.model_dump())
     cache = None
     if params.model.parts or params.model.intra:
         if heatmaps is None:
-            raise ParamsError(
-                "this model looks at heatmaps; pass a store that `pirt-pose extract` made with --heatmaps"
-            )
+            raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
         cache = load_heatmaps(heatmaps, manifest, rows)
-        check_sizes(params, cache)
-    return PersonDataset(manifest, rows, cache, transform)
+        if unreadable := {image.key for image in cache.skipped}:
+            rows = tuple(row for row in rows if row.key not in unreadable)
+            cache = load_heatmaps(heatmaps, manifest, rows)
+        check_heatmaps(params, cache)
+    manifest.require_files(rows)
+    train = params.train
+    return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
 
 
-def check_sizes(params: Params, cache: HeatmapCache) -> None:
-    """Raise when image and heatmaps cannot share the model's feature grid."""
+def check_heatmaps(params: Params, cache: HeatmapCache) -> None:
+    """Raise when image and heatmaps cannot share the model's feature grid, or its masks are below the store's τ."""
+    if params.model.tau < cache.floor:
+        raise ParamsError(
+            f"model.tau {params.model.tau} is below {cache.floor}, up to which the heatmap store holds 0; raise it or "
+            "extract heatmaps with a lower --tau"
+        )
     stride = 4
     for layer in params.model.strides:
         stride *= layer
@@ -82,6 +89,6 @@ def record_of(dataset: PersonDataset, params: Params, variant: str | None, init_
         manifest_fingerprint=dataset.manifest.fingerprint,
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         heatmap_size=None if cache is None else cache.size,
-        initial_weights_sha256=None if init_from is None else sha256_of(init_from / WEIGHTS_FILE),
+        initial_weights_sha256=None if init_from is None else weights_sha256(init_from),
         params=params,
     )

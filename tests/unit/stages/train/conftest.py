@@ -1,13 +1,12 @@
 """A few tiny persons: colour tells them apart, and a blob wanders over their heatmaps."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
+from pirt.data.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.heatmaps.writer import create_store
 from pirt.keypoints import COCO_KEYPOINTS

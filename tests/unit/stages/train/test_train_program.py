@@ -1,0 +1,290 @@
+"""The program as it is called: what it writes, refuses, survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import PARAMS, training_arguments, write_heatmaps, write_persons
+from safetensors.torch import load_file
+
+from pirt.files import sha256_of
+from pirt.run import load_run
+from stages.train import recipe
+from stages.train.cli import main
+from stages.train.resume import resume_folder
+from stages.train.setup import build_network
+
+# Runs the program and kills it, where a plain kill would come at a moment that chance chooses.
+KILLED = """
+import os, signal, sys, torch
+from stages.train import recipe, resume
+from stages.train.cli import main
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+moment, arguments = sys.argv[1], sys.argv[2:]
+seed_step, save = recipe.seed_step, torch.save
+saved = []
+
+def killed_in_step(seed, step, rank):
+    if step == 5:
+        kill()
+    seed_step(seed, step, rank)
+
+def killed_in_writing(state, path):
+    saved.append(path)
+    if len(saved) == 2:
+        path.write_bytes(b"half a state")
+        kill()
+    save(state, path)
+
+if moment == "step":
+    recipe.seed_step = killed_in_step
+else:
+    torch.save = killed_in_writing
+torch.set_num_threads(1)
+main(arguments)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def in_process(script, *arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def whole(persons, tmp_path_factory):
+    """A training that nothing interrupted."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("whole") / "run"
+    result = run(*training_arguments(persons, out))
+    torch.set_num_threads(before)
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def assert_same_run(one: Path, two: Path):
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
+    for file in files:
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_a_run_folder_holds_weights_record_and_curves(whole, persons):
+    out, output = whole
+    model, record = load_run(out)
+    assert not model.training
+    assert record.variant == "pirt"
+    assert (record.params.seed, record.num_classes, record.heatmap_size) == (3, 6, (16, 8))
+    assert record.params.model.inter_layers == 1
+    curve = (out / "logs/plots/metrics/loss/total.tsv").read_text().splitlines()
+    assert curve[0] == "step\ttotal"
+    assert [line.split("\t")[0] for line in curve[1:]] == ["1", "2", "3"]
+    assert json.loads((out / "logs/metrics.json").read_text())["step"] == 3
+    assert "24 images of 6 identities, 3 epochs of 3 steps, batch 4×2" in output
+    assert "data wait" in output
+    assert not resume_folder(out).exists()
+
+
+def test_the_same_training_leaves_the_same_bytes_with_any_number_of_workers(whole, persons, tmp_path):
+    again = tmp_path / "again"
+    result = run(*training_arguments(persons, again, "--workers", "2", "--image-memory", "0"))
+    assert result.exit_code == 0, result.output
+    assert_same_run(whole[0], again)
+
+
+def test_another_seed_trains_another_model(whole, persons, tmp_path):
+    result = run(*training_arguments(persons, tmp_path / "run", "--seed", "4"))
+    assert result.exit_code == 0, result.output
+    ours, theirs = (load_file(out / "model.safetensors") for out in (whole[0], tmp_path / "run"))
+    assert not torch.equal(ours["global_neck.classifier"], theirs["global_neck.classifier"])
+
+
+@pytest.mark.parametrize("moment", ["step", "writing"])
+def test_killed_and_resumed_equals_uninterrupted(whole, persons, tmp_path, moment):
+    out = tmp_path / "run"
+    killed = in_process(KILLED, moment, *training_arguments(persons, out))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (out / "model.safetensors").exists()
+    resumed = run(*training_arguments(persons, out))
+    assert resumed.exit_code == 0, resumed.output
+    assert "going on after step 3, epoch 2" in resumed.output
+    assert_same_run(whole[0], out)
+    assert not resume_folder(out).exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_in_the_middle_of_an_epoch_and_exits(whole, arguments, tmp_path, monkeypatch, number, code):
+    seed_step = recipe.seed_step
+
+    def signalled(seed, step, rank):
+        if step == 3:
+            os.kill(os.getpid(), number)
+        seed_step(seed, step, rank)
+
+    monkeypatch.setattr(recipe, "seed_step", signalled)
+    handler = signal.getsignal(number)
+    stopped = run(*arguments)
+    assert stopped.exit_code == code, stopped.output
+    assert "stopped after step 5" in stopped.output
+    assert signal.getsignal(number) is handler
+    monkeypatch.setattr(recipe, "seed_step", seed_step)
+    resumed = run(*arguments)
+    assert resumed.exit_code == 0, resumed.output
+    assert "going on after step 5, epoch 2" in resumed.output
+    assert_same_run(whole[0], tmp_path / "run")
+
+
+def stopped_in_step(monkeypatch, arguments, step=4):
+    """Leave a training's state behind."""
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "seed_step", lambda seed, at, rank: at == step and os.kill(os.getpid(), signal.SIGTERM))
+        assert run(*arguments).exit_code == 143
+
+
+def test_a_resume_with_other_parameters_is_refused(arguments, persons, tmp_path, monkeypatch):
+    stopped_in_step(monkeypatch, arguments)
+    changed = tmp_path / "changed.yaml"
+    changed.write_text((persons / "params.yaml").read_text().replace("epochs: 3", "epochs: 5"))
+    arguments[1] = str(changed)
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "belongs to another training: params.train.epochs was 3, now 5; pass --restart" in refused.output
+    restarted = run(*arguments, "--restart")
+    assert restarted.exit_code == 0, restarted.output
+    assert "going on" not in restarted.output
+
+
+def test_a_damaged_state_is_refused(arguments, tmp_path):
+    folder = resume_folder(tmp_path / "run")
+    folder.mkdir()
+    (folder / "state.pt").write_bytes(b"nonsense")
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "cannot be read as the state of a training; pass --restart" in refused.output
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(arguments, tmp_path, persons):
+    wild = tmp_path / "wild.yaml"
+    wild.write_text((persons / "params.yaml").read_text().replace("epochs: 3", "epochs: 3\n  learning_rate: 1.0e30"))
+    arguments[1] = str(wild)
+    stopped = run(*arguments)
+    assert stopped.exit_code == 2
+    assert "Error: step " in stopped.output
+    assert " is nan at learning rate " in stopped.output
+    assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def edited(persons, tmp_path, *replacements):
+    text = (persons / "params.yaml").read_text()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    return str(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("replacement", "words"),
+    [
+        (("identities: 4", "identities: 7"), "a batch of 7 identities cannot be drawn from 6; lower train.identities"),
+        (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
+        (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is no multiple of the model's stride 8"),
+        (("image_size: [64, 32]", "image_size: [64, 24]"), "heatmap width 8 is no multiple of the feature grid's 3"),
+        (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
+        (("seed: 3", "speed: 3"), "unknown section ['speed']"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(arguments, persons, tmp_path, replacement, words):
+    arguments[1] = edited(persons, tmp_path, replacement)
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert words in refused.output
+    assert len(refused.output.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def replaced(arguments, option, value):
+    changed = list(arguments)
+    changed[changed.index(option) + 1] = str(value)
+    return changed
+
+
+def test_heatmaps_of_another_manifest_are_refused(arguments, tmp_path):
+    other = write_heatmaps(tmp_path / "other.zarr", write_persons(tmp_path / "others", identities=3))
+    refused = run(*replaced(arguments, "--heatmaps", other))
+    assert refused.exit_code == 2
+    assert "was made for another manifest" in refused.output
+
+
+def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
+    without = [*arguments]
+    del without[without.index("--heatmaps") : without.index("--heatmaps") + 2]
+    for call, words in [
+        (without, "this model looks at heatmaps"),
+        (replaced(arguments, "--heatmaps", tmp_path / "nothing.zarr"), "nothing.zarr"),
+        ([*arguments, "--root", str(tmp_path)], "of the manifest's images are missing under"),
+        (replaced(arguments, "--variant", "best"), "no variant 'best'"),
+        ([*arguments, "--init-from", str(tmp_path / "no-run")], "no-run is no finished run"),
+    ]:
+        refused = run(*call)
+        assert refused.exit_code == 2, refused.output
+        assert words in refused.output
+        assert not (tmp_path / "run").exists()
+
+
+def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
+    call = replaced(arguments, "--variant", "baseline")
+    del call[call.index("--heatmaps") : call.index("--heatmaps") + 2]
+    result = run(*call)
+    assert result.exit_code == 0, result.output
+    assert load_run(tmp_path / "run")[1].heatmaps_fingerprint is None
+
+
+def test_fine_tuning_starts_from_all_but_the_classifiers(whole):
+    out, _ = whole
+    params = load_run(out)[1].params
+    network = build_network(5, params, out)
+    theirs, ours = load_file(out / "model.safetensors"), network.state_dict()
+    for name in ours:
+        if name.endswith(".classifier"):
+            assert ours[name].shape[1] == 5
+        else:
+            assert torch.equal(ours[name], theirs[name])
+
+
+def test_fine_tuning_writes_where_it_came_from(whole, tmp_path):
+    others = tmp_path / "others"
+    write_heatmaps(others / "heatmaps.zarr", write_persons(others, identities=5))
+    (others / "params.yaml").write_text(PARAMS)
+    result = run(*training_arguments(others, tmp_path / "run", "--init-from", str(whole[0])))
+    assert result.exit_code == 0, result.output
+    record = load_run(tmp_path / "run")[1]
+    assert record.initial_weights_sha256 == sha256_of(whole[0] / "model.safetensors")
+
+
+def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_path):
+    refused = run(*replaced(arguments, "--variant", "parts"), "--init-from", str(whole[0]))
+    assert refused.exit_code == 2
+    assert "is of another architecture: intra is True there, False here; inter_layers is 1 there" in refused.output
+    assert not (tmp_path / "run").exists()
