@@ -14,12 +14,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         smoothing: ε.
     """
     log_probabilities = functional.log_softmax(_at_least_float32(logits), dim=-1)
+    each = labels if logits.dim() == 2 else labels[:, None].expand(logits.shape[:2])
+    on_target = log_probabilities.gather(-1, each[..., None]).squeeze(-1)
+    off_target = log_probabilities.sum(dim=-1) - on_target
     P = logits.shape[-1]
-    others = smoothing / max(P - 1, 1)
-    targets = functional.one_hot(labels, P) * (1 - smoothing - others) + others
-    if logits.dim() == 3:
-        targets = targets[:, None]
-    return -(targets * log_probabilities).sum(dim=-1).mean()
+    return -((1 - smoothing) * on_target + smoothing / max(P - 1, 1) * off_target).mean()
 
 
 def batch_hard_triplet(

@@ -3,7 +3,6 @@
 import pickle
 import re
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -67,12 +66,11 @@ def _fetch(url: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), digits[1])
-        except URLError as error:
+        except (OSError, RuntimeError) as error:  # no network, or not the bytes that the name promises
+            reason = _first_line(error)
             raise CheckpointError(
-                f"cannot download {url} ({error.reason}); fetch it elsewhere and put it at {path}"
+                f"cannot download {url} ({reason}); fetch it elsewhere and put it at {path}"
             ) from error
-        except RuntimeError as error:
-            raise CheckpointError(f"{url}: {_first_line(error)}") from error
     if not sha256_of(path).startswith(digits[1]):
         raise CheckpointError(f"{path} does not match the SHA-256 in its name; remove it and try again")
     return path

@@ -90,8 +90,12 @@ class Pirt(nn.Module):
         assert pooled is not None
         assert self.confidence is not None
         assert self.group_neck is not None
+        scores = self.groups.scores(pooled)
         groups = self._group_features(self.groups, features, pooled)
-        confidence = self.confidence(groups, self.groups.scores(pooled))
+        # A group without a keypoint above τ has nothing to teach, and layer norms of its all-zero tokens would
+        # blow gradients up by 1e13.
+        groups = torch.where((scores > self.tau)[:, :, None], groups, groups.detach())
+        confidence = self.confidence(groups, scores)
         if not self.training:
             return outputs | {"groups": groups, "confidence": confidence}
         scaled = groups * confidence[:, :, None]
