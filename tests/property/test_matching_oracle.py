@@ -1,0 +1,160 @@
+"""Matching against plain loops over single images, groups and channels."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pirt import matching
+from pirt.evaluation import Persons, evaluate
+from pirt.matching import (
+    CONFIDENCE_MODES,
+    Features,
+    candidate_group_distances,
+    coarse_to_fine,
+    find_candidates,
+    fully,
+    global_distances,
+    make_features,
+    nearest,
+    places_of,
+)
+from pirt.metrics import rank_metrics
+
+sizes = st.tuples(
+    st.integers(1, 5),
+    st.integers(1, 12),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(1, 7),
+    st.integers(0, 2**31),
+)
+
+
+def random_features(count: int, S: int, G: int, C: int, generator: torch.Generator) -> tuple[Features, list[Tensor]]:
+    """Features, and the raw outputs that they were made of."""
+    raw = [torch.randn(count, C, dtype=torch.float64, generator=generator) for _ in range(S)]
+    groups = torch.randn(count, G, C, dtype=torch.float64, generator=generator)
+    confidence = torch.rand(count, G, dtype=torch.float64, generator=generator)
+    confidence /= confidence.sum(dim=1, keepdim=True)
+    return make_features(raw, groups, confidence), [*raw, groups, confidence]
+
+
+def norm(vector: list[float]) -> float:
+    return math.sqrt(sum(value * value for value in vector))
+
+
+def loop_global(query: list[Tensor], gallery: list[Tensor], q: int, m: int) -> float:
+    total = 0.0
+    for of_query, of_gallery in zip(query[:-2], gallery[:-2], strict=True):
+        a, b = of_query[q].tolist(), of_gallery[m].tolist()
+        total += 1 - sum(x * y for x, y in zip(a, b, strict=True)) / (norm(a) * norm(b))
+    return total
+
+
+def loop_fine(query: list[Tensor], gallery: list[Tensor], q: int, m: int, mode: str) -> float:
+    total = loop_global(query, gallery, q, m)
+    for g in range(query[-1].shape[1]):
+        a, b = query[-2][q, g].tolist(), gallery[-2][m, g].tolist()
+        distance = norm([x / norm(a) - y / norm(b) for x, y in zip(a, b, strict=True)])
+        c_q, c_g = float(query[-1][q, g]), float(gallery[-1][m, g])
+        weight = {
+            "query-gallery": math.sqrt(c_q * c_g),
+            "query": math.sqrt(c_q),
+            "gallery": math.sqrt(c_g),
+            "none": 1.0,
+        }[mode]
+        total += weight * distance
+    return total
+
+
+def drawn(size):
+    b, M, S, G, C, seed = size
+    generator = torch.Generator().manual_seed(seed)
+    query, query_raw = random_features(b, S, G, C, generator)
+    gallery, gallery_raw = random_features(M, S, G, C, generator)
+    return query, gallery, query_raw, gallery_raw
+
+
+@given(sizes)
+@settings(max_examples=60, deadline=None)
+def test_global_and_full_distances_equal_loops(size):
+    query, gallery, query_raw, gallery_raw = drawn(size)
+    distances = global_distances(query, gallery)
+    for q in range(len(query)):
+        for m in range(len(gallery)):
+            assert distances[q, m].item() == pytest.approx(loop_global(query_raw, gallery_raw, q, m), abs=1e-9)
+    for mode, found in zip(CONFIDENCE_MODES, fully(query, gallery, distances, CONFIDENCE_MODES), strict=True):
+        for q in range(len(query)):
+            for m in range(len(gallery)):
+                # The full mode takes ‖a − b‖² = 2 − 2ab, which costs digits near 0.
+                assert found[q, m].item() == pytest.approx(loop_fine(query_raw, gallery_raw, q, m, mode), abs=1e-6)
+
+
+@given(sizes, st.integers(1, 15))
+@settings(max_examples=60, deadline=None)
+def test_coarse_to_fine_orders_as_loops_do(size, top_n):
+    query, gallery, query_raw, gallery_raw = drawn(size)
+    distances = global_distances(query, gallery)
+    candidates = find_candidates(query, gallery, distances, top_n)
+    rankings = coarse_to_fine(query, gallery, distances.clone(), top_n, CONFIDENCE_MODES)
+    for mode, ranking in zip(CONFIDENCE_MODES, rankings, strict=True):
+        fine = candidates.distances(mode)
+        for q in range(len(query)):
+            coarse = sorted(range(len(gallery)), key=lambda m, q=q: (loop_global(query_raw, gallery_raw, q, m), m))
+            top, rest = coarse[:top_n], coarse[top_n:]
+            top.sort(key=lambda m, q=q, mode=mode: (loop_fine(query_raw, gallery_raw, q, m, mode), m))
+            assert ranking[q].argsort(stable=True).tolist() == top + rest
+            for column, value in zip(candidates.columns[q].tolist(), fine[q].tolist(), strict=True):
+                assert value == pytest.approx(loop_fine(query_raw, gallery_raw, q, column, mode), abs=1e-9)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_nearest_takes_the_earlier_of_equals(data):
+    b, M = data.draw(st.integers(0, 4)), data.draw(st.integers(1, 20))
+    values = data.draw(st.lists(st.integers(0, 4), min_size=b * M, max_size=b * M))
+    distances = torch.tensor(values, dtype=torch.float32).view(b, M)
+    count = data.draw(st.integers(1, 24))
+    expected = [sorted(sorted(range(M), key=lambda m, row=row: (row[m], m))[:count]) for row in distances.tolist()]
+    assert nearest(distances, count).tolist() == expected
+    for row, places in zip(distances.tolist(), places_of(distances).tolist(), strict=True):
+        order = sorted(range(M), key=lambda m, row=row: (row[m], m))
+        assert [order.index(m) for m in range(M)] == places
+
+
+@given(sizes)
+@settings(max_examples=30, deadline=None)
+def test_gathering_in_small_steps_changes_nothing(size):
+    query, gallery, _, _ = drawn(size)
+    columns = nearest(global_distances(query, gallery), 5)
+    whole = candidate_group_distances(query.groups, gallery.groups, columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "_GATHERED_BYTES", {"cpu": 1})
+        assert torch.equal(candidate_group_distances(query.groups, gallery.groups, columns), whole)
+
+
+@given(sizes, st.sampled_from(["coarse-to-fine", "full"]), st.integers(1, 15))
+@settings(max_examples=60, deadline=None)
+def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
+    query, gallery, _, _ = drawn(size)
+    generator = torch.Generator().manual_seed(size[-1])
+
+    def labels(count, high):
+        return torch.randint(0, high, (count,), generator=generator).numpy()
+
+    gallery_labels = labels(len(gallery), 3), labels(len(gallery), 3)
+    query_labels = labels(len(query), 3), labels(len(query), 3)
+    query_labels[0][0], query_labels[1][0] = gallery_labels[0][0], gallery_labels[1][0] + 1  # one valid match
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pirt.evaluation._BLOCK_QUERIES", 2)
+        found = evaluate(Persons(query, *query_labels), Persons(gallery, *gallery_labels), matching=mode, top_n=top_n)
+    distances = global_distances(query, gallery)
+    match = fully(query, gallery, distances, CONFIDENCE_MODES) if mode == "full" else None
+    match = match or coarse_to_fine(query, gallery, distances, top_n, CONFIDENCE_MODES)
+    for name, ranking in zip(CONFIDENCE_MODES, match, strict=True):
+        whole = rank_metrics(ranking, query_labels[0], gallery_labels[0], query_labels[1], gallery_labels[1])
+        assert (found[name].mAP, found[name].mINP) == (whole.mAP, whole.mINP)

@@ -1,0 +1,183 @@
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from pirt.data.manifest import read_manifest
+from pirt.data.transforms import EvalTransform, normalise
+from pirt.embeddings import open_embeddings
+from pirt.heatmaps.cache import load_heatmaps
+from pirt.matching import coarse_to_fine, global_distances, make_features
+from pirt.metrics import rank_metrics
+from pirt.run import load_run
+from stages.evaluate.cli import main
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def metrics(embeddings_file: Path) -> dict:
+    return json.loads(embeddings_file.with_name("metrics.json").read_text())
+
+
+def test_counts_tell_everything_that_was_left_out(metrics):
+    assert metrics["counts"] == {
+        "queries": 5,
+        "skipped": 0,
+        "gallery": 17,
+        "junk": 1,
+        "distractors": 2,
+        "same_camera_pairs": 5,
+        "unreadable": 1,
+    }
+
+
+def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
+    from PIL import Image
+
+    manifest = read_manifest(evaluated / "manifest.csv")
+    rows = [row for row in manifest.rows if row.key != "gallery/bad.png"]
+    model, record = load_run(evaluated / "run")
+    cache = load_heatmaps(evaluated / "heatmaps.zarr", manifest, rows)
+    resize = EvalTransform(record.params.train.image_size).resize
+    images = [normalise(resize(Image.open(manifest.image_path(row)))) for row in rows]
+    with torch.inference_mode():
+        out = model(torch.from_numpy(np.stack(images)), cache.decode(cache.codes))
+    parts = [
+        make_features([out["stripe"][part], out["patch"][part]], out["groups"][part], out["confidence"][part])
+        for part in (slice(0, 5), slice(5, None))
+    ]
+    pids, camids = [row.pid for row in rows], [row.camid for row in rows]
+    modes = ["query-gallery", "query", "gallery", "none"]
+    for mode, ranking in zip(modes, coarse_to_fine(*parts, global_distances(*parts), 100, modes), strict=True):
+        expected = rank_metrics(ranking, pids[:5], pids[5:], camids[:5], camids[5:])
+        assert metrics["confidence_modes"][mode]["mAP"] == pytest.approx(expected.mAP)
+        assert metrics["confidence_modes"][mode]["mINP"] == pytest.approx(expected.mINP)
+    assert metrics["mAP"] == metrics["confidence_modes"]["query-gallery"]["mAP"]
+
+
+def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, embeddings_file, tmp_path):
+    before = embeddings_file.with_name("metrics.json").read_bytes()
+    assert invoke(*arguments_for(tmp_path / "again")).exit_code == 0
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == before
+    assert (tmp_path / "again" / "embeddings.h5").read_bytes() == embeddings_file.read_bytes()
+    ended = invoke("--from-embeddings", embeddings_file, "--out", tmp_path / "recomputed")
+    assert ended.exit_code == 0, ended.output
+    assert (tmp_path / "recomputed" / "metrics.json").read_bytes() == before
+    assert not (tmp_path / "recomputed" / "embeddings.h5").exists()
+
+
+def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_path):
+    (tmp_path / "params.yaml").write_text("evaluate: {top_n: 3, junk: keep}\n")
+    chosen = ["--params", tmp_path / "params.yaml", "--matching", "full", "--average-precision", "trapezoid"]
+    assert invoke("--from-embeddings", embeddings_file, *chosen, "--out", tmp_path).exit_code == 0
+    protocol = json.loads((tmp_path / "metrics.json").read_text())["protocol"]
+    assert protocol == {
+        "matching": "full",
+        "top_n": 3,
+        "max_rank": 50,
+        "average_precision": "trapezoid",
+        "unmatched": "skip",
+        "junk": "keep",
+        "cameras": "labelled",
+    }
+
+
+def test_baseline_has_no_confidence_modes(arguments_for, tmp_path):
+    ended = invoke(*arguments_for(tmp_path, "baseline"))
+    assert ended.exit_code == 0, ended.output
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["confidence_modes"] == {}
+    assert found["counts"]["unreadable"] == 1
+    assert open_embeddings(tmp_path / "embeddings.h5").global_names == ("global",)
+
+
+def test_data_without_camera_labels_is_told(evaluated, embeddings_file, tmp_path):
+    copy = tmp_path / "embeddings.h5"
+    copy.write_bytes(embeddings_file.read_bytes())
+    with h5py.File(copy, "r+") as file:
+        file["camids"][5:] = 1
+    ended = invoke("--from-embeddings", copy, "--out", tmp_path)
+    assert "cameras: none: queries are camera 0, the gallery camera 1" in ended.output
+
+
+def damaged(source: Path, target: Path, how: str) -> Path:
+    content = source.read_bytes()
+    target.write_bytes(content)
+    if how == "truncated":
+        target.write_bytes(content[: len(content) // 2])
+    elif how == "not HDF5":
+        target.write_text("hello")
+    elif how == "flipped":
+        with h5py.File(target) as file:
+            offset = file["stripe"].id.get_chunk_info(0).byte_offset
+        target.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
+    else:
+        with h5py.File(target, "r+") as file:
+            if how == "NaN":
+                file["groups"][7, 1, 0] = np.nan
+            elif how == "foreign":
+                del file.attrs["pirt_embeddings"]
+            elif how == "lacks groups":
+                del file["groups"]
+            elif how == "shape":
+                del file["confidence"]
+                file["confidence"] = np.zeros((3, 3), np.float32)
+            elif how == "same camera":
+                file["camids"][...] = 4
+            elif how == "other people":
+                file["pids"][:5] = 99
+    return target
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("truncated", "damaged or not an HDF5 file"),
+        ("not HDF5", "damaged or not an HDF5 file"),
+        ("flipped", "damaged or not an HDF5 file"),
+        ("NaN", "groups of image 'gallery/07.png' is not finite"),
+        ("foreign", "not embeddings of pirt-eval"),
+        ("lacks groups", "damaged or not an HDF5 file"),
+        ("shape", "confidence has shape (3, 3), expected (23, 3)"),
+        ("same camera", "every match of every query is excluded"),
+        ("other people", "none of the 5 queries' identities is in the gallery"),
+    ],
+)
+def test_unusable_embeddings_are_one_line(embeddings_file, tmp_path, how, told):
+    file = damaged(embeddings_file, tmp_path / "embeddings.h5", how)
+    assert_refused(invoke("--from-embeddings", file, "--out", tmp_path / "out"), told, tmp_path / "out")
+
+
+def assert_refused(ended: Result, told: str, out: Path) -> None:
+    assert ended.exit_code == 2
+    assert told in ended.output
+    assert len(ended.output.strip().splitlines()) == 1
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_embeddings_of_another_run_or_manifest_are_refused(evaluated, embeddings_file, tmp_path):
+    out = tmp_path / "out"
+    ended = invoke("--from-embeddings", embeddings_file, "--run", evaluated / "baseline", "--out", out)
+    assert_refused(ended, "are of another run", out)
+    text = (evaluated / "manifest.csv").read_text().replace(",5,1,", ",5,2,")
+    (tmp_path / "manifest.csv").write_text(text)
+    ended = invoke("--from-embeddings", embeddings_file, "--manifest", tmp_path / "manifest.csv", "--out", out)
+    assert_refused(ended, "are of another manifest", out)
+
+
+def test_missing_files_are_one_line(arguments_for, tmp_path):
+    out = tmp_path / "out"
+    arguments = arguments_for(out)
+    assert_refused(invoke("--from-embeddings", tmp_path / "none.h5", "--out", out), "do not exist", out)
+    assert_refused(invoke("--out", out), "pass --run and --manifest, or --from-embeddings", out)
+    assert_refused(invoke(*arguments, "--run", tmp_path), "run.json is missing", out)
+    assert_refused(invoke(*arguments, "--root", tmp_path), "query/00.png", out)
+    no_heatmaps = [argument for argument in arguments if "heatmaps" not in argument]
+    assert_refused(invoke(*no_heatmaps), "this model looks at heatmaps", out)
