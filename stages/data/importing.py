@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.errors import DataError
 from pirt.files import sha256_of
+from stages.data.archives import is_archive, unpacked
 from stages.data.layouts import find_data_set
 from stages.data.layouts.found import FoundImage, Reading
+from stages.data.layouts.msmt17 import MSMT17Layout
 
 _THREADS = 8
 _Result = TypeVar("_Result")
@@ -26,11 +29,25 @@ class Imported:
     reading: Reading
 
 
-def import_data_set(source: Path, out: Path, layout: str | None = None) -> Imported:
-    """Write the manifest `out` of the data set in the folder `source`."""
-    root, found = find_data_set(source, layout)
+def import_data_set(
+    source: Path, out: Path, layout: str | None = None, unpack_to: Path | None = None, with_val: bool = False
+) -> Imported:
+    """Write the manifest `out` of the data set in `source`: a folder, a CSV table, or a zip or tar.
+
+    An archive is unpacked to `unpack_to`, by default beside it; `with_val` adds MSMT17's validation list to training.
+    """
+    root, found = find_data_set(opened(source, unpack_to), layout)
+    if with_val:
+        if not isinstance(found, MSMT17Layout):
+            raise DataError(f"--with-val is for MSMT17, but {root} is {found.title}")
+        found = replace(found, with_val=True)
     reading = found.read(root)
     return Imported(found.title, write_manifest(out, hashed(reading.images, root), root), reading)
+
+
+def opened(source: Path, unpack_to: Path | None = None) -> Path:
+    """Return the folder behind `source`, unpacking it if it is an archive."""
+    return unpacked(source, unpack_to) if is_archive(source) else source
 
 
 def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:

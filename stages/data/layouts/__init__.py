@@ -1,17 +1,33 @@
 """Every layout that can be imported, tried in this order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pirt.errors import DataError
+from stages.data.layouts.body_images import OCCLUDED_REID, P_DUKEMTMC_REID, PARTIAL_ILIDS, PARTIAL_REID
 from stages.data.layouts.found import Layout, subfolders
 from stages.data.layouts.market import DUKEMTMC_REID, MARKET1501, OCCLUDED_DUKEMTMC
+from stages.data.layouts.msmt17 import MSMT17
+from stages.data.layouts.table import CSV
 
-LAYOUTS: tuple[Layout, ...] = (MARKET1501, DUKEMTMC_REID, OCCLUDED_DUKEMTMC)
+LAYOUTS: tuple[Layout, ...] = (
+    MARKET1501,
+    DUKEMTMC_REID,
+    OCCLUDED_DUKEMTMC,
+    MSMT17,
+    P_DUKEMTMC_REID,
+    OCCLUDED_REID,
+    PARTIAL_REID,
+    PARTIAL_ILIDS,
+    CSV,
+)
 _DEPTH = 3
 
 
 def find_data_set(root: Path, name: str | None = None) -> tuple[Path, Layout]:
     """Return the data root at or below `root`, and its layout; `name` admits one layout only."""
+    if root.is_file() and root.suffix.lower() == ".csv":
+        return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
         raise DataError(f"data root {root} is not a folder, zip or tar; pass where the data set lies")
     layouts = [layout for layout in LAYOUTS if name in (None, layout.name)]
@@ -24,5 +40,12 @@ def find_data_set(root: Path, name: str | None = None) -> tuple[Path, Layout]:
         if found:
             return found[0]
         level = [child for folder in level for child in subfolders(folder)]
-    expected = "; ".join(f"{layout.title}: {layout.signs}" for layout in layouts)
-    raise DataError(f"no data set found in {root}, looked for {expected}")
+    raise DataError(f"no data set found in {root}; {'; '.join(_expected(layouts))}")
+
+
+def _expected(layouts: list[Layout]) -> list[str]:
+    """Say what each kind of layout looks like, those that look alike together."""
+    titles: dict[str, list[str]] = {}
+    for layout in layouts:
+        titles.setdefault(layout.signs, []).append(layout.title)
+    return [f"{', '.join(names)}: {signs}" for signs, names in titles.items()]
