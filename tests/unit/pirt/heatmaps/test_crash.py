@@ -1,0 +1,117 @@
+"""Writers that are killed: what they leave is resumed to the very bytes of an uninterrupted run."""
+
+import errno
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pirt.errors import StoreError
+from pirt.heatmaps.reader import open_store, partial_path
+from pirt.heatmaps.schema import StoreAttributes
+from pirt.heatmaps.writer import StoreWriter, create_store
+
+Begin = Callable[..., StoreWriter]
+Fill = Callable[[StoreWriter], Path]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Start `work` in a child process and return the child's id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def was_killed(child: int) -> bool:
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def dying_at(step: int, work: Callable[[], object]) -> None:
+    """Do `work`, but be killed just before its `step`-th rename or flush."""
+    left = [step]
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return real(*arguments)
+
+        return call
+
+    Path.replace = counted(Path.replace)  # type: ignore[assignment, method-assign]
+    os.fsync = counted(os.fsync)  # type: ignore[assignment]
+    work()
+
+
+def test_a_kill_at_every_step(
+    tmp_path: Path, begin: Begin, fill: Fill, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # only counted: it matters to power cuts, and is slow
+    expected = contents(store_path)
+    for step in range(100):
+        path = tmp_path / f"{step}.zarr"
+        if not was_killed(in_child(lambda: dying_at(step, lambda: fill(begin(path))))):  # noqa: B023
+            break
+        if not path.exists():
+            with pytest.raises(StoreError, match=r"unfinished|does not exist"):
+                open_store(path)
+        assert contents(fill(begin(path))) == expected
+        assert not partial_path(path).exists()
+    # 5 files of metadata, 3 × 2 of shards and the seal, three steps each, and two renames of the folder.
+    assert step >= 38
+
+
+def test_sigkill_at_three_random_moments(tmp_path: Path, attributes: StoreAttributes) -> None:
+    maps = np.random.default_rng(1).random((80, 17, 12, 8), np.float32)
+    keys = [f"train/{image}" for image in range(80)]
+
+    def run(path: Path) -> None:
+        writer = create_store(path, keys, attributes, 2)
+        for shard in writer.pending():
+            writer.write(shard, maps[writer.rows(shard).start : writer.rows(shard).stop])
+        writer.seal()
+
+    began = time.monotonic()
+    run(tmp_path / "whole.zarr")
+    whole = time.monotonic() - began
+    pending = []
+    for _ in range(3):
+        child = in_child(lambda: run(tmp_path / "killed.zarr"))
+        time.sleep(random.uniform(0, whole / 4))
+        os.kill(child, signal.SIGKILL)
+        assert was_killed(child)
+        pending.append(len(create_store(tmp_path / "killed.zarr", keys, attributes, 2).pending()))
+    run(tmp_path / "killed.zarr")
+    assert pending == sorted(pending, reverse=True)
+    assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")
+
+
+def test_full_disk_is_one_line_and_resumed(
+    tmp_path: Path, begin: Begin, fill: Fill, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = begin(tmp_path / "s.zarr")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left on device; finished shards are kept") as error:
+            fill(writer)
+        assert "\n" not in str(error.value)
+    assert writer.pending() == (0, 1, 2)
+    assert contents(fill(begin(tmp_path / "s.zarr"))) == contents(store_path)
