@@ -15,7 +15,7 @@ from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import EvalTransform
 from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
-from pirt.errors import ParamsError, StoreError
+from pirt.errors import DataError, ParamsError, StoreError
 from pirt.evaluation import require_valid_matches
 from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
@@ -106,10 +106,19 @@ def heatmaps_for(
 
 def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
     """Yield the model's outputs for each batch of the images, in their order."""
-    loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
     model = model.to(speed.device).eval()
     with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar, torch.inference_mode():
-        for batch in loader:
+        for batch in batches_of(dataset, speed):
             images = batch["image"].to(speed.device, non_blocking=True)
             yield model(images, batch["heatmaps"].to(speed.device, non_blocking=True))
             bar.update(len(images))
+
+
+def batches_of(dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
+    """Load the images in their order."""
+    on_gpu = speed.device.type == "cuda"
+    try:
+        yield from DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=on_gpu)
+    except DataError as error:
+        # From a loader process the message comes at the end of that process's traceback.
+        raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -181,3 +182,13 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     assert_refused(invoke(*arguments, "--root", tmp_path), "query/00.png", out)
     no_heatmaps = [argument for argument in arguments if "heatmaps" not in argument]
     assert_refused(invoke(*no_heatmaps), "this model looks at heatmaps", out)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_unreadable_image_is_one_line(arguments_for, evaluated, tmp_path, workers):
+    shutil.copytree(evaluated / "query", tmp_path / "query")
+    shutil.copytree(evaluated / "gallery", tmp_path / "gallery")
+    (tmp_path / "gallery" / "08.png").write_text("no image")
+    out = tmp_path / "out"
+    ended = invoke(*arguments_for(out), "--root", tmp_path, "--workers", workers)
+    assert_refused(ended, "08.png is not an image", out)
