@@ -10,7 +10,7 @@ from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import Manifest
 from pirt.data.transforms import EvalTransform
 from pirt.files import written_whole
-from pirt.heatmaps import load_heatmaps
+from pirt.heatmaps.cache import load_heatmaps
 from pirt.run import RECORD_FILE, load_run, read_record
 from stages.report.figures.curves import draw_curves, read_curves
 from stages.report.figures.layers import draw_layers

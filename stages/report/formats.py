@@ -166,7 +166,7 @@ def _numbers(entry: Entry) -> list[str]:
         )
     ]
     seeds = " ".join(map(str, ours.seeds))
-    return [*scores, seeds, "" if ours.epochs is None else str(ours.epochs), *paper, " ".join(ours.runs)]
+    return [*scores, seeds, str(ours.epochs), *paper, " ".join(ours.runs)]
 
 
 _LATEX = {

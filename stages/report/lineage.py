@@ -4,9 +4,10 @@ import csv
 import io
 import json
 
+from stages.report.results import Lineage
 from stages.report.tables import Report, RunLineage
 
-_ORIGINS = ("checkpoint", "heatmaps", "manifest")
+_ORIGINS = tuple(Lineage.model_fields)
 
 
 def anchor(benchmark: str, configuration: str) -> str:
@@ -47,7 +48,7 @@ def lineage_csv(report: Report) -> str:
             for benchmark, entry in zip(table.benchmarks, row.entries, strict=True):
                 for name in entry.ours.runs if entry.ours else ():
                     run = runs[benchmark, name]
-                    origins = [run.lineage.get(origin) or "" for origin in _ORIGINS]
+                    origins = run.lineage.model_dump().values()
                     cells = [table.number, benchmark, " ".join(row.head), name, run.seed, *origins]
                     lines.writerow([*cells, _compact(run.model), _compact(run.train)])
     return text.getvalue()
@@ -66,7 +67,7 @@ def lineage_markdown(report: Report) -> str:
 
 def facts(run: RunLineage) -> list[tuple[str, str]]:
     """Return the run's origins and parameters as (name, text)."""
-    origins = [(name, str(value)) for name, value in run.lineage.items() if value is not None]
+    origins = [(name, str(value)) for name, value in run.lineage.model_dump(exclude_none=True).items()]
     tables = {"model": run.model, "training": run.train, "protocol": run.protocol, "counts": run.counts}
     return [*origins, *((name, _compact(table)) for name, table in tables.items() if table)]
 

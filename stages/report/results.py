@@ -40,17 +40,28 @@ class Scores(BaseModel):
     rank_10: Fraction = Field(alias="rank-10")
 
 
+class Lineage(BaseModel):
+    """What a result was computed from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    checkpoint_sha256: str
+    heatmaps_fingerprint: str | None = None
+    manifest_fingerprint: str
+    trained_on_manifest: str
+
+
 class Result(Scores):
     """One metrics.json: the scores of one run, what it was trained with and what it came from."""
 
     variant: str | None = None
     seed: int
     model: ModelParams
-    train: TrainParams | None = None
-    protocol: dict[str, Any] = {}
-    counts: dict[str, int] = {}
-    confidence_modes: dict[ConfidenceMode, Scores] = {}
-    lineage: dict[str, Any] = {}
+    train: TrainParams
+    protocol: dict[str, Any]
+    counts: dict[str, int]
+    confidence_modes: dict[ConfidenceMode, Scores]
+    lineage: Lineage
 
     @property
     def row(self) -> TableRow:
@@ -126,8 +137,9 @@ def _require_one_recipe(results: Sequence[Result]) -> None:
 def _recipe(result: Result) -> dict[str, Any]:
     sections = {
         "model": result.model.model_dump(exclude=set(ROW_FIELDS)),
-        "train": result.train.model_dump() if result.train else {},
+        "train": result.train.model_dump(),
+        "protocol": result.protocol,
         "counts": result.counts,
+        "lineage": result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
     }
-    flat = {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}
-    return flat | {"the manifest's fingerprint": result.lineage.get("manifest")}
+    return {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}

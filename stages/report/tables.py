@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 from pirt.params import Frozen
 from stages.report import published as paper
-from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError, Result, Scores, TableRow
+from stages.report.results import BASELINE_ROW, FULL_ROW, Lineage, ReportError, Result, Scores, TableRow
 
 METRICS = {"mAP": "mean_ap", "mINP": "mean_inp", "rank-1": "rank_1", "rank-5": "rank_5", "rank-10": "rank_10"}
 FEW_SEEDS = 3
@@ -28,13 +28,13 @@ class Measured(Frozen):
     configuration: str
     scores: dict[str, Score]
     seeds: tuple[int, ...]
-    epochs: int | None
+    epochs: int
     runs: tuple[str, ...]
 
     @property
     def marks(self) -> str:
         """Return † for fewer epochs than the paper's and ‡ for few seeds."""
-        short = self.epochs is not None and self.epochs < paper.PAPER_EPOCHS
+        short = self.epochs < paper.PAPER_EPOCHS
         return ("†" if short else "") + ("‡" if len(self.seeds) < FEW_SEEDS else "")
 
 
@@ -90,10 +90,10 @@ class RunLineage(Frozen):
     seed: int
     variant: str | None
     model: dict[str, object]
-    train: dict[str, object] | None
+    train: dict[str, object]
     protocol: dict[str, object]
     counts: dict[str, int]
-    lineage: dict[str, object]
+    lineage: Lineage
 
 
 def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -> Report:
@@ -109,9 +109,9 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
             "parts + intra + 1 to 4 inter layers); evaluate one of these variants"
         )
     data = paper.published_data(benchmark)
-    compared = data if data and not stand_in and _counts_match(data, results) else None
+    compared = data if data and not stand_in and _is_published(data, results[0]) else None
     name = (data.name if data else benchmark) + (" (stand-in)" if stand_in else "")
-    notes = _data_notes(data, compared, results, stand_in)
+    notes = _data_notes(data, compared, results[0], stand_in)
     tables = [
         table.model_copy(update={"notes": (*_notes(table), *notes)}) for table in _tables(name, data, compared, results)
     ]
@@ -149,9 +149,11 @@ def _side_by_side(left: Table, right: Table) -> Table:
     )
 
 
-def _counts_match(data: paper.PublishedData, results: Sequence[Result]) -> bool:
-    counts = results[0].counts
-    return data.queries in (counts.get("queries"), counts.get("queries", 0) + counts.get("skipped", 0))
+def _is_published(data: paper.PublishedData, result: Result) -> bool:
+    """Tell whether the result has the published number of queries, and was trained on the data set's own split."""
+    queries, skipped = result.counts.get("queries", 0), result.counts.get("skipped", 0)
+    own = result.lineage.trained_on_manifest == result.lineage.manifest_fingerprint
+    return own and data.queries in (queries, queries + skipped)
 
 
 def _tables(
@@ -255,7 +257,7 @@ def _measured(results: Sequence[Result], mode: str | None = None) -> Measured | 
         configuration=by_seed[0].configuration,
         scores={name: Score(mean=mean(v), std=stdev(v) if len(v) > 1 else None) for name, v in values.items()},
         seeds=tuple(result.seed for result in by_seed),
-        epochs=by_seed[0].train.epochs if by_seed[0].train else None,
+        epochs=by_seed[0].train.epochs,
         runs=tuple(result.run for result in by_seed),
     )
 
@@ -268,9 +270,8 @@ def _notes(table: Table) -> list[str]:
         epochs = measured[0].epochs
         spread = "Mean ± standard deviation over" if seeds[-1] > 1 else "From"
         count = " to ".join(str(number) for number in sorted({seeds[0], seeds[-1]}))
-        trained = f"{epochs} epochs" if epochs is not None else "an unrecorded number of epochs"
-        notes.append(f"{spread} {count} seed{'s' if count != '1' else ''}, {trained} of training.")
-        if epochs is not None and epochs < paper.PAPER_EPOCHS:
+        notes.append(f"{spread} {count} seed{'s' if count != '1' else ''}, {epochs} epochs of training.")
+        if epochs < paper.PAPER_EPOCHS:
             notes.append(f"† {epochs} epochs, fewer than the paper's {paper.PAPER_EPOCHS}.")
         if seeds[0] < FEW_SEEDS:
             notes.append(f"‡ Fewer than {FEW_SEEDS} seeds: the order of such rows may be chance.")
@@ -282,17 +283,17 @@ def _notes(table: Table) -> list[str]:
 
 
 def _data_notes(
-    data: paper.PublishedData | None,
-    compared: paper.PublishedData | None,
-    results: Sequence[Result],
-    stand_in: bool,
+    data: paper.PublishedData | None, compared: paper.PublishedData | None, result: Result, stand_in: bool
 ) -> list[str]:
+    notes = []
+    if result.lineage.trained_on_manifest != result.lineage.manifest_fingerprint:
+        notes.append("Trained on another data set than measured on.")
     if stand_in:
-        return ["Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs."]
-    if data and not compared:
-        found = results[0].counts.get("queries")
-        return [f"{found} queries where {data.name} has {data.queries}: no published number stands beside these."]
-    return []
+        notes.append("Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs.")
+    elif data and not compared:
+        found = result.counts.get("queries")
+        notes.append(f"{found} queries, {data.name} has {data.queries}: no published number stands beside these.")
+    return notes
 
 
 def _lineage(name: str, result: Result) -> RunLineage:
@@ -303,7 +304,7 @@ def _lineage(name: str, result: Result) -> RunLineage:
         seed=result.seed,
         variant=result.variant,
         model=result.model.model_dump(mode="json"),
-        train=result.train.model_dump(mode="json") if result.train else None,
+        train=result.train.model_dump(mode="json"),
         protocol=result.protocol,
         counts=result.counts,
         lineage=result.lineage,

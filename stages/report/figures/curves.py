@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pirt.run import read_record
 from stages.report.figures.style import COLOURS, new_figure, row_label
@@ -76,4 +77,5 @@ def _panel(panel: Axes, name: str, by_row: Mapping[TableRow, Sequence[Curve]], c
         panel.plot(steps, np.mean(values, axis=0), color=colours[row], linewidth=1.4, label=row_label(row))
     panel.set_title(name.replace("_", " "), fontsize=9)
     panel.set_xlabel("epoch")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(alpha=0.25, linewidth=0.5)

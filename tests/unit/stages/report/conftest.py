@@ -36,7 +36,12 @@ def metrics(variant: str, seed: int, mean_ap: float, *, epochs: int = 60, querie
         **scores(mean_ap),
         "cmc": [0.5, 0.6],
         "confidence_modes": {m: scores(mean_ap - less) for m, less in modes.items()} if model.parts else {},
-        "lineage": {"checkpoint": f"{variant}{seed}", "manifest": "m" * 64, "heatmaps": "h" * 64},
+        "lineage": {
+            "checkpoint_sha256": f"{variant}{seed}",
+            "manifest_fingerprint": "m" * 64,
+            "trained_on_manifest": "m" * 64,
+            "heatmaps_fingerprint": "h" * 64 if model.parts else None,
+        },
     }
 
 

@@ -72,12 +72,18 @@ def test_another_number_of_queries_is_not_the_papers_data(write_metrics: Write) 
     folder = write_metrics("pirt", 0, 0.5, counts={"queries": 70})
     made = table(3, report(folder))
     assert "paper mAP" not in grid(made).columns
-    assert any("70 queries where Occluded-DukeMTMC has 2210" in note for note in made.notes)
+    assert any("70 queries, Occluded-DukeMTMC has 2210" in note for note in made.notes)
 
 
 def test_skipped_queries_count_as_published(write_metrics: Write) -> None:
     folder = write_metrics("pirt", 0, 0.5, counts={"queries": 2200, "skipped": 10})
     assert "paper mAP" in grid(table(3, report(folder))).columns
+
+
+def test_training_on_another_data_set_is_not_the_papers_result(write_metrics: Write) -> None:
+    made = table(3, report(write_metrics("pirt", 0, 0.5, lineage={"trained_on_manifest": "o" * 64})))
+    assert "paper mAP" not in grid(made).columns
+    assert "Trained on another data set than measured on." in made.notes
 
 
 def test_few_epochs_and_few_seeds_are_marked(write_metrics: Write) -> None:
@@ -167,7 +173,8 @@ def test_every_cell_of_ours_links_to_its_runs(all_rows: Path, tmp_path: Path) ->
     assert all(f"`{variant}{seed}`" in lineage for variant in ("baseline", "pirt-n4") for seed in range(3))
     lines = list(csv.DictReader(io.StringIO((tmp_path / "out/tables/lineage.csv").read_text())))
     assert len(lines) == 3 * (4 + 4 + 4)
-    assert {line["heatmaps"] for line in lines} == {"h" * 64}
+    assert {line["heatmaps_fingerprint"] for line in lines} == {"", "h" * 64}
+    assert all(line["checkpoint_sha256"] for line in lines)
 
 
 def test_same_metrics_same_bytes_in_any_order(all_rows: Path, tmp_path: Path) -> None:
@@ -231,7 +238,8 @@ def test_one_run_twice_is_refused(write_metrics: Write, tmp_path: Path) -> None:
     [
         ({"model": {"width": 16}}, "model.width (64, 16)"),
         ({"train": {"epochs": 10}}, "train.epochs (60, 10)"),
-        ({"lineage": {"manifest": "n" * 64}}, "manifest's fingerprint"),
+        ({"lineage": {"manifest_fingerprint": "n" * 64}}, "lineage.manifest_fingerprint"),
+        ({"protocol": {"top_n": 10}}, "protocol.top_n (100, 10)"),
     ],
 )
 def test_runs_of_different_recipes_are_refused(
