@@ -57,6 +57,9 @@ def main(
 ) -> None:
     """Train a model and write RUN/model.safetensors, RUN/run.json and the curves in RUN/logs.
 
+    With train.evaluate_every: N the model is measured every N epochs, and the one with the best mAP is kept as
+    a run folder of its own, RUN/best.
+
     The state after each epoch is kept in RUN.resume/ until the training has ended. After a crash, a kill or
     Ctrl-C the same command goes on from there to the same result; so does an interrupted `dvc repro`, which
     empties RUN but not RUN.resume.

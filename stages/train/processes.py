@@ -6,7 +6,6 @@ from typing import Any, Literal, Self
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from pirt.errors import ParamsError
@@ -35,8 +34,7 @@ def launch(device: Device, precision: Precision) -> Fabric:
         accelerator=accelerator,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
-        # Every process computes the same running statistics, so there is nothing to broadcast.
-        strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+        strategy="ddp" if processes > 1 else "auto",
         precision=_FABRIC_PRECISION[precision],
     )
     fabric.launch()
@@ -70,22 +68,35 @@ def gather_batch(fabric: Fabric, rows: Tensor) -> Tensor:
     return _sum(padded).flatten(0, 1)
 
 
-class GlobalBatchNorm(nn.SyncBatchNorm):
-    """Batch norm over the global batch on any device; PyTorch's own knows GPUs only."""
+def share_batch_norm(network: nn.Module, on_gpu: bool) -> None:
+    """Let every batch norm below `network` see the global batch; names and values of its state dict stay."""
+    if on_gpu:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                setattr(module, name, GlobalBatchNorm.like(child))
+
+
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the global batch on CPUs, which PyTorch's SyncBatchNorm refuses."""
 
     @classmethod
     def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> Self:
         """Return one that shares the parameters and statistics of `norm`."""
-        assert norm.momentum is not None
         made = cls(norm.num_features, norm.eps, norm.momentum)
         made.weight, made.bias = norm.weight, norm.bias
         made.running_mean, made.running_var = norm.running_mean, norm.running_var
         made.num_batches_tracked = norm.num_batches_tracked
         return made
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take features of any number of dimensions."""
+
     def forward(self, features: Tensor) -> Tensor:
         """B×C or B×C×H×W -> the same shape."""
-        if features.is_cuda or not self.training:
+        if not self.training:
             return super().forward(features)
         C = features.shape[1]
         rows = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
@@ -111,12 +122,3 @@ class GlobalBatchNorm(nn.SyncBatchNorm):
 def _sum(tensor: Tensor) -> Tensor:
     total: Tensor = SumOverProcesses.apply(tensor)  # type: ignore[no-untyped-call]
     return total
-
-
-def use_global_batch_norm(module: nn.Module) -> None:
-    """Replace every batch norm below `module`; the names and values of its state dict stay."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            setattr(module, name, GlobalBatchNorm.like(child))
-        else:
-            use_global_batch_norm(child)

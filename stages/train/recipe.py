@@ -1,5 +1,6 @@
 """The training recipe, from top to bottom."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
@@ -15,15 +16,16 @@ from pirt.losses import pirt_losses
 from pirt.params import Params
 from pirt.run import save_run
 from stages.train.curves import Curves
+from stages.train.evaluation import Evaluation
 from stages.train.loading import Batch, Clock, default_workers, hold_pixels_within, make_loader
-from stages.train.processes import Device, gather_batch, launch, use_global_batch_norm
-from stages.train.resume import TrainingState, load_state, remove_state, save_state
+from stages.train.processes import Device, gather_batch, launch, share_batch_norm
+from stages.train.resume import TrainingState, load_state, remove_state, resume_folder, save_state
 from stages.train.schedule import learning_rate
 from stages.train.setup import build_network, record_of, training_set
 from stages.train.stopping import StopRequest, deterministic, seed_step, stop_on_signals
 from stages.train.watch import Watch
 
-LOGS_FOLDER = "logs"
+LOGS_FOLDER, BEST_FOLDER = "logs", "best"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Training:
     def __init__(self, job: Job, fabric: Fabric, stop: StopRequest) -> None:
         self.job, self.fabric, self.stop = job, fabric, stop
         self.recipe = recipe = job.params.train
+        on_gpu = fabric.device.type == "cuda"
 
         self.dataset = training_set(job.manifest, job.heatmaps, job.params)
         self.sampler = PKSampler(
@@ -75,7 +78,7 @@ class Training:
         if self.state.step:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:
-            use_global_batch_norm(self.network)
+            share_batch_norm(self.network, on_gpu)
         learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.adam = torch.optim.Adam(learning, recipe.learning_rate, weight_decay=recipe.weight_decay)
         if recipe.compile:
@@ -85,10 +88,10 @@ class Training:
             self.adam.load_state_dict(self.state.optimizer)
             fabric.strategy.precision.load_state_dict(self.state.scaler)
 
-        on_gpu = fabric.device.type == "cuda"
         hold_pixels_within(self.dataset, job.image_memory)
         workers = default_workers(on_gpu) if job.workers is None else job.workers
         self.loader = make_loader(self.dataset, self.sampler, workers, on_gpu)
+        self.evaluation = self.make_evaluation(workers)
         self.watch, self.clock = Watch(fabric), Clock()
 
     def earlier_state(self) -> TrainingState:
@@ -97,6 +100,12 @@ class Training:
             remove_state(self.job.out)
         self.fabric.barrier()
         return load_state(self.job.out, self.record) or TrainingState()
+
+    def make_evaluation(self, workers: int) -> Evaluation | None:
+        """Return what measures the model during training, if it is to be measured; one process does it."""
+        if not self.recipe.evaluate_every or not self.fabric.is_global_zero:
+            return None
+        return Evaluation(self.job.manifest, self.job.heatmaps, self.job.params, workers)
 
     def run(self) -> None:
         """Train the epochs that are left and write the run folder."""
@@ -109,9 +118,17 @@ class Training:
                     curves.add(self.state.history[-1])
         if curves is not None:
             curves.close()
-            save_run(self.job.out, self.network, self.record)
-            remove_state(self.job.out)
+            self.write_run()
         self.tell(f"wrote {self.job.out}")
+
+    def write_run(self) -> None:
+        """Write the trained weights, move the best ones beside them and forget the state."""
+        save_run(self.job.out, self.network, self.record)
+        best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
+        shutil.rmtree(best, ignore_errors=True)
+        if kept.exists():
+            shutil.move(kept, best)
+        remove_state(self.job.out)
 
     def run_epoch(self, epoch: int, bar: "tqdm[Never]") -> None:
         """Train an epoch, or what is left of it, and save the state."""
@@ -172,13 +189,24 @@ class Training:
         """Add the epoch to the curves and save the state."""
         rate = learning_rate(self.recipe, self.state.step - 1, self.steps_per_epoch)
         point = {"learning_rate": rate} | self.watch.means()
-        self.state.history.append(point)
         self.tell(
             f"epoch {epoch + 1}/{self.recipe.epochs}: {self.speed(self.watch.steps)}, "
             f"accuracy {point['accuracy']:.1%}, learning rate {rate:.2g}"
         )
+        if self.evaluation and ((epoch + 1) % self.recipe.evaluate_every == 0 or epoch + 1 == self.recipe.epochs):
+            point |= self.evaluate(self.evaluation)
+        self.state.history.append(point)
         self.watch.start_epoch({}, 0)
         self.save()
+
+    def evaluate(self, evaluation: Evaluation) -> dict[str, float]:
+        """Measure the model and keep it if it is the best so far."""
+        measured = evaluation(self.network, self.fabric.device)
+        self.tell(", ".join(f"{name} {value:.1%}" for name, value in measured.items()))
+        if measured["evaluation/mAP"] > self.state.best:
+            self.state.best = measured["evaluation/mAP"]
+            save_run(resume_folder(self.job.out) / BEST_FOLDER, self.network, self.record)
+        return measured
 
     def save(self) -> None:
         """Keep all that the rest of the training depends on."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pirt.data.dataset import PersonDataset
-from pirt.data.manifest import Manifest
+from pirt.data.manifest import ImageRow, Manifest, Split
 from pirt.data.transforms import TrainTransform
 from pirt.errors import CheckpointError, ParamsError
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
@@ -15,11 +15,17 @@ _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
 
 
 def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
-    """Return the training images with the heatmaps that the model looks at.
+    """Return the training images with the heatmaps that the model looks at."""
+    rows, cache = readable_rows(manifest, "train", heatmaps, params)
+    train = params.train
+    return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
 
-    Images that stage 1 skipped as unreadable are left out.
-    """
-    rows = manifest.split("train")
+
+def readable_rows(
+    manifest: Manifest, split: Split, heatmaps: Path | None, params: Params
+) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
+    """Return a split's images, but for those that stage 1 skipped as unreadable, and the heatmaps the model needs."""
+    rows = manifest.split(split)
     cache = None
     if params.model.parts or params.model.intra:
         if heatmaps is None:
@@ -30,8 +36,7 @@ def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> P
             cache = load_heatmaps(heatmaps, manifest, rows)
         check_heatmaps(params, cache)
     manifest.require_files(rows)
-    train = params.train
-    return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
+    return rows, cache
 
 
 def check_heatmaps(params: Params, cache: HeatmapCache) -> None:

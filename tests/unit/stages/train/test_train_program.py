@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from pirt.files import sha256_of
 from pirt.run import load_run
+from stages.evaluate.cli import main as evaluate
 from stages.train import recipe
 from stages.train.cli import main
 from stages.train.resume import resume_folder
@@ -288,3 +289,34 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
     assert refused.exit_code == 2
     assert "is of another architecture: intra is True there, False here; inter_layers is 1 there" in refused.output
     assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch):
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
+    found = iter([0.5, 0.9, 0.4])
+    monkeypatch.setattr(
+        recipe.Evaluation, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0}
+    )
+    stopped_in_step(monkeypatch, arguments, step=7)
+    resumed = run(*arguments)
+    assert resumed.exit_code == 0, resumed.output
+    curve = (tmp_path / "run/logs/plots/metrics/evaluation/mAP.tsv").read_text().split()
+    assert curve == ["step", "mAP", "2", "0.5", "3", "0.9"]
+    best, last = (load_run(tmp_path / "run" / name)[0].state_dict() for name in ("best", "."))
+    assert all(torch.equal(best[name], last[name]) for name in last)
+
+
+def test_evaluation_measures_as_the_evaluation_program_does(arguments, persons, tmp_path):
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 1\n  evaluate_every: 1"))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    out, measured = tmp_path / "run", tmp_path / "measured"
+    evaluated = CliRunner().invoke(evaluate, [
+        *("--run", str(out), "--manifest", str(persons / "manifest.csv"), "--device", "cpu", "--workers", "0"),
+        *("--heatmaps", str(persons / "heatmaps.zarr"), "--out", str(measured)),
+    ])  # fmt: skip
+    assert evaluated.exit_code == 0, evaluated.output
+    metrics = json.loads((measured / "metrics.json").read_text())
+    logged = json.loads((out / "logs/metrics.json").read_text())["evaluation"]
+    assert logged["mAP"] == pytest.approx(metrics["mAP"], abs=1e-6)
+    assert logged["rank-1"] == pytest.approx(metrics["rank-1"], abs=1e-6)

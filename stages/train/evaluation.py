@@ -1,0 +1,57 @@
+"""How good the model is so far: query against gallery, as `pirt-eval` measures it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from pirt.data.dataset import PersonDataset
+from pirt.data.manifest import Manifest, Split
+from pirt.data.transforms import EvalTransform
+from pirt.evaluation import Persons, evaluate
+from pirt.matching import DEFAULT_MODE, make_features
+from pirt.models import Pirt
+from pirt.params import Params
+from stages.train.setup import readable_rows
+
+_BATCH_SIZE = 64
+
+
+class Evaluation:
+    """Queries and gallery in hand, to be embedded by a model that is still learning."""
+
+    def __init__(self, manifest: Manifest, heatmaps: Path | None, params: Params, workers: int) -> None:
+        self.params, self.workers = params, workers
+        self.query = self._images("query", manifest, heatmaps)
+        self.gallery = self._images("gallery", manifest, heatmaps)
+
+    def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
+        """Return mAP and rank-1 of the default mode, by name."""
+        training = network.training
+        network.eval()
+        query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
+        network.train(training)
+        found = evaluate(query, gallery, **self.params.evaluate.model_dump(), device=device)
+        metrics = found[DEFAULT_MODE if network.has_parts else "none"]
+        return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
+
+    def _images(self, split: Split, manifest: Manifest, heatmaps: Path | None) -> PersonDataset:
+        rows, cache = readable_rows(manifest, split, heatmaps, self.params)
+        return PersonDataset(manifest, rows, cache, EvalTransform(self.params.train.image_size))
+
+    @torch.inference_mode()
+    def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
+        outputs: dict[str, list[torch.Tensor]] = {}
+        for batch in DataLoader(images, _BATCH_SIZE, num_workers=self.workers):
+            for name, value in network(batch["image"].to(device), batch["heatmaps"].to(device)).items():
+                outputs.setdefault(name, []).append(value.cpu())
+        whole = {name: torch.cat(values) for name, values in outputs.items()}
+        features = make_features(
+            [whole[name] for name in network.global_names], whole.get("groups"), whole.get("confidence")
+        )
+        return Persons(
+            features,
+            np.array([row.pid for row in images.rows]),
+            np.array([row.camid for row in images.rows]),
+        )

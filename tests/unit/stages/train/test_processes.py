@@ -1,0 +1,67 @@
+"""Two processes and one train alike on the same global batch."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import training_arguments
+from safetensors.torch import load_file
+
+# In float64 a difference can only come from a wrong sum: in float32 Adam turns the rounding of a gradient that
+# is truly zero (a bias before a normalisation) into whole steps.
+IN_FLOAT64 = """
+import sys, torch
+from stages.train import processes
+from stages.train.cli import main
+
+processes._FABRIC_PRECISION["float32"] = "64-true"
+torch.set_num_threads(1)
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def five_steps(persons, tmp_path):
+    """Parameters of five steps with all identities; dropout is off, since each process draws its own."""
+    text = (persons / "params.yaml").read_text()
+    for old, new in [
+        ("  confidence_hidden: 8", "  confidence_hidden: 8\n  intra_dropout: 0\n  inter_dropout: 0"),
+        ("epochs: 3", "epochs: 5"),
+        ("identities: 4", "identities: 6"),
+        ("instances: 2", "instances: 4"),
+        ("warmup_epochs: 1", "warmup_epochs: 0"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "train.py").write_text(IN_FLOAT64)
+    return tmp_path
+
+
+def trained(folder, persons, name, *launcher):
+    arguments = training_arguments(persons, folder / name)
+    arguments[1] = str(folder / "params.yaml")
+    done = subprocess.run(
+        [sys.executable, *launcher, str(folder / "train.py"), *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with (folder / name / "logs/plots/metrics/loss/total.tsv").open() as file:
+        losses = [float(row["total"]) for row in csv.DictReader(file, delimiter="\t")]
+    return losses, load_file(folder / name / "model.safetensors")
+
+
+def test_two_processes_train_as_one(persons, five_steps):
+    losses, weights = trained(five_steps, persons, "one")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    losses_of_two, weights_of_two = trained(five_steps, persons, "two", *torchrun)
+    assert len(losses) == 5
+    assert losses_of_two == pytest.approx(losses, abs=1e-5)
+    assert weights.keys() == weights_of_two.keys()
+    for name, value in weights.items():
+        torch.testing.assert_close(weights_of_two[name], value, atol=1e-5, rtol=0, msg=name)
