@@ -33,7 +33,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.globals)
 
-    def __getitem__(self, rows: slice) -> "Features":
+    def __getitem__(self, rows: slice | list[int]) -> "Features":
         groups = None if self.groups is None else self.groups[rows]
         confidence = None if self.confidence is None else self.confidence[rows]
         return Features(self.globals[rows], self.global_count, groups, confidence)
