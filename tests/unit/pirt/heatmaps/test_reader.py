@@ -1,0 +1,137 @@
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pirt.data.manifest import Manifest
+from pirt.errors import StoreError
+from pirt.files import sha256_of
+from pirt.heatmaps.codec import CodecName, decode, encode
+from pirt.heatmaps.reader import open_store, partial_path
+from pirt.heatmaps.writer import StoreWriter
+
+Begin = Callable[..., StoreWriter]
+Fill = Callable[[StoreWriter], Path]
+Heatmaps = NDArray[np.float32]
+
+
+def read_everything(path: Path) -> None:
+    store = open_store(path)
+    store.read(slice(None))
+    assert store.scores.shape == (21, 17)
+
+
+@pytest.mark.parametrize("codec", ["tau8", "float16", "float32"])
+@pytest.mark.parametrize("shard_size", [1, 5, 8, 32, 48])
+def test_what_was_written_is_read(
+    tmp_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps, codec: CodecName, shard_size: int
+) -> None:
+    store = open_store(fill(begin(tmp_path / "s.zarr", shard_size, codec=codec)))
+    values = heatmaps.clip(0, 1)
+    np.testing.assert_array_equal(store.read(slice(None)), decode(encode(values, codec, 0.001), codec, 0.001))
+    np.testing.assert_array_equal(store.scores, values.max(axis=(2, 3)))
+    assert store.attributes.codec == codec
+
+
+def test_rows_in_any_order_and_more_than_once(store_path: Path) -> None:
+    store = open_store(store_path)
+    everything = store.read(slice(None))
+    for rows in ([3], [20, 0, 7, 8], [5, 5, 4], [], [-1], list(range(20, -1, -1))):
+        np.testing.assert_array_equal(store.read(rows), everything[rows or slice(0)])
+    np.testing.assert_array_equal(store.read(slice(15, 3, -2)), everything[15:3:-2])
+    with pytest.raises(IndexError):
+        store.read([21])
+
+
+def test_store_travels_to_other_processes(store_path: Path, manifest: Manifest) -> None:
+    store = pickle.loads(pickle.dumps(open_store(store_path)))
+    assert store.keys == manifest.keys
+    np.testing.assert_array_equal(store.read([2]), open_store(store_path).read([2]))
+
+
+def test_fingerprint_is_that_of_the_contents(
+    tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps
+) -> None:
+    fingerprint = open_store(store_path).fingerprint
+    assert fingerprint == sha256_of(store_path / "zarr.json")
+    heatmaps[20, 0, 0, 0] = 0.77
+    assert open_store(fill(begin(tmp_path / "other.zarr"))).fingerprint != fingerprint
+
+
+def test_read_only_files_are_enough(store_path: Path) -> None:
+    """DVC links its outputs read-only."""
+    for file in store_path.rglob("*"):
+        file.chmod(0o555 if file.is_dir() else 0o444)
+    read_everything(store_path)
+
+
+@pytest.mark.parametrize("file", ["heatmaps/c.0.0.0.0", "heatmaps/c.2.0.0.0", "scores/c.1.0", "keys/c.0.0"])
+def test_every_flipped_or_missing_byte_is_found(store_path: Path, file: str) -> None:
+    whole = (store_path / file).read_bytes()
+    generator = np.random.default_rng(0)
+    places = [0, len(whole) - 1, len(whole) - 5, *generator.integers(0, len(whole), 20).tolist()]
+    damaged = [whole[:place] + bytes([whole[place] ^ 1 << 3]) + whole[place + 1 :] for place in places]
+    damaged += [whole[:place] for place in places] + [b"", whole + b"\0"]
+    for content in damaged:
+        (store_path / file).write_bytes(content)
+        with pytest.raises(StoreError, match=r"damaged|missing or empty") as error:
+            read_everything(store_path)
+        assert "\n" not in str(error.value)
+    (store_path / file).write_bytes(whole)
+    read_everything(store_path)
+
+
+@pytest.mark.parametrize("file", ["heatmaps/c.1.0.0.0", "scores/c.1.0"])
+def test_missing_shard_is_named_and_never_read_as_zero(store_path: Path, file: str) -> None:
+    (store_path / file).unlink()
+    with pytest.raises(StoreError, match=f"{file} is missing"):
+        read_everything(store_path)
+
+
+@pytest.mark.parametrize(
+    "file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0.0"]
+)
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b'{"zarr_format": 3}'])
+def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: bytes | None) -> None:
+    if content is None:
+        (store_path / file).unlink()
+    else:
+        (store_path / file).write_bytes(content)
+    with pytest.raises(StoreError, match="heatmap store"):
+        open_store(store_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"codec": "float16"}, {"heatmap_size": [8, 12]}, {"format_version": 2}, {"more": 1}]
+)
+def test_attributes_must_fit_the_arrays(store_path: Path, change: dict[str, object]) -> None:
+    table = json.loads((store_path / "zarr.json").read_text())
+    table["attributes"]["pirt_heatmaps"] |= change
+    (store_path / "zarr.json").write_text(json.dumps(table))
+    with pytest.raises(StoreError, match="heatmap store"):
+        open_store(store_path)
+
+
+def test_unfinished_store_is_never_taken_for_a_finished_one(tmp_path: Path, begin: Begin, heatmaps: Heatmaps) -> None:
+    path = tmp_path / "s.zarr"
+    writer = begin(path)
+    for shard in writer.pending():
+        writer.write(shard, heatmaps[writer.rows(shard).start : writer.rows(shard).stop])
+    for there in (path, partial_path(path)):
+        with pytest.raises(StoreError, match="unfinished"):
+            open_store(there)
+    shutil.move(partial_path(path), path)
+    with pytest.raises(StoreError, match="unfinished"):
+        open_store(path)
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        open_store(tmp_path / "none.zarr")
+    with pytest.raises(StoreError, match="not a heatmap store"):
+        open_store(tmp_path)
