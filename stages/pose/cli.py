@@ -1,6 +1,8 @@
 """`pirt-pose`: parse, read parameters, call one function."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,6 +10,18 @@ from stages.command import Group
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_MANIFEST = click.option("--manifest", "manifest_path", type=_FILE, required=True, help="CSV of `pirt-data import`.")
+_ROOT = click.option("--root", type=_FOLDER, help="Data root, if it is not the one that the manifest records.")
+_DEVICE = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    envvar="PIRT_DEVICE",
+    show_envvar=True,
+)
+
+# The commands import their modules themselves, because MMPose takes seconds and --help should not.
 
 
 @click.group(cls=Group)
@@ -16,12 +30,12 @@ def main() -> None:
 
 
 @main.command("train")
-@click.option("--manifest", "manifest_path", type=_FILE, required=True, help="CSV of `pirt-data import`.")
+@_MANIFEST
 @click.option("--keypoints", type=_FILE, required=True, help="COCO keypoints JSON; file_name as in the manifest.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder for config.py, checkpoint.pth, metrics.json.")
 @click.option("--params", type=_FILE, help="YAML with a section pose.train; without it, the defaults.")
-@click.option("--root", type=_FOLDER, help="Data root, if it is not the one that the manifest records.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@_ROOT
+@_DEVICE
 def train_command(
     manifest_path: Path, keypoints: Path, out: Path, params: Path | None, root: Path | None, device: str
 ) -> None:
@@ -33,7 +47,6 @@ def train_command(
     Example:
       pirt-pose train --manifest manifest.csv --keypoints keypoints.json --params params.yaml --out runs/pose
     """
-    # Imported here because MMPose takes seconds, and --help should not.
     from pirt.data.manifest import read_manifest
     from stages.pose.params import load_train_params
     from stages.pose.train import train
@@ -43,3 +56,61 @@ def train_command(
         f"{out}: PCK@0.2 {metrics['pck']:.3f} on held-out visible keypoints, "
         f"{metrics['pck_unoccluded']:.3f} on unoccluded images"
     )
+
+
+@main.command("extract")
+@_MANIFEST
+@click.option("--config", help="MMPose config, by name or file.  [default: HRNet-W48 256x192]")
+@click.option("--checkpoint", help="Its weights, a file or URL.  [default: those that MMPose publishes for it]")
+@click.option("--out", type=_FOLDER, required=True, help="The store, e.g. heatmaps.zarr.")
+@click.option(
+    "--input-size",
+    type=click.IntRange(min=1),
+    nargs=2,
+    metavar="H W",
+    help="Of the network.  [default: 384 128 with resize, the network's own with topdown]",
+)
+@click.option(
+    "--geometry",
+    type=click.Choice(["resize", "topdown"]),
+    default="resize",
+    show_default=True,
+    help="Stretch the whole image, or MMPose's padded box mapped back to the image.",
+)
+@click.option("--codec", type=click.Choice(["tau8", "float16", "float32"]), default="tau8", show_default=True)
+@click.option("--tau", type=float, default=0.001, show_default=True, help="Threshold of the part masks.")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--flip-test", is_flag=True, help="Average with the mirrored image's heatmaps.")
+@click.option("--skip-bad", is_flag=True, help="Record unreadable images as skipped instead of stopping.")
+@click.option("--restart", is_flag=True, help="Throw away what an earlier run left at --out.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this dask cluster, e.g. tcp://host:8786.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    envvar="PIRT_WORKERS",
+    show_envvar=True,
+    help="Threads that decode images.  [default: one a core]",
+)
+@_ROOT
+@_DEVICE
+def extract_command(manifest_path: Path, root: Path | None, out: Path, **options: Any) -> None:
+    """Write the heatmaps of every image of a manifest into one sharded store; go on where an earlier run stopped.
+
+    \b
+    Example:
+      pirt-pose extract --manifest manifest.csv --out heatmaps.zarr
+      pirt-pose extract --manifest manifest.csv --config td-hm_hrnet-w32_8xb64-210e_coco-256x192 \\
+        --checkpoint hrnet-w32.pth --precision bfloat16 --device cuda --out heatmaps.zarr
+
+    A config is a Python program: use only those that you trust. Checkpoints are read without running their code.
+    """
+    from pirt.data.manifest import read_manifest
+    from stages.pose.extract import ExtractOptions, extract
+
+    work = extract(read_manifest(manifest_path, root), out, ExtractOptions(**options))
+    height, width = work.writer.layout.attributes.heatmap_size
+    click.echo(f"{out}: heatmaps {height}x{width} of {len(work.paths)} images")

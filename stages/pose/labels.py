@@ -1,5 +1,6 @@
 """Keypoint labels from COCO keypoints JSON."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class _Annotation(BaseModel):
     image_id: int
     keypoints: list[float]
     area: float = 0.0
+    occluded: bool | None = None
 
 
 class _Labels(BaseModel):
@@ -29,15 +31,26 @@ class _Labels(BaseModel):
     annotations: list[_Annotation]
 
 
-def read_keypoints(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read COCO keypoints JSON: file name → 17×3 array of x, y in pixels and COCO's visibility flag.
+@dataclass(frozen=True)
+class Labels:
+    """Of one image: `keypoints` 17×3 (x, y in pixels, COCO's flag), and whether something stands before the person."""
+
+    keypoints: NDArray[np.float32]
+    occluded: bool
+
+
+def read_keypoints(path: Path) -> dict[str, Labels]:
+    """Read COCO keypoints JSON: file name → labels.
+
+    `occluded` of an annotation tells an occluder from a person's own body; without it, an image counts as occluded
+    when any keypoint does.
 
     An image with several people keeps the largest one, which in a person crop is the one that it is about.
     """
-    labels = _parsed(path)
-    names = {image.id: image.file_name for image in labels.images}
-    keypoints: dict[str, NDArray[np.float32]] = {}
-    for annotation in sorted(labels.annotations, key=lambda annotation: annotation.area):
+    table = _parsed(path)
+    names = {image.id: image.file_name for image in table.images}
+    labels: dict[str, Labels] = {}
+    for annotation in sorted(table.annotations, key=lambda annotation: annotation.area):
         if annotation.image_id not in names:
             raise DataError(f"{path}: an annotation is of image {annotation.image_id}, which is not listed")
         if len(annotation.keypoints) != 3 * len(COCO_KEYPOINTS):
@@ -45,9 +58,11 @@ def read_keypoints(path: Path) -> dict[str, NDArray[np.float32]]:
                 f"{path}: {names[annotation.image_id]} has {len(annotation.keypoints)} keypoint numbers, "
                 f"expected {3 * len(COCO_KEYPOINTS)} (x, y, visibility for COCO's 17)"
             )
-        table = np.array(annotation.keypoints, dtype=np.float32).reshape(-1, 3)
-        keypoints[names[annotation.image_id]] = table
-    return keypoints
+        keypoints = np.array(annotation.keypoints, dtype=np.float32).reshape(-1, 3)
+        hidden = bool((keypoints[:, 2] == OCCLUDED).any())
+        occluded = hidden if annotation.occluded is None else annotation.occluded
+        labels[names[annotation.image_id]] = Labels(keypoints, occluded)
+    return labels
 
 
 def _parsed(path: Path) -> _Labels:

@@ -28,23 +28,28 @@ class HeatmapNetwork(nn.Module):
     Args:
         estimator: MMPose's `TopdownPoseEstimator` with a heatmap head.
         peak: What the network was trained to give at a keypoint: 1, or 255 for MegviiHeatmap.
+        input_size: Height and width that it was trained with.
         rgb: Whether the estimator was trained on RGB; MMPose reads BGR when its config does not swap.
         shift_flipped: Whether `flip_test` shifts the mirrored heatmaps by one cell, as the config says.
     """
 
-    def __init__(self, estimator: nn.Module, *, peak: float, rgb: bool, shift_flipped: bool) -> None:
+    def __init__(
+        self, estimator: nn.Module, *, input_size: tuple[int, int], peak: float, rgb: bool, shift_flipped: bool
+    ) -> None:
         super().__init__()
         self.estimator = estimator
+        self.input_size = input_size
         self.peak = peak
         self.rgb = rgb
         self.shift_flipped = shift_flipped
+        self.dtype = torch.float32
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return B×3×Hi×Wi RGB images of 0 to 255 as the estimator wants them."""
         preprocessor: Any = self.estimator.data_preprocessor
         ordered = images if self.rgb else images.flip(1)
         scaled: Tensor = (ordered.float() - preprocessor.mean) / preprocessor.std
-        return scaled
+        return scaled.to(self.dtype)
 
     def forward(self, images: Tensor, flip_test: bool = False) -> Tensor:
         """Return raw heatmaps B×K×Hm×Wm of B×3×Hi×Wi RGB images of 0 to 255, averaged with the mirror's on request."""
@@ -113,6 +118,7 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
     test = model.get("test_cfg") or {}
     return HeatmapNetwork(
         estimator,
+        input_size=own_input_size(config, name),
         peak=255.0 if _decoder(config).get("type") == "MegviiHeatmap" else 1.0,
         rgb=bool((model.get("data_preprocessor") or {}).get("bgr_to_rgb", False)),
         shift_flipped=bool(test.get("shift_heatmap", False)),
@@ -123,7 +129,7 @@ def own_input_size(config: Config, name: str) -> tuple[int, int]:
     """Return height and width that the network was trained with."""
     size = _decoder(config).get("input_size")
     if not size:
-        raise ParamsError(f"network {name} does not say its input size; pass --input-size H W")
+        raise ParamsError(f"network {name} does not say its input size in model.head.decoder")
     width, height = size
     return height, width
 
@@ -162,6 +168,6 @@ def _no_heatmaps(name: str, head: Any) -> str:
     )
 
 
-def evaluated(network: HeatmapNetwork, device: torch.device) -> HeatmapNetwork:
-    """Return the network on `device`, in eval mode, without gradients."""
-    return network.to(device).eval().requires_grad_(False)
+def channels_last(network: HeatmapNetwork) -> HeatmapNetwork:
+    """Return the network with its weights laid out channels last, which is what CPUs and tensor cores like."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

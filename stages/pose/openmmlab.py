@@ -11,6 +11,7 @@ with warnings.catch_warnings():
     import mmpose
     import mmpose.codecs
     import mmpose.models
+    from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
     from mmengine.config import Config, ConfigDict
     from mmengine.logging import MMLogger
     from mmengine.logging.history_buffer import HistoryBuffer
@@ -40,6 +41,7 @@ __all__ = [
     "HistoryBuffer",
     "MMLogger",
     "flip_heatmaps",
+    "fuse_conv_bn",
     "get_udp_warp_matrix",
     "get_warp_matrix",
     "init_default_scope",

@@ -21,8 +21,8 @@ from pirt.errors import DataError, ParamsError
 from pirt.files import written_whole
 from stages.pose.accuracy import pck, visibility_auc
 from stages.pose.augment import augment
-from stages.pose.labels import OCCLUDED, VISIBLE, read_keypoints
-from stages.pose.network import HeatmapNetwork, build_network
+from stages.pose.labels import OCCLUDED, VISIBLE, Labels, read_keypoints
+from stages.pose.network import HeatmapNetwork, build_network, channels_last
 from stages.pose.openmmlab import VERSION, MMLogger
 from stages.pose.params import PoseTrainParams
 from stages.pose.small_hrnet import small_hrnet_config
@@ -30,10 +30,11 @@ from stages.pose.small_hrnet import small_hrnet_config
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images N×3×Hi×Wi (uint8 RGB, at the input size) and keypoints N×17×3 in pixels of the input."""
+    """Images N×3×Hi×Wi (uint8 RGB, at the input size), keypoints N×17×3 in pixels of the input, occluded or not: N."""
 
     images: Tensor
     keypoints: Tensor
+    occluded: NDArray[np.bool_]
 
 
 def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Path, device: str) -> dict[str, Any]:
@@ -53,13 +54,18 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
 
     torch.manual_seed(params.seed)
     config = small_hrnet_config(params.input_size, params.channels, params.sigma)
-    network = build_network(config, "small HRNet").to(device).to(memory_format=torch.channels_last)
+    network = channels_last(build_network(config, "small HRNet").to(device))
     MMLogger.get_instance("pirt", log_level="WARNING")  # init_weights logs a line a tensor
-    network.estimator.init_weights()
+    estimator: Any = network.estimator
+    estimator.init_weights()
     fit(network, learned, params, device)
     metrics = measure(network, held, device)
     metrics["parameters"] = sum(weight.numel() for weight in network.estimator.parameters())
-    metrics["images"] = {"trained": len(learned.images), "held_out": len(held.images)}
+    metrics["images"] = {
+        "trained": len(learned.images),
+        "held_out": len(held.images),
+        "held_out_unoccluded": int((~held.occluded).sum()),
+    }
 
     with written_whole(out) as folder:
         folder.mkdir()
@@ -82,7 +88,7 @@ def _by_identity(rows: Sequence[ImageRow], share: float) -> tuple[list[ImageRow]
 def load_labelled(
     manifest: Manifest,
     rows: Sequence[ImageRow],
-    labels: dict[str, NDArray[np.float32]],
+    labels: dict[str, Labels],
     source: Path,
     input_size: tuple[int, int],
 ) -> Labelled:
@@ -95,7 +101,7 @@ def load_labelled(
             "its file_name must be the manifest's path"
         )
     images = torch.empty(len(chosen), 3, height, width, dtype=torch.uint8)
-    keypoints = np.stack([labels[row.path] for row in chosen])
+    keypoints = np.stack([labels[row.path].keypoints for row in chosen])
     for index, row in enumerate(tqdm(chosen, desc="reading", unit="image", leave=False)):
         image = read_image(manifest.image_path(row))
         scale = np.array([width / image.width, height / image.height], dtype=np.float32)
@@ -103,7 +109,8 @@ def load_labelled(
         keypoints[index, :, :2] = (keypoints[index, :, :2] + 0.5) * scale - 0.5
         stretched = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
         images[index] = torch.from_numpy(stretched.copy()).permute(2, 0, 1)
-    return Labelled(images, torch.from_numpy(keypoints))
+    occluded = np.array([labels[row.path].occluded for row in chosen])
+    return Labelled(images, torch.from_numpy(keypoints), occluded)
 
 
 def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device: str) -> None:
@@ -164,7 +171,7 @@ def measure(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, A
                 scores.append(score[0])
     places, heights = np.stack(found), np.stack(scores)
     keypoints = data.keypoints.numpy()
-    whole = ~(keypoints[..., 2] == OCCLUDED).any(axis=1)
+    whole = ~data.occluded
     overall, per_keypoint, number = pck(places, keypoints)
     unoccluded, _, unoccluded_number = pck(places[whole], keypoints[whole])
     return {

@@ -1,0 +1,110 @@
+"""Checkpoints: found or fetched, checked by hash, and read without running the code that pickles can carry."""
+
+import pickle
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from pirt.errors import CheckpointError
+from pirt.files import sha256_of
+from stages.pose.openmmlab import HistoryBuffer
+
+_URL = re.compile(r"https?://")
+_HASH = re.compile(r"-([0-9a-f]{8})[_.]")
+
+
+def find_checkpoint(name: str) -> Path:
+    """Return the file of a path or URL; a URL is fetched once into torch's folder of checkpoints.
+
+    OpenMMLab's file names carry the first 8 digits of the file's SHA-256, which are checked whenever they are there.
+    """
+    if not _URL.match(name):
+        if not Path(name).is_file():
+            raise CheckpointError(f"checkpoint {name} does not exist; pass a file or URL")
+        return Path(name)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name.rpartition("/")[2]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(name, str(path))
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise CheckpointError(
+                f"{name} cannot be fetched ({reason}); fetch it elsewhere, put it at {path}"
+            ) from error
+    expected = _HASH.search(path.name)
+    if expected and not sha256_of(path).startswith(expected[1]):
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 does not begin with {expected[1]}; delete it and try again"
+        )
+    return path
+
+
+def load_weights(network: nn.Module, path: Path, name: str) -> None:
+    """Load a checkpoint's weights into MMPose's estimator; any name or shape that differs is an error."""
+    weights = read_weights(path)
+    try:
+        missing, unexpected = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # a shape differs
+        line = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"checkpoint {path} is not of network {name}: {line}") from error
+    # MMPose keeps its normalisation in the config; older files hold it here too.
+    unexpected = [key for key in unexpected if not key.startswith("data_preprocessor.")]
+    for keys, what in ((missing, "lacks"), (unexpected, "has besides")):
+        if keys:
+            raise CheckpointError(
+                f"checkpoint {path} is not of network {name}: it {what} {len(keys)} weights, as {keys[0]}"
+            )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the state dict of an MMEngine checkpoint, or of a file that is one, without executing pickled code."""
+    try:
+        with safe_globals(_mmengine_globals()):
+            checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(path, error)) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"checkpoint {path} has no 'state_dict' of tensors; expected MMEngine's form")
+    return {key.removeprefix("module."): value for key, value in weights.items()}
+
+
+def _mmengine_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """List what MMEngine's own checkpoints name beside tensors; nothing in it runs code of the file.
+
+    numpy 2 renamed its module, so both names stand for the same functions.
+    """
+    scalar, array = np.core.multiarray.scalar, np.core.multiarray._reconstruct  # type: ignore[attr-defined]
+    renamed = [
+        (function, f"{module}.multiarray.{function.__name__}")
+        for function in (scalar, array)
+        for module in ("numpy.core", "numpy._core")
+    ]
+    dtypes = [
+        type(np.dtype(kind)) for kind in (bool, "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "U")
+    ]
+    return [*renamed, np.ndarray, np.dtype, *dtypes, HistoryBuffer, OrderedDict, deque]
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    try:
+        with safe_globals(_mmengine_globals()):
+            names = get_unsafe_globals_in_checkpoint(path)
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        names = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    if not names:
+        return f"checkpoint {path} is not a PyTorch checkpoint"
+    return (
+        f"checkpoint {path} names {', '.join(sorted(set(names)))}, which is refused because loading it would run "
+        "the file's code; save its state_dict alone"
+    )

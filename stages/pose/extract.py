@@ -1,0 +1,163 @@
+"""The recipe of `pirt-pose extract`: every image through the network once, into a store of heatmaps.
+
+A shard of the store is the unit of work. Batches never cross shards, so what a row holds does not depend on where a
+run was taken up again, nor on which machine computed it.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pirt.data.manifest import Manifest
+from pirt.errors import DataError
+from pirt.heatmaps.codec import CodecName
+from pirt.heatmaps.schema import StoreAttributes
+from pirt.heatmaps.writer import StoreWriter, create_store
+from pirt.keypoints import COCO_KEYPOINTS
+from stages.pose.geometry import Geometry, GeometryName
+from stages.pose.inference import (
+    Device,
+    NetworkSource,
+    Precision,
+    find_geometry,
+    find_network,
+    heatmaps_of,
+    load_network,
+)
+from stages.pose.reading import Reader, bad_listing, find_bad_images
+
+SHARD_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that computing a shard takes; it travels to the workers of a cluster."""
+
+    writer: StoreWriter
+    paths: tuple[Path | None, ...]
+    """An image a row; None where the image is bad and skipped."""
+    network: NetworkSource
+    geometry: Geometry
+    batch_size: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What `pirt-pose extract` can be told; None takes the default that depends on the others."""
+
+    config: str | None
+    checkpoint: str | None
+    input_size: tuple[int, int] | None
+    geometry: GeometryName
+    codec: CodecName
+    tau: float
+    precision: Precision
+    batch_size: int
+    flip_test: bool
+    skip_bad: bool
+    restart: bool
+    scheduler: str | None
+    workers: int
+    device: Device
+
+
+def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
+    """Write the store of all images of `manifest` at `out`, going on with an unfinished one."""
+    source = find_network(
+        options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
+    )
+    geometry = find_geometry(source, options.geometry, options.input_size)
+    heatmap_size = _heatmap_size(source, geometry)
+    bad = find_bad_images(manifest, options.workers)
+    if bad and not options.skip_bad:
+        raise DataError(bad_listing(bad))
+    attributes = StoreAttributes(
+        keypoints=COCO_KEYPOINTS,
+        codec=options.codec,
+        tau=options.tau,
+        input_size=geometry.input_size,
+        heatmap_size=heatmap_size,
+        geometry=geometry.name,
+        network=source.name,
+        weights_sha256=source.weights_sha256,
+        manifest_fingerprint=manifest.fingerprint,
+        precision=source.precision,
+        flip_test=source.flip_test,
+        batch_size=options.batch_size,
+        device=source.device,
+        skipped=bad,
+    )
+    writer = create_store(out, manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
+    skipped = {image.key for image in bad}
+    paths = tuple(None if row.key in skipped else manifest.image_path(row).absolute() for row in manifest.rows)
+    work = Work(writer, paths, source, geometry, options.batch_size, options.workers)
+    if options.scheduler is None:
+        run_here(work)
+    else:
+        # Imported here because a run on this machine needs no cluster.
+        from stages.pose.cluster import run_on_cluster
+
+        run_on_cluster(work, options.scheduler)
+    writer.seal()
+    return work
+
+
+def run_here(work: Work) -> None:
+    """Compute what is missing on this machine: threads decode, this one runs the network, one more writes."""
+    pending = work.writer.pending()
+    with progress_over(work, pending) as progress, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+        writing: Future[None] | None = None
+        for shard, heatmaps in computed(work, pending, progress):
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(work.writer.write, shard, heatmaps)
+        if writing is not None:
+            writing.result()
+
+
+def progress_over(work: Work, pending: Iterable[int]) -> "tqdm[Never]":
+    """Return a bar over all images that starts where an earlier run stopped."""
+    left = sum(len(work.writer.rows(shard)) for shard in pending)
+    count = len(work.paths)
+    return tqdm(total=count, initial=count - left, desc="heatmaps", unit="image", mininterval=1)
+
+
+def computed(
+    work: Work, shards: Iterable[int], progress: "tqdm[Never] | None" = None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
+    network = load_network(work.network)
+    shards = tuple(shards)
+    with Reader(work.geometry, work.threads) as reader:
+        inputs = reader.ahead([work.paths[i] for i in batch] for shard in shards for batch in _batches(work, shard))
+        for shard in shards:
+            parts = []
+            for batch in _batches(work, shard):
+                given = next(inputs)
+                parts.append(heatmaps_of(network, work.geometry, given.images, given.sizes, work.network.flip_test))
+                if progress is not None:
+                    progress.update(len(batch))
+            yield shard, np.concatenate(parts)
+
+
+def _batches(work: Work, shard: int) -> Iterator[range]:
+    rows = work.writer.rows(shard)
+    for start in range(0, len(rows), work.batch_size):
+        yield rows[start : start + work.batch_size]
+
+
+def _heatmap_size(source: NetworkSource, geometry: Geometry) -> tuple[int, int]:
+    """Ask the network itself, with one black image."""
+    black = np.zeros((1, *geometry.input_size, 3), dtype=np.uint8)
+    size = np.array([geometry.input_size[::-1]])
+    heatmaps = heatmaps_of(load_network(source), geometry, black, size, flip_test=False)
+    if heatmaps.shape[1] != len(COCO_KEYPOINTS):
+        raise DataError(f"network {source.name} gives {heatmaps.shape[1]} heatmaps, expected COCO's 17")
+    return heatmaps.shape[2], heatmaps.shape[3]

@@ -1,0 +1,117 @@
+"""Images read and decoded by dask's threads, ahead of the network."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pirt.data.images import read_image
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.errors import DataError
+from pirt.heatmaps.schema import SkippedImage
+from stages.pose.geometry import Geometry
+
+_READ_TOGETHER = 16
+"""Images that one task takes, so that dask's own cost is small beside decoding."""
+_CHECKED_TOGETHER = 4096
+_BATCHES_AHEAD = 3
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`images` B×Hi×Wi×3 uint8 RGB as the network takes them, `sizes` B×2, width and height of the files' images."""
+
+    images: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+
+
+class Reader:
+    """Reads batches on `threads` threads; a context manager that ends them."""
+
+    def __init__(self, geometry: Geometry, threads: int) -> None:
+        self.geometry = geometry
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._feeder = ThreadPoolExecutor(1, thread_name_prefix="feed")
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feeder.shutdown(cancel_futures=True)
+        self._decoders.shutdown(cancel_futures=True)
+
+    def read(self, paths: Sequence[Path | None]) -> Inputs:
+        """Read one batch; a row without a path stays black."""
+        groups = [paths[start : start + _READ_TOGETHER] for start in range(0, len(paths), _READ_TOGETHER)]
+        tasks = [delayed(_inputs)(group, self.geometry) for group in groups]
+        parts = compute(*tasks, scheduler="threads", pool=self._decoders)  # type: ignore[no-untyped-call]
+        return Inputs(np.concatenate([part.images for part in parts]), np.concatenate([part.sizes for part in parts]))
+
+    def ahead(self, batches: Iterator[Sequence[Path | None]]) -> Iterator[Inputs]:
+        """Read batches in order, a few ahead of the one that is asked for."""
+        waiting: deque[Future[Inputs]] = deque()
+        for batch in batches:
+            waiting.append(self._feeder.submit(self.read, batch))
+            if len(waiting) > _BATCHES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _inputs(paths: Sequence[Path | None], geometry: Geometry) -> Inputs:
+    height, width = geometry.input_size
+    images = np.zeros((len(paths), height, width, 3), dtype=np.uint8)
+    sizes = np.full((len(paths), 2), (width, height), dtype=np.int64)
+    for index, path in enumerate(paths):
+        if path is not None:
+            image = read_image(path)
+            images[index], sizes[index] = geometry.prepare(image), image.size
+    return Inputs(images, sizes)
+
+
+def find_bad_images(manifest: Manifest, threads: int) -> tuple[SkippedImage, ...]:
+    """Decode every image of `manifest` and return those that cannot be used, with the reason."""
+    if not manifest.root.is_dir():
+        raise DataError(f"data root {manifest.root} is not a folder; pass the right one with --root")
+    bad: list[SkippedImage] = []
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=len(manifest.rows), desc="checking", unit="image", mininterval=1) as progress,
+    ):
+        for start in range(0, len(manifest.rows), _CHECKED_TOGETHER):
+            rows = manifest.rows[start : start + _CHECKED_TOGETHER]
+            groups = [rows[first : first + _READ_TOGETHER] for first in range(0, len(rows), _READ_TOGETHER)]
+            tasks = [delayed(_bad_of)(manifest.root, group) for group in groups]
+            for found in compute(*tasks, scheduler="threads", pool=pool):  # type: ignore[no-untyped-call]
+                bad += found
+            progress.update(len(rows))
+    return tuple(bad)
+
+
+def _bad_of(root: Path, rows: Sequence[ImageRow]) -> list[SkippedImage]:
+    bad = []
+    for row in rows:
+        try:
+            read_image(root / row.path)
+        except DataError as error:
+            # The store must not depend on where the images lie.
+            bad.append(SkippedImage(key=row.key, reason=str(error).replace(str(root / row.path), row.path)))
+    return bad
+
+
+def bad_listing(bad: Sequence[SkippedImage]) -> str:
+    """Say which images are bad and what to do."""
+    lines = [f"  {image.reason}" for image in bad[:_LISTED]]
+    if len(bad) > _LISTED:
+        lines.append(f"  and {len(bad) - _LISTED} more")
+    return "\n".join(
+        [f"{len(bad)} images cannot be used; mend them or pass --skip-bad to record them as skipped:", *lines]
+    )
