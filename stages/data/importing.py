@@ -12,7 +12,7 @@ from pirt.data.manifest import ImageRow, Manifest, write_manifest
 from pirt.errors import DataError
 from pirt.files import sha256_of
 from stages.data.archives import is_archive, unpacked
-from stages.data.layouts import find_data_set
+from stages.data.layouts import find_data_set, layouts_named
 from stages.data.layouts.found import FoundImage, Reading
 from stages.data.layouts.msmt17 import MSMT17Layout
 
@@ -36,7 +36,7 @@ def import_data_set(
 
     An archive is unpacked to `unpack_to`, by default beside it; `with_val` adds MSMT17's validation list to training.
     """
-    root, found = find_data_set(opened(source, unpack_to), layout)
+    root, found = find_data_set(opened(source, unpack_to), layouts_named(layout))
     if with_val:
         if not isinstance(found, MSMT17Layout):
             raise DataError(f"--with-val is for MSMT17, but {root} is {found.title}")

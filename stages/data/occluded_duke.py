@@ -10,7 +10,7 @@ from pirt.data.manifest import SPLITS, Split, write_manifest
 from pirt.errors import DataError
 from pirt.files import written_whole
 from stages.data.importing import Imported, hashed, opened
-from stages.data.layouts import find_data_set
+from stages.data.layouts import find_data_set, layouts_named
 from stages.data.layouts.found import FoundImage, Reading, subfolders
 from stages.data.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from stages.data.layouts.msmt17 import lines_of
@@ -31,7 +31,7 @@ def occluded_duke(
     duke: Path, lists: Path, out: Path, copy_to: Path | None, unpack_to: Path | None, allow_missing: bool
 ) -> Imported:
     """Write the manifest `out` of the re-split; with `copy_to` the images are copied into a folder of their own."""
-    root, _ = find_data_set(opened(duke, unpack_to), DUKEMTMC_REID.name)
+    root, _ = find_data_set(opened(duke, unpack_to), layouts_named(DUKEMTMC_REID.name))
     source = DUKEMTMC_REID.read(root)
     names = _read_lists(lists)
     split = _look_up(names, root, {image.path for image in source.images})

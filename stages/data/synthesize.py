@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from pirt.errors import DataError
 from pirt.files import written_whole
+from stages.data.output import refuse_foreign
 from stages.data.pedestrians.coco import MAKER, coco_keypoints
 from stages.data.pedestrians.plan import PROFILES, Entry, plan
 from stages.data.pedestrians.rendering import render_all
@@ -23,7 +23,7 @@ def synthesize(
     A folder that something else made is only replaced with `force`.
     """
     if not force:
-        _refuse_foreign(out)
+        refuse_foreign(out, _maker(out / KEYPOINTS), MAKER)
     entries = plan(PROFILES[profile], seed)
     with written_whole(out) as folder:
         pictures: list[tuple[Entry, Picture]] = []
@@ -40,15 +40,8 @@ def synthesize(
     return len(entries)
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Raise unless `out` is free, empty or made by this program."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if out.is_dir() and (out / KEYPOINTS).is_file():
-        try:
-            maker = json.loads((out / KEYPOINTS).read_bytes())["info"]["maker"]
-        except (ValueError, KeyError, TypeError):
-            maker = None
-        if maker == MAKER:
-            return
-    raise DataError(f"{out} exists and was not made by `{MAKER}`; choose another --out, or replace it with --force")
+def _maker(keypoints: Path) -> object:
+    try:
+        return json.loads(keypoints.read_bytes())["info"]["maker"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from pirt.errors import DataError
 from stages.data.layouts.body_images import OCCLUDED_REID, P_DUKEMTMC_REID, PARTIAL_ILIDS, PARTIAL_REID
 from stages.data.layouts.found import Layout, subfolders
-from stages.data.layouts.market import DUKEMTMC_REID, MARKET1501, OCCLUDED_DUKEMTMC
+from stages.data.layouts.market import DUKEMTMC_REID, MARKET1501, OCCLUDED_DUKEMTMC, MarketLayout
 from stages.data.layouts.msmt17 import MSMT17
 from stages.data.layouts.table import CSV
 
@@ -24,13 +24,21 @@ LAYOUTS: tuple[Layout, ...] = (
 _DEPTH = 3
 
 
-def find_data_set(root: Path, name: str | None = None) -> tuple[Path, Layout]:
-    """Return the data root at or below `root`, and its layout; `name` admits one layout only."""
+def layouts_named(name: str | None) -> tuple[Layout, ...]:
+    """Return all layouts, or the one of this name; a named one does not care what the folder is called."""
+    chosen = tuple(layout for layout in LAYOUTS if name in (None, layout.name))
+    return tuple(
+        replace(layout, occluded=None) if name is not None and isinstance(layout, MarketLayout) else layout
+        for layout in chosen
+    )
+
+
+def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Path, Layout]:
+    """Return the data root at or below `root`, and which of `layouts` it has."""
     if root.is_file() and root.suffix.lower() == ".csv":
         return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
         raise DataError(f"data root {root} is not a folder, zip or tar; pass where the data set lies")
-    layouts = [layout for layout in LAYOUTS if name in (None, layout.name)]
     level = [root]
     for _ in range(_DEPTH):
         found = [(folder, layout) for folder in level for layout in layouts if layout.recognises(folder)]
@@ -43,7 +51,7 @@ def find_data_set(root: Path, name: str | None = None) -> tuple[Path, Layout]:
     raise DataError(f"no data set found in {root}; {'; '.join(_expected(layouts))}")
 
 
-def _expected(layouts: list[Layout]) -> list[str]:
+def _expected(layouts: tuple[Layout, ...]) -> list[str]:
     """Say what each kind of layout looks like, those that look alike together."""
     titles: dict[str, list[str]] = {}
     for layout in layouts:

@@ -16,7 +16,10 @@ DUKE_NAME = re.compile(r"(\d+)_c(\d+)_f\d+\.\w+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class MarketLayout:
-    """The three folders, with names of one kind; `mark` must or must not be part of the root's name."""
+    """The three folders, with names of one kind.
+
+    `occluded` says whether the root's own name must or must not say so; nothing else tells Duke's re-split apart.
+    """
 
     name: str
     title: str

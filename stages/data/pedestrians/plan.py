@@ -8,8 +8,6 @@ import numpy as np
 from stages.data.pedestrians.shot import Shot
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
-OCCLUDED_TRAIN, OCCLUDED_GALLERY = 0.09, 0.10
-"""Fractions of Occluded-DukeMTMC; every query is occluded."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,8 @@ class Profile:
     gallery: int
     distractors: int
     junk: int
+    occluded: tuple[float, float, float] = (0.09, 1.0, 0.10)
+    """Fractions of train, query and gallery; these are Occluded-DukeMTMC's."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -83,13 +83,13 @@ def plan(profile: Profile, seed: int) -> list[Entry]:
     train = book.share(TRAIN, range(1, first), profile.train)
     query = book.share(QUERY, people[: profile.query_identities], profile.query)
     gallery = book.share(GALLERY, people, profile.gallery - profile.distractors - profile.junk)
-    gallery = _occluded(gallery, OCCLUDED_GALLERY, rng)
+    gallery = _occluded(gallery, profile.occluded[2], rng)
     for number in range(profile.distractors):
         gallery.append(book.entry(GALLERY, 0, people.stop + number, int(rng.integers(profile.cameras))))
     for _ in range(profile.junk):
         pid = people[int(rng.integers(len(people)))]
         gallery.append(book.entry(GALLERY, -1, pid - 1, int(rng.integers(profile.cameras)), bad_crop=True))
-    parts = (_occluded(train, OCCLUDED_TRAIN, rng), _occluded(query, 1.0, rng), gallery)
+    parts = (_occluded(train, profile.occluded[0], rng), _occluded(query, profile.occluded[1], rng), gallery)
     return [entry for part in parts for entry in sorted(part, key=lambda entry: entry.path)]
 
 
