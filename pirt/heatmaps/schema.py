@@ -54,6 +54,8 @@ class StoreAttributes(Frozen):
     manifest_fingerprint: str
     precision: Literal["float32", "bfloat16", "float16"]
     flip_test: bool
+    udp: bool = False
+    """Whether cell j is the input's pixel j·(side − 1)/(cells − 1), as UDP networks mean it, and not j·side/cells."""
     batch_size: Positive
     device: Literal["cpu", "cuda"] = "cpu"
     skipped: tuple[SkippedImage, ...] = ()

@@ -90,6 +90,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         manifest_fingerprint=manifest.fingerprint,
         precision=source.precision,
         flip_test=source.flip_test,
+        udp=geometry.udp,
         batch_size=options.batch_size,
         device=source.device,
         skipped=bad,
