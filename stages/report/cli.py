@@ -13,7 +13,7 @@ from stages.report.writing import join_reports, print_report, write_page, write_
 EXISTING = click.Path(path_type=Path)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
     """Tables, figures and one page of results, with the lineage of every number.
 
@@ -48,21 +48,23 @@ def tables(benchmark: str, metrics: tuple[Path, ...], stand_in: bool, out: Path)
 
 @main.command(cls=Command)
 @click.option("--runs", type=EXISTING, required=True, help="Folder searched for run folders of `pirt-train`.")
+@click.option("--evaluations", type=EXISTING, help="Folder searched for embeddings.h5 of `pirt-eval`, for rank lists.")
 @click.option("--manifest", type=EXISTING, required=True, help="Manifest of the runs.")
 @click.option("--heatmaps", type=EXISTING, required=True, help="Heatmap store of the runs.")
 @click.option("--root", type=EXISTING, help="Data root, where it is not the manifest's.")
 @click.option("--out", type=EXISTING, required=True, help="Report folder, as `tables` wrote it.")
-def figures(runs: Path, manifest: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
+def figures(runs: Path, evaluations: Path | None, manifest: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
     """Draw training curves, Table 4 as a plot, heatmaps and activations over images, and rank lists.
 
     \b
     Example:
-      pirt-report figures --runs runs/train --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/report
+      pirt-report figures --runs runs/train --evaluations runs/evaluate --manifest runs/manifest.csv \\
+        --heatmaps runs/heatmaps.zarr --out runs/report
     """
     # Tables are printed without waiting for torch and matplotlib to load.
     from stages.report.drawing import write_figures
 
-    write_figures(out, runs, read_manifest(manifest, root), heatmaps)
+    write_figures(out, runs, evaluations, read_manifest(manifest, root), heatmaps)
 
 
 @main.command(cls=Command)

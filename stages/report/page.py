@@ -12,8 +12,8 @@ from stages.report.tables import Entry, Report, Table
 
 _CAPTIONS = {
     "heatmaps": "Images of the benchmark and their cached heatmaps, coloured by part group.",
-    "activations": "Figure 6. Activations after the intra-part relational module: mean over the channels of F_irm.",
     "ranks": "Figure 5. Rank lists of the baseline and of Pirt: green frames are right, red ones wrong.",
+    "activations": "Figure 6. Activations after the intra-part relational module: mean over the channels of F_irm.",
     "table4": "Table 4 as a plot.",
     "curves": "Training curves; with several seeds their mean, and each seed faintly.",
 }
@@ -148,9 +148,10 @@ def _figures(figures: Sequence[Path], benchmarks: Sequence[str]) -> Iterable[str
     if figures:
         yield '<h2 id="figures">Figures</h2>'
     by_slug = {slug(benchmark): benchmark for benchmark in benchmarks}
-    for path in figures:
+    order = list(_CAPTIONS)
+    for path in sorted(figures, key=lambda path: (path.parent, order.index(path.stem))):
         of = by_slug.get(path.parent.name)
-        caption = escape((f"{of}. " if of else "") + _CAPTIONS.get(path.stem, path.stem))
+        caption = escape((f"{of}. " if of else "") + _CAPTIONS[path.stem])
         image = _base64(path.read_bytes())
         yield (
             f'<figure><img alt="{caption}" src="data:image/png;base64,{image}">'

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pirt.files import written_whole
 from stages.report.results import BASELINE_ROW, FULL_ROW, TableRow
@@ -23,10 +24,13 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(picture: Figure | Image.Image, path: Path) -> None:
     """Write a PNG that names no software version and no time."""
     with written_whole(path) as beside:
-        figure.savefig(beside, format="png", metadata={"Software": None})
+        if isinstance(picture, Figure):
+            picture.savefig(beside, format="png", metadata={"Software": None})
+        else:
+            picture.save(beside, format="PNG")
 
 
 def row_label(row: TableRow) -> str:

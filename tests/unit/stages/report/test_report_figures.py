@@ -1,0 +1,241 @@
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pirt.data.dataset import PersonDataset
+from pirt.data.manifest import ImageRow, Manifest, Split, write_manifest
+from pirt.data.transforms import EvalTransform
+from pirt.heatmaps.cache import load_heatmaps
+from pirt.heatmaps.schema import StoreAttributes
+from pirt.heatmaps.writer import create_store
+from pirt.keypoints import COCO_KEYPOINTS
+from pirt.models import Pirt, build_pirt
+from pirt.params import ModelParams, Params, TrainParams
+from pirt.run import RunRecord, save_run
+from stages.report.cli import main
+from stages.report.figures.curves import Curve, draw_curves, read_curves
+from stages.report.figures.people import choose_pairs, draw_activations, draw_heatmaps
+from stages.report.figures.style import GREEN, save
+from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError
+
+SIZE, GRID = (64, 32), (16, 8)
+TINY = {"backbone": "resnet18_ibn_a", "width": 2, "strides": (1, 2, 2, 1), "bottleneck": 8, "intra_heads": 2}
+TINY |= {"inter_heads": 2, "feedforward": 8, "confidence_hidden": 4}
+LEFT_KNEE = COCO_KEYPOINTS.index("left_knee")
+
+
+def row(split: Split, pid: int, camid: int) -> ImageRow:
+    name = f"{split}/{pid}_{camid}.png"
+    return ImageRow(name, name, split, pid, camid, "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Eight persons, each with a query and gallery images of the same and of another camera."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = [row("query", pid, 1) for pid in range(1, 9)]
+    rows += [row("gallery", pid, camid) for pid in range(1, 9) for camid in (1, 2)]
+    for number, one in enumerate(rows):
+        path = folder / one.path
+        path.parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (*SIZE, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    return write_manifest(folder / "manifest.csv", rows, folder)
+
+
+@pytest.fixture(scope="module")
+def store(manifest: Manifest) -> Path:
+    """Heatmaps with one peak: the left knee in the lower right quarter."""
+    attributes = StoreAttributes(
+        keypoints=COCO_KEYPOINTS,
+        codec="tau8",
+        tau=0.001,
+        input_size=SIZE,
+        heatmap_size=GRID,
+        geometry="resize",
+        network="none",
+        weights_sha256="0" * 64,
+        manifest_fingerprint=manifest.fingerprint,
+        precision="float32",
+        flip_test=False,
+        batch_size=1,
+    )
+    path = manifest.root / "heatmaps.zarr"
+    writer = create_store(path, manifest.keys, attributes, 64)
+    heatmaps = np.zeros((len(manifest.rows), len(COCO_KEYPOINTS), *GRID), np.float32)
+    heatmaps[:, LEFT_KNEE, 11:14, 5:8] = 1
+    writer.write(0, heatmaps)
+    return writer.seal()
+
+
+@pytest.fixture(scope="module")
+def dataset(manifest: Manifest, store: Path) -> PersonDataset:
+    rows = choose_pairs(manifest, 3)
+    return PersonDataset(manifest, rows, load_heatmaps(store, manifest, rows), EvalTransform(SIZE))
+
+
+def make_run(folder: Path, manifest: Manifest, seed: int, values: Sequence[float], **row: object) -> None:
+    model = ModelParams.model_validate({**TINY, **row})
+    params = Params(seed=seed, model=model, train=TrainParams(image_size=SIZE))
+    torch.manual_seed(seed)
+    record = RunRecord(
+        num_classes=3,
+        manifest_fingerprint=manifest.fingerprint,
+        heatmaps_fingerprint=None,
+        heatmap_size=None,
+        params=params,
+    )
+    save_run(folder, build_pirt(3, **model.model_dump()), record)
+    plots = folder / "logs/plots/metrics/loss"
+    plots.mkdir(parents=True)
+    lines = [f"{step}\t{value}" for step, value in enumerate(values, 1)]
+    (plots / "total.tsv").write_text("\n".join(["step\ttotal", *lines]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def runs(manifest: Manifest) -> Path:
+    folder = manifest.root / "runs"
+    make_run(folder / "baseline-0", manifest, 0, [3, 2], parts=False, intra=False, inter_layers=0)
+    make_run(folder / "pirt-0", manifest, 0, [5, 3])
+    make_run(folder / "pirt-1", manifest, 1, [7, 4])
+    return folder
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+def test_pairs_are_different_persons_each_seen_by_two_cameras(manifest: Manifest) -> None:
+    rows = choose_pairs(manifest, 3)
+    assert [(one.split, one.camid) for one in rows] == [("query", 1), ("gallery", 2)] * 3
+    assert [one.pid for one in rows] == [1, 1, 3, 3, 5, 5]
+
+
+def test_no_pair_is_an_error() -> None:
+    lonely = Manifest((row("query", 1, 1), row("gallery", 1, 1)), Path())
+    with pytest.raises(ReportError, match="by another camera"):
+        choose_pairs(lonely, 3)
+
+
+def test_heatmaps_tint_the_image_in_their_groups_colour(dataset: PersonDataset) -> None:
+    tinted = pictures(draw_heatmaps(dataset))[6]
+    np.testing.assert_allclose(tinted[50, 26], to_rgb(GREEN), atol=0.01)
+    np.testing.assert_allclose(tinted[5, 5], tinted[5, 5].mean(), atol=1e-6)
+
+
+class PeakAtTheTopLeft:
+    def intra_features(self, images: torch.Tensor, heatmaps: torch.Tensor) -> torch.Tensor:
+        features = torch.zeros(len(images), 2, 4, 2)
+        features[:, :, 0, 0] = 5
+        return features
+
+
+def test_activations_are_brightest_where_the_features_are_highest(dataset: PersonDataset) -> None:
+    shown = pictures(draw_activations(cast(Pirt, PeakAtTheTopLeft()), dataset))
+    gained = shown[6] - 0.4 * shown[0]
+    brightness = gained.sum(axis=2)
+    assert brightness[:8, :8].min() > 2 * brightness[32:, 16:].max()
+
+
+def test_a_model_without_any_activation_is_drawn_dark(dataset: PersonDataset) -> None:
+    class Dead:
+        def intra_features(self, images: torch.Tensor, heatmaps: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(images), 2, 4, 2)
+
+    assert np.isfinite(pictures(draw_activations(cast(Pirt, Dead()), dataset))[6]).all()
+
+
+def test_curves_are_read_by_row_and_drawn_as_mean_over_seeds(runs: Path) -> None:
+    curves = read_curves(sorted(runs.iterdir()))
+    assert curves["loss/total"][BASELINE_ROW] == [Curve((1, 2), (3, 2))]
+    assert len(curves["loss/total"][FULL_ROW]) == 2
+    panel = draw_curves(curves).axes[0]
+    drawn = {str(line.get_label()): line.get_ydata() for line in panel.get_lines()}
+    np.testing.assert_allclose(np.asarray(drawn["+ P + Intra + Inter"]), [6, 3.5])
+    np.testing.assert_allclose(np.asarray(drawn["baseline"]), [3, 2])
+
+
+def test_a_broken_curve_is_named(manifest: Manifest, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", manifest, 0, [1])
+    path = tmp_path / "run/logs/plots/metrics/loss/total.tsv"
+    path.write_text("step\ttotal\n1\toops\n")
+    with pytest.raises(ReportError, match=r"total\.tsv is not a curve"):
+        read_curves([tmp_path / "run"])
+
+
+def chunks(path: Path) -> set[str]:
+    content, at, found = path.read_bytes(), 8, set()
+    while at < len(content):
+        size, name = struct.unpack(">I4s", content[at : at + 8])
+        found.add(name.decode())
+        at += size + 12
+    return found
+
+
+def draw(tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object, name: str) -> Path:
+    out = tmp_path / name
+    folder = write_metrics("pirt", 0, 0.5) if callable(write_metrics) else Path()
+    commands = [
+        ["tables", "--benchmark", "mine", "--metrics", folder, "--out", out],
+        ["figures", "--runs", runs, "--manifest", manifest.root / "manifest.csv", "--heatmaps", store, "--out", out],
+    ]
+    for command in commands:
+        result = CliRunner().invoke(main, [str(part) for part in command])
+        assert result.exit_code == 0, result.output
+    return out / "figures"
+
+
+def test_figures_have_the_same_bytes_each_time_and_tell_no_time(
+    tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object
+) -> None:
+    first = draw(tmp_path, manifest, store, runs, write_metrics, "a")
+    second = draw(tmp_path, manifest, store, runs, write_metrics, "b")
+    names = sorted(path.name for path in first.iterdir())
+    assert names == ["activations.png", "curves.png", "heatmaps.png", "table4.png"]
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert chunks(first / name) <= {"IHDR", "pHYs", "IDAT", "IEND"}
+
+
+def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
+    save(Image.new("RGB", (3, 2)), tmp_path / "a.png")
+    assert chunks(tmp_path / "a.png") == {"IHDR", "IDAT", "IEND"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"--runs": "none"}, "no finished run"),
+        ({"--evaluations": "none"}, "no embeddings.h5 of the baseline or the full model"),
+        ({"--heatmaps": "none"}, "none"),
+        ({"--root": "none"}, "is not a folder"),
+    ],
+)
+def test_missing_inputs_are_one_line_and_leave_no_figure(
+    tmp_path: Path,
+    manifest: Manifest,
+    store: Path,
+    runs: Path,
+    write_metrics: object,
+    change: dict[str, str],
+    said: str,
+) -> None:
+    folder = write_metrics("pirt", 0, 0.5) if callable(write_metrics) else Path()
+    out = tmp_path / "out"
+    CliRunner().invoke(main, ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)])
+    options = {"--runs": runs, "--manifest": manifest.root / "manifest.csv", "--heatmaps": store, "--out": out}
+    given = {**options, **{name: tmp_path / value for name, value in change.items()}}
+    result = CliRunner().invoke(main, ["figures", *(str(part) for pair in given.items() for part in pair)])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert len(result.output.splitlines()) == 1
+    assert not (out / "figures").exists()
