@@ -10,6 +10,7 @@ Every chunk carries a checksum. The attribute `pirt_embeddings` is an `Embedding
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 
 from pirt.data.manifest import ImageRow, Split
 from pirt.errors import DataError, StoreError
-from pirt.files import written_whole
+from pirt.files import sha256_of, written_whole
 from pirt.matching import Features
 from pirt.params import Frozen, ModelParams, Size, TrainParams
 
@@ -119,18 +120,38 @@ class Embeddings:
         with _opened(self.path) as file:
             return self._read(file, name, rows)
 
-    def features(self, split: Split, parts: bool = True) -> Features:
-        """Read a split into memory, scaled to unit length; without `parts` the global features alone."""
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the file."""
+        return sha256_of(self.path)
+
+    def features(self, split: Split) -> Features:
+        """Read a split into memory, scaled to unit length."""
         rows = self.rows(split)
+        unit = self.unit_globals(rows)
+        if not self.has_parts:
+            return Features(unit, len(self.global_names))
         with _opened(self.path) as file:
-            unit = self._unit(file, self.global_names, rows).flatten(1)
-            if not (parts and self.has_parts):
-                return Features(unit, len(self.global_names))
             groups = self._unit(file, (GROUPS,), rows)[:, 0]
-            confidence = torch.from_numpy(self._read(file, CONFIDENCE, rows))
+            confidence = self._confidence(file, rows)
+        return Features(unit, len(self.global_names), groups, confidence)
+
+    def unit_globals(self, rows: slice) -> torch.Tensor:
+        """Read the global features side by side, each of unit length: n×(S·C)."""
+        with _opened(self.path) as file:
+            return self._unit(file, self.global_names, rows).flatten(1)
+
+    def parts_at(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read unit group features n×G×C and confidences n×G of ascending `rows`."""
+        with _opened(self.path) as file:
+            groups = F.normalize(torch.from_numpy(self._read(file, GROUPS, rows)), dim=-1)
+            return groups, self._confidence(file, rows)
+
+    def _confidence(self, file: h5py.File, rows: slice | Sequence[int]) -> torch.Tensor:
+        confidence = torch.from_numpy(self._read(file, CONFIDENCE, rows))
         if (confidence < 0).any():
             raise StoreError(f"{self.path}: a confidence is negative; {_MEND}")
-        return Features(unit, len(self.global_names), groups, confidence)
+        return confidence
 
     def _unit(self, file: h5py.File, names: Sequence[str], rows: slice) -> torch.Tensor:
         """Read N×len(names)×…×C and scale it in place, so that memory holds the features once."""

@@ -9,7 +9,8 @@ from pirt.data.manifest import read_manifest
 from pirt.errors import ParamsError
 from pirt.params import EvaluateParams, load_params
 from stages.command import Command
-from stages.evaluate.recipe import Source, evaluate_embeddings, evaluate_run
+from stages.evaluate.embed import Source
+from stages.evaluate.recipe import evaluate_embeddings, evaluate_run
 
 _PATH = click.Path(path_type=Path)
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pirt.data.dataset import PersonDataset
+from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import EvalTransform
 from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
-from pirt.errors import DataError, ParamsError, StoreError
+from pirt.errors import ParamsError, StoreError
 from pirt.evaluation import require_valid_matches
 from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
@@ -45,11 +45,21 @@ def default_workers(device: torch.device) -> int:
     return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
-def embed(run: Path, manifest: Manifest, heatmaps: Path | None, out: Path, speed: Speed) -> None:
-    """Describe the manifest's queries and gallery with the model of `run` and write them to `out`."""
+@dataclass(frozen=True)
+class Source:
+    """What is embedded: images of a manifest, with the heatmaps of a store, by the model of a run."""
+
+    run: Path
+    manifest: Manifest
+    heatmaps: Path | None
+
+
+def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> None:
+    """Describe `rows` of the manifest (queries, then gallery) with the model of the run and write them to `out`."""
+    run, manifest = source.run, source.manifest
     model, record = load_run(run)
-    rows, unreadable = readable(manifest, heatmaps, rows_of(manifest))
-    cache = heatmaps_for(model, record, manifest, heatmaps, rows)
+    rows, unreadable = readable(manifest, source.heatmaps, rows)
+    cache = heatmaps_for(model, record, source, rows)
     lineage = EmbeddingsLineage(
         variant=record.variant,
         seed=record.params.seed,
@@ -66,7 +76,7 @@ def embed(run: Path, manifest: Manifest, heatmaps: Path | None, out: Path, speed
     write_embeddings(out, rows, lineage, outputs_of(model, dataset, speed))
 
 
-def rows_of(manifest: Manifest) -> tuple[ImageRow, ...]:
+def rows_to_measure(manifest: Manifest) -> tuple[ImageRow, ...]:
     """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
     query, gallery = (manifest.split(split) for split in EMBEDDED_SPLITS)
     require_valid_matches(
@@ -87,15 +97,14 @@ def readable(
     return kept, tuple(row.key for row in rows if row.key in bad)
 
 
-def heatmaps_for(
-    model: Pirt, record: RunRecord, manifest: Manifest, heatmaps: Path | None, rows: Sequence[ImageRow]
-) -> HeatmapCache | None:
+def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[ImageRow]) -> HeatmapCache | None:
     """Return the heatmaps of `rows` if the model looks at them."""
+    heatmaps = source.heatmaps
     if not model.uses_heatmaps:
         return None
     if heatmaps is None:
         raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
-    cache = load_heatmaps(heatmaps, manifest, rows)
+    cache = load_heatmaps(heatmaps, source.manifest, rows)
     if record.heatmap_size != cache.size:
         raise StoreError(
             f"heatmap store {heatmaps} has heatmaps of {cache.size}, the run was trained with {record.heatmap_size}; "
@@ -106,19 +115,10 @@ def heatmaps_for(
 
 def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
     """Yield the model's outputs for each batch of the images, in their order."""
+    loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
     model = model.to(speed.device).eval()
     with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar, torch.inference_mode():
-        for batch in batches_of(dataset, speed):
+        for batch in batches_of(loader):
             images = batch["image"].to(speed.device, non_blocking=True)
             yield model(images, batch["heatmaps"].to(speed.device, non_blocking=True))
             bar.update(len(images))
-
-
-def batches_of(dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
-    """Load the images in their order."""
-    on_gpu = speed.device.type == "cuda"
-    try:
-        yield from DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=on_gpu)
-    except DataError as error:
-        # From a loader process the message comes at the end of that process's traceback.
-        raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

@@ -1,6 +1,5 @@
 """What `pirt-eval` does, from top to bottom."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,10 @@ from pirt.errors import StoreError
 from pirt.files import sha256_of
 from pirt.params import EvaluateParams
 from pirt.run import WEIGHTS_FILE, read_record
-from stages.evaluate.embed import Speed, choose_device, default_workers, embed
+from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed, rows_to_measure
 from stages.evaluate.measure import measure, write_metrics
 
 EMBEDDINGS_FILE, METRICS_FILE = "embeddings.h5", "metrics.json"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is evaluated: a run on the images of a manifest, with the heatmaps of a store."""
-
-    run: Path
-    manifest: Manifest
-    heatmaps: Path | None
 
 
 def evaluate_run(
@@ -31,7 +21,7 @@ def evaluate_run(
     """Write `embeddings.h5` and `metrics.json` into `out`; return a summary for people."""
     device = choose_device(device_name)
     speed = Speed(device, batch_size, default_workers(device) if workers is None else workers)
-    embed(source.run, source.manifest, source.heatmaps, out / EMBEDDINGS_FILE, speed)
+    embed(source, rows_to_measure(source.manifest), out / EMBEDDINGS_FILE, speed)
     metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, device)
     write_metrics(metrics, out / METRICS_FILE)
     return summary(metrics, out)

@@ -1,0 +1,76 @@
+"""What `pirt-search` does, from top to bottom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pirt.data.manifest import Manifest
+from pirt.embeddings import Embeddings, open_embeddings
+from pirt.errors import StoreError
+from pirt.files import sha256_of
+from pirt.run import WEIGHTS_FILE, read_record
+from stages.evaluate.coarse_index import IndexChoice, open_index
+from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed
+from stages.evaluate.search import (
+    PICTURE_FILE,
+    RESULTS_FILE,
+    SearchChoice,
+    as_table,
+    choose_queries,
+    draw_results,
+    require_same_model,
+    search,
+    write_results,
+)
+
+QUERIES_FILE = "queries.h5"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the images for the picture are, and how many queries it shows; without manifests there is none."""
+
+    queries: Manifest | None
+    gallery: Manifest | None
+    count: int
+
+
+def embed_queries(source: Source, gallery: Path, out: Path, device_name: str) -> Path:
+    """Embed the manifest's queries into OUT/queries.h5 with the run that made the gallery."""
+    read_record(source.run)
+    found, expected = sha256_of(source.run / WEIGHTS_FILE), open_embeddings(gallery).lineage.checkpoint_sha256
+    if found != expected:
+        raise StoreError(
+            f"gallery {gallery} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "
+            f"{found[:12]}); features of different models cannot be compared"
+        )
+    device = choose_device(device_name)
+    embed(source, source.manifest.split("query"), out / QUERIES_FILE, Speed(device, workers=default_workers(device)))
+    return out / QUERIES_FILE
+
+
+def run_search(
+    gallery: Embeddings,
+    queries: Embeddings,
+    keys: Sequence[str],
+    choice: SearchChoice,
+    index_choice: IndexChoice,
+    index_at: Path | None,
+    pictures: Pictures,
+    out: Path,
+) -> str:
+    """Write the results; return them as a table."""
+    require_same_model(gallery, queries)
+    rows = choose_queries(queries, keys)
+    images = gallery.rows("gallery")
+    with tqdm(total=images.stop - images.start, desc="indexing", unit="image", disable=None) as bar:
+        index = open_index(gallery, index_choice, index_at, bar.update)
+    lists = search(gallery, queries, rows, index, choice)
+    write_results(lists, out / RESULTS_FILE)
+    if pictures.queries is not None and pictures.gallery is not None and pictures.count:
+        # New images carry whatever pid their manifest invents; only queries of the gallery's own manifest are known.
+        known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
+        draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, known, out / PICTURE_FILE)
+    return f"{as_table(lists)}\nwrote {out / RESULTS_FILE}"
