@@ -1,19 +1,20 @@
 """Images with their cached heatmaps."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from pirt.data.images import read_image
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.sampler import Draw
 from pirt.data.transforms import Codes, EvalTransform, Pixels, normalise
+from pirt.errors import DataError
 from pirt.heatmaps.cache import HeatmapCache
 from pirt.keypoints import COCO_KEYPOINTS
 
@@ -29,6 +30,10 @@ class Item(TypedDict):
     """Identity, 0…P−1 in the order of the pids."""
     index: int
     """Place in `rows`."""
+
+
+Batch = dict[str, Tensor]
+"""Items of B images, each entry with B rows."""
 
 
 class PersonDataset(Dataset[Item]):
@@ -97,3 +102,12 @@ class PersonDataset(Dataset[Item]):
             return np.zeros((len(COCO_KEYPOINTS), 1, 1), np.float32)
         codes: Codes = self.cache.codes[index].numpy()
         return codes
+
+
+def batches_of(loader: "DataLoader[Item]") -> Iterator[Batch]:
+    """Yield the loader's batches; an image that cannot be read is one line, from loader processes too."""
+    try:
+        yield from loader
+    except DataError as error:
+        # From a loader process the message comes at the end of that process's traceback.
+        raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from pirt.data.dataset import PersonDataset
+from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import Manifest, Split
 from pirt.data.transforms import EvalTransform
 from pirt.evaluation import Persons, evaluate
@@ -43,7 +43,7 @@ class Evaluation:
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
         outputs: dict[str, list[torch.Tensor]] = {}
-        for batch in DataLoader(images, _BATCH_SIZE, num_workers=self.workers):
+        for batch in batches_of(DataLoader(images, _BATCH_SIZE, num_workers=self.workers)):
             for name, value in network(batch["image"].to(device), batch["heatmaps"].to(device)).items():
                 outputs.setdefault(name, []).append(value.cpu())
         whole = {name: torch.cat(values) for name, values in outputs.items()}

@@ -7,15 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pirt.data.dataset import Item, PersonDataset
+from pirt.data.dataset import Batch, Item, PersonDataset, batches_of
 from pirt.data.sampler import PKSampler
 
 _GIB = 1 << 30
 _SHARED_MEMORY = Path("/dev/shm")
-Batch = dict[str, Tensor]
 
 
 def hold_pixels_within(dataset: PersonDataset, gib: float) -> bool:
@@ -66,7 +64,7 @@ class Clock:
 
     def batches(self, loader: "DataLoader[Item]") -> Iterator[Batch]:
         """Yield the loader's batches."""
-        source = iter(loader)
+        source = batches_of(loader)
         while True:
             asked = time.perf_counter()
             batch = next(source, None)

@@ -10,14 +10,16 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from pirt.data.dataset import Batch
 from pirt.data.manifest import Manifest
 from pirt.data.sampler import PKSampler
 from pirt.losses import pirt_losses
+from pirt.models.summary import summarise, summary_table
 from pirt.params import Params
 from pirt.run import save_run
 from stages.train.curves import Curves
 from stages.train.evaluation import Evaluation
-from stages.train.loading import Batch, Clock, default_workers, hold_pixels_within, make_loader
+from stages.train.loading import Clock, default_workers, hold_pixels_within, make_loader
 from stages.train.processes import Device, gather_batch, launch, share_batch_norm
 from stages.train.resume import TrainingState, load_state, remove_state, resume_folder, save_state
 from stages.train.schedule import learning_rate
@@ -141,12 +143,18 @@ class Training:
             self.step(batch)
             bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {self.speed(number)}", refresh=False)
             bar.update()
-            if self.watch.stop:
+            if self.watch.stop and self.state.step % self.steps_per_epoch:
                 self.save()
-                self.tell(f"stopped after step {self.state.step}; the same command goes on from there")
-                raise SystemExit(self.stop.exit_code)
+                self.leave()
         self.watch.flush()
         self.finish_epoch(epoch)
+        if self.watch.stop and epoch + 1 < self.recipe.epochs:
+            self.leave()
+
+    def leave(self) -> Never:
+        """Exit as a signal asked for; the state is saved."""
+        self.tell(f"stopped after step {self.state.step}; the same command goes on from there")
+        raise SystemExit(self.stop.exit_code)
 
     def step(self, batch: Batch) -> None:
         """One step of the optimizer on this process's share of the global batch."""
@@ -249,9 +257,13 @@ class Training:
             lines.append(f"{left_out} images that stage 1 could not read are left out")
         if small := self.sampler.small_identities:
             lines.append(f"{small} identities have fewer than {recipe.instances} images; theirs come with replacement")
-        if self.state.step:
+        if self.state.step == self.recipe.epochs * self.steps_per_epoch:
+            lines.append(f"all {self.state.step} steps are done")
+        elif self.state.step:
             lines.append(f"going on after step {self.state.step}, epoch {self.state.step // self.steps_per_epoch + 1}")
-        return "\n".join(lines)
+        return "\n".join(
+            [*lines, summary_table(summarise(self.network, recipe.image_size, self.record.heatmap_size or (1, 1)))]
+        )
 
     def tell(self, text: str) -> None:
         """Print a line above the progress bar, once for all processes."""

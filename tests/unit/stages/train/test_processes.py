@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
-from conftest import training_arguments
 from safetensors.torch import load_file
+from tiny_persons import training_arguments
 
 # In float64 a difference can only come from a wrong sum: in float32 Adam turns the rounding of a gradient that
 # is truly zero (a bias before a normalisation) into whole steps.
@@ -56,6 +56,7 @@ def trained(folder, persons, name, *launcher):
     return losses, load_file(folder / name / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(persons, five_steps):
     losses, weights = trained(five_steps, persons, "one")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

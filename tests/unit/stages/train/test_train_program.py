@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import PARAMS, training_arguments, write_heatmaps, write_persons
 from safetensors.torch import load_file
+from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
 
 from pirt.files import sha256_of
 from pirt.run import load_run
@@ -48,8 +49,10 @@ def killed_in_writing(state, path):
 
 if moment == "step":
     recipe.seed_step = killed_in_step
-else:
+elif moment == "writing":
     torch.save = killed_in_writing
+else:
+    recipe.save_run = lambda *_: kill()
 torch.set_num_threads(1)
 main(arguments)
 """
@@ -121,38 +124,52 @@ def test_another_seed_trains_another_model(whole, persons, tmp_path):
     assert not torch.equal(ours["global_neck.classifier"], theirs["global_neck.classifier"])
 
 
-@pytest.mark.parametrize("moment", ["step", "writing"])
-def test_killed_and_resumed_equals_uninterrupted(whole, persons, tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("step", "going on after step 3, epoch 2"),
+        pytest.param("writing", "going on after step 3, epoch 2", marks=pytest.mark.slow),
+        pytest.param("end", "all 9 steps are done", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed_equals_uninterrupted(whole, persons, tmp_path, moment, words):
     out = tmp_path / "run"
     killed = in_process(KILLED, moment, *training_arguments(persons, out))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (out / "model.safetensors").exists()
     resumed = run(*training_arguments(persons, out))
     assert resumed.exit_code == 0, resumed.output
-    assert "going on after step 3, epoch 2" in resumed.output
+    assert words in resumed.output
     assert_same_run(whole[0], out)
     assert not resume_folder(out).exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_in_the_middle_of_an_epoch_and_exits(whole, arguments, tmp_path, monkeypatch, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "step", "words"),
+    [
+        (signal.SIGTERM, 143, 3, ("stopped after step 5", "going on after step 5, epoch 2")),
+        (signal.SIGTERM, 143, 2, ("stopped after step 3", "going on after step 3, epoch 2")),
+        (signal.SIGINT, 130, 4, ("stopped after step 6", "going on after step 6, epoch 3")),
+    ],
+)
+def test_a_signal_saves_after_the_step_and_exits(whole, arguments, tmp_path, monkeypatch, number, code, step, words):
     seed_step = recipe.seed_step
 
-    def signalled(seed, step, rank):
-        if step == 3:
+    def signalled(seed, at, rank):
+        if at == step:
             os.kill(os.getpid(), number)
-        seed_step(seed, step, rank)
+        seed_step(seed, at, rank)
 
     monkeypatch.setattr(recipe, "seed_step", signalled)
     handler = signal.getsignal(number)
     stopped = run(*arguments)
     assert stopped.exit_code == code, stopped.output
-    assert "stopped after step 5" in stopped.output
+    assert words[0] in stopped.output
     assert signal.getsignal(number) is handler
     monkeypatch.setattr(recipe, "seed_step", seed_step)
     resumed = run(*arguments)
     assert resumed.exit_code == 0, resumed.output
-    assert "going on after step 5, epoch 2" in resumed.output
+    assert words[1] in resumed.output
     assert_same_run(whole[0], tmp_path / "run")
 
 
@@ -161,6 +178,19 @@ def stopped_in_step(monkeypatch, arguments, step=4):
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "seed_step", lambda seed, at, rank: at == step and os.kill(os.getpid(), signal.SIGTERM))
         assert run(*arguments).exit_code == 143
+
+
+def test_a_signal_in_the_last_step_comes_too_late(whole, arguments, tmp_path, monkeypatch):
+    seed_step = recipe.seed_step
+
+    def signalled(seed, at, rank):
+        if at == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+        seed_step(seed, at, rank)
+
+    monkeypatch.setattr(recipe, "seed_step", signalled)
+    assert run(*arguments).exit_code == 0
+    assert_same_run(whole[0], tmp_path / "run")
 
 
 def test_a_resume_with_other_parameters_is_refused(arguments, persons, tmp_path, monkeypatch):
@@ -212,6 +242,7 @@ def edited(persons, tmp_path, *replacements):
         (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
         (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is no multiple of the model's stride 8"),
         (("image_size: [64, 32]", "image_size: [64, 24]"), "heatmap width 8 is no multiple of the feature grid's 3"),
+        (("width: 8", "width: 8\n  tau: 0.0001"), "model.tau 0.0001 is below 0.001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
         (("seed: 3", "speed: 3"), "unknown section ['speed']"),
     ],
@@ -252,6 +283,31 @@ def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
         assert refused.exit_code == 2, refused.output
         assert words in refused.output
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "1", "--image-memory", "0")])
+def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path, more):
+    write_heatmaps(tmp_path / "heatmaps.zarr", write_persons(tmp_path))
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    for image in (tmp_path / "train").glob("0002_*"):
+        image.write_bytes(b"GIF89a, or so it says")
+    refused = run(*training_arguments(tmp_path, tmp_path / "run", *more))
+    assert refused.exit_code == 2
+    assert re.fullmatch(r"Error: image \S*0002_\d.png [^\n]*", refused.output.strip().splitlines()[-1])
+    assert "Traceback" not in refused.output
+
+
+def test_images_that_stage_1_skipped_are_left_out(tmp_path):
+    manifest = write_persons(tmp_path)
+    skipped = [row.key for row in manifest.split("train")[:2]]
+    write_heatmaps(tmp_path / "heatmaps.zarr", manifest, skipped=skipped)
+    for key in skipped:
+        (tmp_path / key).write_bytes(b"")
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    result = run(*training_arguments(tmp_path, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "22 images of 6 identities" in result.output
+    assert "2 images that stage 1 could not read are left out" in result.output
 
 
 def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
@@ -297,7 +353,7 @@ def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_
     monkeypatch.setattr(
         recipe.Evaluation, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0}
     )
-    stopped_in_step(monkeypatch, arguments, step=7)
+    stopped_in_step(monkeypatch, arguments, step=6)
     resumed = run(*arguments)
     assert resumed.exit_code == 0, resumed.output
     curve = (tmp_path / "run/logs/plots/metrics/evaluation/mAP.tsv").read_text().split()
