@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stages.command import Group
+from stages.pose.store_commands import STORE_COMMANDS
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -114,3 +115,7 @@ def extract_command(manifest_path: Path, root: Path | None, out: Path, **options
     work = extract(read_manifest(manifest_path, root), out, ExtractOptions(**options))
     height, width = work.writer.layout.attributes.heatmap_size
     click.echo(f"{out}: heatmaps {height}x{width} of {len(work.paths)} images")
+
+
+for command in STORE_COMMANDS:
+    main.add_command(command)

@@ -14,9 +14,9 @@ with warnings.catch_warnings():
     from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
     from mmengine.config import Config, ConfigDict
     from mmengine.logging import MMLogger
-    from mmengine.logging.history_buffer import HistoryBuffer
     from mmengine.model.utils import revert_sync_batchnorm
     from mmengine.registry import init_default_scope
+    from mmpose.codecs.utils import get_heatmap_maximum, refine_keypoints
     from mmpose.evaluation.functional import keypoint_pck_accuracy
     from mmpose.models.heads import CPMHead, HeatmapHead, MSPNHead, ViPNASHead
     from mmpose.models.utils.tta import flip_heatmaps
@@ -38,13 +38,14 @@ __all__ = [
     "VERSION",
     "Config",
     "ConfigDict",
-    "HistoryBuffer",
     "MMLogger",
     "flip_heatmaps",
     "fuse_conv_bn",
+    "get_heatmap_maximum",
     "get_udp_warp_matrix",
     "get_warp_matrix",
     "init_default_scope",
     "keypoint_pck_accuracy",
+    "refine_keypoints",
     "revert_sync_batchnorm",
 ]

@@ -1,0 +1,46 @@
+"""The recipe of `pirt-pose info`: what a store is, in one table."""
+
+from pathlib import Path
+from typing import Any
+
+from pirt.heatmaps.reader import open_store, open_unsealed, partial_path
+
+_LISTED = 10
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what is known of the store at `path`, finished or not."""
+    if not path.exists() and partial_path(path).is_dir():
+        path = partial_path(path)
+    finished = path.suffix != partial_path(Path("any")).suffix
+    store = open_store(path) if finished else open_unsealed(path)
+    layout = store.layout
+    shard_files = [store.path / file for shard in range(layout.shards) for file in layout.files(shard)]
+    done = sum(all((path / file).is_file() for file in layout.files(shard)) for shard in range(layout.shards))
+    size = sum(file.stat().st_size for file in shard_files if file.is_file())
+    return {
+        "store": str(path),
+        "finished": finished,
+        "images": layout.count,
+        "shards": layout.shards,
+        "shards_done": done,
+        "shard_size": layout.shard_size,
+        "megabytes": round(size / 1e6, 3),
+        "bytes_per_image": round(size / max(1, min(done * layout.shard_size, layout.count))),
+        "fingerprint": store.fingerprint if finished else None,
+        **store.attributes.model_dump(mode="json"),
+    }
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """Lay the table out for reading, a line a fact."""
+    skipped = facts["skipped"]
+    shown = {**facts, "keypoints": len(facts["keypoints"]), "skipped": len(skipped)}
+    width = max(map(len, shown))
+    lines = [f"{name.ljust(width)}  {_plain(value)}" for name, value in shown.items()]
+    lines += [f"  skipped {image['key']}: {image['reason']}" for image in skipped[:_LISTED]]
+    return "\n".join(lines + ([f"  and {len(skipped) - _LISTED} more"] if len(skipped) > _LISTED else []))
+
+
+def _plain(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

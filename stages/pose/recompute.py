@@ -1,0 +1,42 @@
+"""The network that made a store, for computing some of its images anew."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pirt.data.manifest import ImageRow, Manifest
+from pirt.errors import CheckpointError
+from pirt.heatmaps.reader import open_store
+from stages.pose.geometry import Geometry
+from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
+from stages.pose.reading import Reader
+from stages.pose.verify import Recompute
+
+_THREADS = 2
+
+
+def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoint: str | None) -> Recompute:
+    """Find the network of the store at `path` and return what computes raw heatmaps of images of `manifest`."""
+    made_by = open_store(path).attributes
+    source = find_network(config, checkpoint, made_by.precision, made_by.device, flip_test=made_by.flip_test)
+    if source.weights_sha256 != made_by.weights_sha256:
+        raise CheckpointError(
+            f"checkpoint {source.checkpoint} (SHA-256 {source.weights_sha256[:12]}) is not the one that made {path} "
+            f"({made_by.weights_sha256[:12]}, network {made_by.network}); pass that one"
+        )
+    geometry = find_geometry(source, made_by.geometry, made_by.input_size)
+
+    def recompute(rows: Sequence[ImageRow]) -> NDArray[np.float32]:
+        paths = [manifest.image_path(row) for row in rows]
+        batches = [paths[start : start + made_by.batch_size] for start in range(0, len(paths), made_by.batch_size)]
+        return np.concatenate([_heatmaps(source, geometry, batch) for batch in batches])
+
+    return recompute
+
+
+def _heatmaps(source: NetworkSource, geometry: Geometry, paths: Sequence[Path]) -> NDArray[np.float32]:
+    with Reader(geometry, _THREADS) as reader:
+        given = reader.read(paths)
+    return heatmaps_of(load_network(source), geometry, given.images, given.sizes, source.flip_test)
