@@ -10,9 +10,12 @@ from tqdm import tqdm
 from stages.data.pedestrians.shot import Picture, Shot, render
 
 
+_WORTH_A_PROCESS = 250
+
+
 def render_all(seed: int, shots: Sequence[Shot], workers: int | None) -> Iterator[Picture]:
-    """Yield the picture of each shot in order; `workers` None takes every core that this process may use."""
-    count = min(workers or len(os.sched_getaffinity(0)), 1 + len(shots) // 64)
+    """Yield the picture of each shot in order; `workers` None takes every core where that pays."""
+    count = workers or min(os.cpu_count() or 1, 1 + len(shots) // _WORTH_A_PROCESS)
     with tqdm(total=len(shots), unit="image", desc="render") as bar:
         if count <= 1:
             for shot in shots:

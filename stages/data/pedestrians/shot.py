@@ -17,7 +17,7 @@ from stages.data.pedestrians.skeleton import ARM_POSES, Gait, View
 HEIGHT, WIDTH = 128, 64
 """Size of a picture in pixels."""
 
-_S = 4
+_S = 3
 """Everything is drawn this many times larger and averaged down."""
 
 LEAST, MOST = 0.2, 0.7
