@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal, get_args
 
 from pirt.errors import ManifestError
@@ -127,7 +127,8 @@ def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:
     seen: set[str] = set()
     for row in rows:
         parts = PurePosixPath(row.path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in row.path or not parts.parts:
+        outside = parts.is_absolute() or ".." in parts.parts or "\\" in row.path or PureWindowsPath(row.path).drive
+        if outside or not parts.parts:
             raise ManifestError(f"manifest {path}: path {row.path!r} leaves the data root; use relative posix paths")
         if not row.key or row.key in seen:
             raise ManifestError(f"manifest {path}: key {row.key!r} is empty or stands twice; keys must be unique")
