@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from pirt.errors import CheckpointError
 from pirt.files import sha256_of
-from stages.pose.openmmlab import HistoryBuffer
 
 _URL = re.compile(r"https?://")
 _HASH = re.compile(r"-([0-9a-f]{8})[_.]")
@@ -71,16 +69,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file may break torch's reader anywhere
+        raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"checkpoint {path} has no 'state_dict' of tensors; expected MMEngine's form")
     return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
+class _HistoryBuffer:
+    """Stands for MMEngine's log of a scalar while reading; it is thrown away."""
+
+
+def _statistic(owner: object, name: object) -> None:
+    """Stand for the `getattr(HistoryBuffer, "min")` and the like that MMEngine pickles with each log."""
+    if owner is not _HistoryBuffer or name not in ("min", "max", "current", "mean"):
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {owner}, {name}")
+
+
 def _mmengine_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """List what MMEngine's own checkpoints name beside tensors; nothing in it runs code of the file.
+    """List what MMEngine's own checkpoints name beside tensors; none of it runs code of the file.
 
     numpy 2 renamed its module, so both names stand for the same functions.
     """
@@ -90,10 +98,12 @@ def _mmengine_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
         for function in (scalar, array)
         for module in ("numpy.core", "numpy._core")
     ]
-    dtypes = [
-        type(np.dtype(kind)) for kind in (bool, "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "U")
+    kinds = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "U")
+    stand_ins = [
+        (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_statistic, "builtins.getattr"),
     ]
-    return [*renamed, np.ndarray, np.dtype, *dtypes, HistoryBuffer, OrderedDict, deque]
+    return [*renamed, *stand_ins, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def _refusal(path: Path, error: Exception) -> str:
