@@ -36,17 +36,16 @@ def batch_hard_triplet(
         labels: B.
         margin: None for the soft margin, log(1 + exp(d_p − d_n)).
     """
-    distances = torch.cdist(
-        _at_least_float32(anchors),
-        _at_least_float32(features),
-        compute_mode="donot_use_mm_for_euclid_dist",
-    )
+    anchors, features = _at_least_float32(anchors), _at_least_float32(features)
     same = anchor_labels[:, None] == labels[None, :]
-    hardest_positive = distances.masked_fill(~same, 0.0).amax(dim=-1)
-    hardest_negative = distances.masked_fill(same, torch.inf).amin(dim=-1)
-    gap = hardest_positive - hardest_negative
+    with torch.no_grad():
+        distances = torch.cdist(anchors, features, compute_mode="donot_use_mm_for_euclid_dist")
+        positive = distances.masked_fill(~same, -1.0).argmax(dim=-1)
+        negative = distances.masked_fill(same, torch.inf).argmin(dim=-1)
+    # Only the chosen pairs' distances are differentiated: all pairs' would take A·B·C numbers.
+    gap = _distances_to(anchors, features, positive) - _distances_to(anchors, features, negative)
     losses = functional.softplus(gap) if margin is None else functional.relu(gap + margin)
-    return losses.mean()
+    return losses.masked_fill(same.all(dim=-1), 0.0).mean()
 
 
 def pirt_losses(
@@ -78,6 +77,13 @@ def pirt_losses(
             anchors.transpose(0, 1), labels, features.transpose(0, 1), feature_labels, triplet_margin
         )
     return terms | {"total": torch.stack(list(terms.values())).sum()}
+
+
+def _distances_to(anchors: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
+    """…×A×C, …×B×C and …×A rows of the features -> …×A."""
+    others = torch.take_along_dim(features, chosen[..., None], dim=-2)
+    distances: Tensor = torch.linalg.vector_norm(anchors - others, dim=-1)
+    return distances
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
