@@ -65,7 +65,7 @@ class PersonDataset(Dataset[Item]):
         image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
         kept = torch.from_numpy(np.ascontiguousarray(codes))
         return Item(
-            image=torch.from_numpy(np.ascontiguousarray(normalise(image))),
+            image=torch.from_numpy(normalise(image)),
             heatmaps=kept if self.cache is None else self.cache.decode(kept),
             label=self.labels[index],
             index=index,

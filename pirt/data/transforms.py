@@ -73,9 +73,12 @@ class TrainTransform(EvalTransform):
 
 def normalise(image: Pixels) -> NDArray[np.float32]:
     """Return `3×Hi×Wi` float32 with ImageNet's mean and deviation."""
-    scaled: NDArray[np.float32] = image.transpose(2, 0, 1) * _SCALE
-    scaled -= _OFFSET
-    return scaled
+    # Converting while transposing, then in place, is several times as fast as the plain expression.
+    normal = np.empty((3, *image.shape[:2]), np.float32)
+    np.copyto(normal, image.transpose(2, 0, 1))
+    normal *= _SCALE
+    normal -= _OFFSET
+    return normal
 
 
 _SCALE = (1 / (255 * np.array(IMAGENET_STD, np.float32)))[:, None, None]
