@@ -6,11 +6,12 @@ import click
 
 from pirt.data.manifest import read_manifest
 from stages.command import Command, Group
-from stages.report.results import read_results
+from stages.report.results import Selection, read_results
 from stages.report.tables import build_report
 from stages.report.writing import join_reports, print_report, write_page, write_tables
 
 EXISTING = click.Path(path_type=Path)
+_PARAMS = click.option("--params", type=EXISTING, help="Parameter file; only runs of its seeds and variants count.")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -34,16 +35,18 @@ def main() -> None:
     required=True,
     help="A metrics.json, or a folder searched for them; may be repeated.",
 )
+@_PARAMS
 @click.option("--stand-in", is_flag=True, help="The images stand in for the benchmark's: no published numbers.")
 @click.option("--out", type=EXISTING, required=True, help="Report folder; the tables go into its folder tables.")
-def tables(benchmark: str, metrics: tuple[Path, ...], stand_in: bool, out: Path) -> None:
+def tables(benchmark: str, metrics: tuple[Path, ...], params: Path | None, stand_in: bool, out: Path) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.
 
     \b
     Example:
       pirt-report tables --benchmark occluded-dukemtmc --metrics runs/evaluate --out runs/report
     """
-    write_tables(build_report(benchmark, read_results(metrics), stand_in=stand_in), out)
+    results = read_results(metrics, _selection(params))
+    write_tables(build_report(benchmark, results, stand_in=stand_in), out)
 
 
 @main.command(cls=Command)
@@ -51,9 +54,18 @@ def tables(benchmark: str, metrics: tuple[Path, ...], stand_in: bool, out: Path)
 @click.option("--evaluations", type=EXISTING, help="Folder searched for embeddings.h5 of `pirt-eval`, for rank lists.")
 @click.option("--manifest", type=EXISTING, required=True, help="Manifest of the runs.")
 @click.option("--heatmaps", type=EXISTING, required=True, help="Heatmap store of the runs.")
+@_PARAMS
 @click.option("--root", type=EXISTING, help="Data root, where it is not the manifest's.")
 @click.option("--out", type=EXISTING, required=True, help="Report folder, as `tables` wrote it.")
-def figures(runs: Path, evaluations: Path | None, manifest: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
+def figures(
+    runs: Path,
+    evaluations: Path | None,
+    manifest: Path,
+    heatmaps: Path,
+    params: Path | None,
+    root: Path | None,
+    out: Path,
+) -> None:
     """Draw training curves, Table 4 as a plot, heatmaps and activations over images, and rank lists.
 
     \b
@@ -62,9 +74,10 @@ def figures(runs: Path, evaluations: Path | None, manifest: Path, heatmaps: Path
         --heatmaps runs/heatmaps.zarr --out runs/report
     """
     # Tables are printed without waiting for torch and matplotlib to load.
-    from stages.report.drawing import write_figures
+    from stages.report.drawing import find_sources, write_figures
 
-    write_figures(out, runs, evaluations, read_manifest(manifest, root), heatmaps)
+    images = read_manifest(manifest, root)
+    write_figures(out, find_sources(runs, evaluations, images, heatmaps, _selection(params)))
 
 
 @main.command(cls=Command)
@@ -102,3 +115,7 @@ def show(report: Path) -> None:
       pirt-report show runs/report
     """
     click.echo(print_report(report), nl=False)
+
+
+def _selection(params: Path | None) -> Selection | None:
+    return None if params is None else Selection.read(params)

@@ -1,73 +1,92 @@
 """The recipe of `pirt-report figures`: every figure that the results allow."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import Manifest
 from pirt.data.transforms import EvalTransform
-from pirt.embeddings import open_embeddings
+from pirt.embeddings import Embeddings, open_embeddings
 from pirt.files import written_whole
 from pirt.heatmaps.cache import load_heatmaps
-from pirt.run import RECORD_FILE, load_run, read_record
+from pirt.run import RECORD_FILE, RunRecord, load_run, read_record
 from pirt.visual.retrieval import draw_retrieval, spread_queries
 from stages.report.figures.curves import draw_curves, read_curves
 from stages.report.figures.layers import draw_layers
 from stages.report.figures.people import choose_pairs, draw_activations, draw_heatmaps
 from stages.report.figures.style import save
-from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError, table_row
+from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError, Selection, table_row
 from stages.report.writing import FIGURES, read_report
 
 PERSONS = 5
 
 
-def write_figures(out: Path, runs: Path, evaluations: Path | None, manifest: Manifest, store: Path) -> None:
-    """Draw the figures that the report `out`, the runs and their embeddings allow, into its folder `figures`."""
-    report, folders = read_report(out), find_runs(runs)
+@dataclass(frozen=True)
+class Sources:
+    """What the figures show: finished runs, their embeddings (if any), images and heatmaps."""
+
+    runs: Sequence[tuple[Path, RunRecord]]
+    embeddings: Sequence[Embeddings]
+    manifest: Manifest
+    store: Path
+
+
+def find_sources(
+    runs: Path, evaluations: Path | None, manifest: Manifest, store: Path, selection: Selection | None
+) -> Sources:
+    """Look for the runs and embeddings under two folders; with a `selection` others are passed over."""
+    folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
+    records = [(folder, read_record(folder)) for folder in folders]
+    if selection:
+        records = [(folder, r) for folder, r in records if selection.holds(r.variant, r.params.seed)]
+    if not records:
+        raise ReportError(f"no finished run (a folder with {RECORD_FILE}) under {runs}; `pirt-train --out` makes one")
+    files = [] if evaluations is None else sorted(evaluations.rglob("embeddings.h5"))
+    found = [open_embeddings(path) for path in files]
+    if selection:
+        found = [
+            embeddings for embeddings in found if selection.holds(embeddings.lineage.variant, embeddings.lineage.seed)
+        ]
+    if evaluations is not None and not found:
+        raise ReportError(f"no embeddings.h5 under {evaluations}; `pirt-eval --out` writes one")
+    return Sources(records, found, manifest, store)
+
+
+def write_figures(out: Path, sources: Sources) -> None:
+    """Draw the figures that the report `out` and the sources allow into its folder `figures`."""
+    report = read_report(out)
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
         if ablation := next((table for table in report.tables if table.number == 4), None):
             save(draw_layers(ablation), folder / "table4.png")
-        if curves := read_curves(folders):
+        if curves := read_curves(sources.runs):
             save(draw_curves(curves), folder / "curves.png")
-        for name, figure in _people(folders, manifest, store):
+        for name, figure in _people(sources):
             save(figure, folder / f"{name}.png")
-        if evaluations is not None:
-            save(_rank_lists(evaluations, manifest), folder / "ranks.png")
+        if models := _compared(sources.embeddings):
+            lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
+            save(lists, folder / "ranks.png")
 
 
-def find_runs(runs: Path) -> list[Path]:
-    """Return the finished run folders under `runs`, in order of their paths."""
-    if found := sorted(path.parent for path in runs.rglob(RECORD_FILE)):
-        return found
-    raise ReportError(f"no finished run (a folder with {RECORD_FILE}) under {runs}; `pirt-train --out` makes one")
-
-
-def _people(runs: Sequence[Path], manifest: Manifest, store: Path) -> Iterator[tuple[str, Figure]]:
+def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
     """The heatmaps, and the activations where a run has an IRM: of the full model and lowest seed if there."""
+    manifest, records = sources.manifest, sources.runs
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
-    cache = load_heatmaps(store, manifest, rows)
-    records = [(read_record(run), run) for run in runs]
-    dataset = PersonDataset(manifest, rows, cache, EvalTransform(records[0][0].params.train.image_size))
+    cache = load_heatmaps(sources.store, manifest, rows)
+    dataset = PersonDataset(manifest, rows, cache, EvalTransform(records[0][1].params.train.image_size))
     yield "heatmaps", draw_heatmaps(dataset)
-    with_irm = [
-        (table_row(r.params.model) != FULL_ROW, r.params.seed, run) for r, run in records if r.params.model.intra
-    ]
+    with_irm = [(run, record.params) for run, record in records if record.params.model.intra]
     if with_irm:
-        model, _ = load_run(min(with_irm)[2])
-        yield "activations", draw_activations(model, dataset)
+        run, _ = min(with_irm, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
+        yield "activations", draw_activations(load_run(run)[0], dataset)
 
 
-def _rank_lists(evaluations: Path, manifest: Manifest) -> Image.Image:
-    """What the baseline and the full model find, each of its lowest seed."""
-    files = sorted(evaluations.rglob("embeddings.h5"))
-    found = sorted((open_embeddings(path) for path in files), key=lambda e: (e.lineage.seed, str(e.path)))
-    of_row = {table_row(embeddings.lineage.model): embeddings for embeddings in reversed(found)}
-    models = [(title, of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]
-    if not models:
-        raise ReportError(f"no embeddings.h5 of the baseline or the full model under {evaluations}; run `pirt-eval`")
-    return draw_retrieval(models, manifest, spread_queries(models[0][1], PERSONS))
+def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:
+    """The baseline and the full model, each of its lowest seed, with their titles."""
+    by_seed = sorted(found, key=lambda embeddings: embeddings.lineage.seed, reverse=True)
+    of_row = {table_row(embeddings.lineage.model): embeddings for embeddings in by_seed}
+    return [(title, of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]

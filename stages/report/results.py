@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pirt.errors import PirtError
-from pirt.params import Fraction, ModelParams, TrainParams
+from pirt.errors import ParamsError, PirtError
+from pirt.params import Fraction, ModelParams, TrainParams, read_yaml
 
 ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
 ROW_FIELDS = ("parts", "intra", "inter_layers")
@@ -81,18 +82,44 @@ class Result(Scores):
         return f"{self.configuration}-seed{self.seed}"
 
 
-def read_results(paths: Iterable[Path]) -> tuple[Result, ...]:
+@dataclass(frozen=True)
+class Selection:
+    """The seeds and variants of a parameter file; runs of earlier ones may still lie beside theirs."""
+
+    seeds: frozenset[int]
+    variants: frozenset[str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Selection":
+        """Read the sections `seeds` and `variants` of a parameter file."""
+        table = read_yaml(path)
+        seeds, variants = table.get("seeds"), table.get("variants")
+        if not isinstance(seeds, list) or not isinstance(variants, dict):
+            raise ParamsError(f"{path} must have a list of `seeds` and a mapping of `variants`")
+        return cls(frozenset(seeds), frozenset(variants))
+
+    def holds(self, variant: str | None, seed: int) -> bool:
+        """Tell whether this run is one of them."""
+        return variant in self.variants and seed in self.seeds
+
+
+def read_results(paths: Iterable[Path], selection: Selection | None = None) -> tuple[Result, ...]:
     """Read every metrics.json among `paths` and in the folders among them, in the order of their runs' names.
 
-    Two results of one run, or results that differ in more than the tables' rows, are an error.
+    With a `selection` other runs are passed over. Two results of one run, or results that differ in more than the
+    tables' rows, are an error.
     """
     files = [file for path in paths for file in _metrics_files(path)]
     results: dict[str, Result] = {}
     for file in files:
         result = _read(file)
+        if selection and not selection.holds(result.variant, result.seed):
+            continue
         if result.run in results:
             raise ReportError(f"{file} is a second result of the run {result.run!r}; pass the metrics of each run once")
         results[result.run] = result
+    if not results:
+        raise ReportError(f"none of {len(files)} metrics.json is of the asked seeds and variants; evaluate those first")
     ordered = tuple(results[name] for name in sorted(results))
     _require_one_recipe(ordered)
     return ordered

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pirt.run import read_record
+from pirt.run import RunRecord
 from stages.report.figures.style import COLOURS, new_figure, row_label
 from stages.report.results import ReportError, TableRow, table_row
 
@@ -29,11 +29,11 @@ Curves = dict[str, dict[TableRow, list[Curve]]]
 """By metric, then by row of the tables: a curve for each seed."""
 
 
-def read_curves(runs: Sequence[Path]) -> Curves:
-    """Read the curves of the run folders `runs`."""
+def read_curves(runs: Sequence[tuple[Path, RunRecord]]) -> Curves:
+    """Read the curves of run folders with their records."""
     curves: Curves = {}
-    for run in runs:
-        row = table_row(read_record(run).params.model)
+    for run, record in runs:
+        row = table_row(record.params.model)
         plots = run / "logs" / "plots" / "metrics"
         for path in sorted(plots.rglob("*.tsv")):
             name = path.relative_to(plots).with_suffix("").as_posix()

@@ -20,7 +20,7 @@ from pirt.heatmaps.writer import create_store
 from pirt.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt, build_pirt
 from pirt.params import ModelParams, Params, TrainParams
-from pirt.run import RunRecord, save_run
+from pirt.run import RunRecord, read_record, save_run
 from stages.report.cli import main
 from stages.report.figures.curves import Curve, draw_curves, read_curves
 from stages.report.figures.people import choose_pairs, draw_activations, draw_heatmaps
@@ -155,7 +155,7 @@ def test_a_model_without_any_activation_is_drawn_dark(dataset: PersonDataset) ->
 
 
 def test_curves_are_read_by_row_and_drawn_as_mean_over_seeds(runs: Path) -> None:
-    curves = read_curves(sorted(runs.iterdir()))
+    curves = read_curves([(run, read_record(run)) for run in sorted(runs.iterdir())])
     assert curves["loss/total"][BASELINE_ROW] == [Curve((1, 2), (3, 2))]
     assert len(curves["loss/total"][FULL_ROW]) == 2
     panel = draw_curves(curves).axes[0]
@@ -169,7 +169,7 @@ def test_a_broken_curve_is_named(manifest: Manifest, tmp_path: Path) -> None:
     path = tmp_path / "run/logs/plots/metrics/loss/total.tsv"
     path.write_text("step\ttotal\n1\toops\n")
     with pytest.raises(ReportError, match=r"total\.tsv is not a curve"):
-        read_curves([tmp_path / "run"])
+        read_curves([(tmp_path / "run", read_record(tmp_path / "run"))])
 
 
 def chunks(path: Path) -> set[str]:
@@ -215,7 +215,7 @@ def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"--runs": "none"}, "no finished run"),
-        ({"--evaluations": "none"}, "no embeddings.h5 of the baseline or the full model"),
+        ({"--evaluations": "none"}, "no embeddings.h5 under"),
         ({"--heatmaps": "none"}, "none"),
         ({"--root": "none"}, "is not a folder"),
     ],

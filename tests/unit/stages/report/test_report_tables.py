@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from stages.report.cli import main
 from stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
 from stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
-from stages.report.results import ReportError, read_results
+from stages.report.results import ReportError, Selection, read_results
 from stages.report.tables import Report, Table, build_report, join_tables
 
 Write = Callable[..., Path]
@@ -254,3 +254,20 @@ def test_runs_outside_the_papers_rows_make_no_table(write_metrics: Write) -> Non
     folder = write_metrics("pirt", 0, 0.5, model={"inter_layers": 7})
     with pytest.raises(ReportError, match="none of the 1 results"):
         report(folder, "mine")
+
+
+def test_only_runs_of_the_parameter_file_count(write_metrics: Write, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_metrics("baseline", seed, 0.4)
+    folder = write_metrics("pirt", 0, 0.5, train={"epochs": 1})  # left over from another recipe
+    params = tmp_path / "params.yaml"
+    params.write_text("seeds: [1]\nvariants: {baseline: {}}\n")
+    results = read_results([folder], Selection.read(params))
+    assert [result.run for result in results] == ["baseline-seed1"]
+
+
+def test_a_parameter_file_without_seeds_is_one_line(write_metrics: Write, tmp_path: Path) -> None:
+    folder = write_metrics("pirt", 0, 0.5)
+    (tmp_path / "params.yaml").write_text("seeds: 3\n")
+    said = refused(write_metrics, tmp_path, "--metrics", str(folder), "--params", str(tmp_path / "params.yaml"))
+    assert "must have a list of `seeds` and a mapping of `variants`" in said
