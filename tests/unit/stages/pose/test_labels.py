@@ -1,0 +1,56 @@
+"""COCO keypoints JSON is read as it is, and what is wrong with it is told in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pirt.errors import DataError
+from stages.pose.labels import read_keypoints
+
+
+def _write(path: Path, annotations: list[dict[str, Any]]) -> Path:
+    path.write_text(json.dumps({"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": annotations}))
+    return path
+
+
+def test_keypoints_are_keyed_by_file_name(tmp_path: Path) -> None:
+    numbers = [float(number) for number in range(51)]
+    labels = read_keypoints(_write(tmp_path / "k.json", [{"image_id": 7, "keypoints": numbers}]))
+    assert np.array_equal(labels["a.jpg"].keypoints[1], [3, 4, 5])
+
+
+def test_of_several_people_the_largest_counts(tmp_path: Path) -> None:
+    people = [{"image_id": 7, "area": area, "keypoints": [float(area)] * 51} for area in (5, 9, 2)]
+    assert read_keypoints(_write(tmp_path / "k.json", people))["a.jpg"].keypoints[0, 0] == 9
+
+
+@pytest.mark.parametrize(("flags", "said", "occluded"), [(2, None, False), (1, None, True), (1, False, False)])
+def test_an_image_is_occluded_as_it_says_or_when_a_keypoint_is(
+    tmp_path: Path, flags: int, said: bool | None, occluded: bool
+) -> None:
+    person = {"image_id": 7, "keypoints": [1, 1, flags] * 17, **({} if said is None else {"occluded": said})}
+    assert read_keypoints(_write(tmp_path / "k.json", [person]))["a.jpg"].occluded is occluded
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ([{"image_id": 8, "keypoints": [0] * 51}], "image 8, which is not listed"),
+        ([{"image_id": 7, "keypoints": [0] * 50}], "a.jpg has 50 keypoint numbers, expected 51"),
+        ([{"image_id": 7}], r"annotations\.0\.keypoints: Field required"),
+    ],
+)
+def test_wrong_files_are_told_in_one_line(tmp_path: Path, annotations: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_keypoints(_write(tmp_path / "k.json", annotations))
+
+
+def test_missing_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        read_keypoints(tmp_path / "none.json")
+    (tmp_path / "k.json").write_text("{")
+    with pytest.raises(DataError, match="is not COCO keypoints JSON"):
+        read_keypoints(tmp_path / "k.json")
