@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +22,15 @@ _COLOURS = ("#e69f00", "#0072b2", "#009e73")
 """Of head, upper and lower; colour-blind readers tell them apart."""
 _GROUP_OF = [next(g for g, group in enumerate(GROUPS["paper"]) if k in group) for k in range(17)]
 _DPI = 110
+# In inches.
 _PANEL_HEIGHT = 2.0
+_GAP = 0.15
+_HEADER = 0.65
+_STRIP_HEIGHT = _HEADER + _PANEL_HEIGHT + 0.3
+_TITLE = 0.25
+_TITLE_WIDTH = 1.05
+_NAMES = 0.6
+_BARS = 1.6
 _SHEET_COLUMNS = 2
 
 
@@ -40,8 +48,13 @@ class View:
 
     @property
     def shape(self) -> float:
-        """Width over height, kept within what a panel can show."""
-        return float(np.clip(self.image.width / self.image.height, 0.3, 2))
+        """Width over height of the heatmaps; the image is stretched to it, as stage 2 does."""
+        return self.heatmaps.shape[2] / self.heatmaps.shape[1]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top, in cells."""
+        return 0.0, float(self.heatmaps.shape[2]), float(self.heatmaps.shape[1]), 0.0
 
 
 def show_image(store: HeatmapStore, manifest: Manifest, key: str, out: Path) -> None:
@@ -88,56 +101,75 @@ def _views(store: HeatmapStore, manifest: Manifest, rows: Sequence[int]) -> Iter
         )
 
 
+class _Page:
+    """A figure on which panels are placed in inches from the upper left; solving for a layout takes seconds."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height), dpi=_DPI)
+
+    def panel(self, x: float, y: float, width: float) -> Axes:
+        """Return a panel of the usual height."""
+        place = (x, self.height - y - _PANEL_HEIGHT, width, _PANEL_HEIGHT)
+        scale = (self.width, self.height, self.width, self.height)
+        left, bottom, wide, high = (inches / whole for inches, whole in zip(place, scale, strict=True))
+        return self.figure.add_axes((left, bottom, wide, high))
+
+    def text(self, x: float, y: float, text: str) -> None:
+        """Write one line, `x` its left and `y` its top."""
+        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top")
+
+
 def _draw_image(view: View) -> Figure:
     width = _PANEL_HEIGHT * view.shape
-    figure = Figure(figsize=(max(9 * (width + 0.1), 8.5), 3.1 * _PANEL_HEIGHT + 1.2), dpi=_DPI, layout="constrained")
-    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.15, 2)).ravel()
-    figure.suptitle(f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}", fontsize=10)
-    _draw_strip(upper, view)
-    panels = lower.subplots(2, 9).ravel()
-    for keypoint, panel in enumerate(panels):
-        if keypoint < len(view.names):
-            _over_image(panel, view, view.heatmaps[keypoint])
-            name = view.names[keypoint].replace("_", " ").replace("left", "l.").replace("right", "r.")
-            panel.set_title(f"{name} {view.scores[keypoint]:.2f}", fontsize=8, color=_COLOURS[_GROUP_OF[keypoint]])
-        else:
-            panel.set_axis_off()
-    return figure
+    step = max(width + _GAP, _TITLE_WIDTH)
+    page = _Page(max(9 * step, _strip_width(view)) + _GAP, _STRIP_HEIGHT + 2 * (_PANEL_HEIGHT + _TITLE) + _GAP)
+    _draw_strip(page, view, _GAP, 0)
+    for keypoint, name in enumerate(view.names):
+        line, column = divmod(keypoint, 9)
+        panel = page.panel(_GAP + column * step, _STRIP_HEIGHT + _TITLE + line * (_PANEL_HEIGHT + _TITLE), width)
+        _over_image(panel, view, view.heatmaps[keypoint])
+        colour = _COLOURS[_GROUP_OF[keypoint]]
+        panel.set_title(f"{_short(name)} {view.scores[keypoint]:.2f}", fontsize=7, color=colour, loc="left")
+    return page.figure
 
 
 def _draw_sheet(views: Sequence[View]) -> Figure:
     columns = min(_SHEET_COLUMNS, len(views))
-    lines = -(-len(views) // columns)
-    strip = 5 * (_PANEL_HEIGHT * max(view.shape for view in views) + 0.1) + 2.4
-    size = (columns * (strip + 0.4), lines * (_PANEL_HEIGHT + 0.6))
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    cells = figure.subfigures(lines, columns, squeeze=False, wspace=0.03).ravel()
-    for cell, view in zip(cells, views, strict=False):
-        cell.suptitle(f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}", fontsize=8)
-        _draw_strip(cell, view)
-    return figure
+    width = _strip_width(views[0]) + 2 * _GAP
+    page = _Page(columns * width, -(-len(views) // columns) * _STRIP_HEIGHT + _GAP)
+    for place, view in enumerate(views):
+        line, column = divmod(place, columns)
+        _draw_strip(page, view, _GAP + column * width, line * _STRIP_HEIGHT)
+    return page.figure
 
 
-def _draw_strip(figure: SubFigure, view: View) -> None:
+def _strip_width(view: View) -> float:
+    return 5 * (_PANEL_HEIGHT * view.shape + _GAP) + _NAMES + _BARS
+
+
+def _draw_strip(page: _Page, view: View, x: float, y: float) -> None:
     """Draw the image, its heatmaps at once, the three part masks and the scores, side by side."""
-    panels = figure.subplots(1, 6, width_ratios=[view.shape] * 5 + [1.0])
-    _over_image(panels[0], view, None)
-    panels[0].set_title(f"{view.image.width}×{view.image.height}", fontsize=8)
-    _over_image(panels[1], view, view.heatmaps.max(axis=0))
-    panels[1].set_title("heatmaps", fontsize=8)
-    for panel, group, name, colour in zip(panels[2:5], GROUPS["paper"], GROUP_NAMES, _COLOURS, strict=True):
+    width = _PANEL_HEIGHT * view.shape
+    page.text(x, y + 0.1, f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}")
+    whole, human, *parts = (page.panel(x + n * (width + _GAP), y + _HEADER, width) for n in range(5))
+    _draw_picture(whole, view)
+    whole.set_title(f"{view.image.width}×{view.image.height}", fontsize=8)
+    _over_image(human, view, view.heatmaps.max(axis=0))
+    human.set_title("heatmaps", fontsize=8)
+    for panel, group, name, colour in zip(parts, GROUPS["paper"], GROUP_NAMES, _COLOURS, strict=True):
         mask = (view.heatmaps[list(group)] > np.float32(view.tau)).any(axis=0)
-        _over_image(panel, view, None)
+        _draw_picture(panel, view, grey=True)
         tint = ListedColormap(["#00000000", colour])
-        panel.imshow(mask, cmap=tint, vmin=0, vmax=1, alpha=0.6, extent=_extent(view), interpolation="nearest")
+        panel.imshow(mask, cmap=tint, vmin=0, vmax=1, alpha=0.6, extent=view.extent, interpolation="nearest")
         panel.set_title(f"{name} {view.scores[list(group)].max():.2f}\n{mask.mean():.0%} > τ", fontsize=8, color=colour)
-    _draw_scores(panels[5], view)
+    _draw_scores(page.panel(x + 5 * (width + _GAP) + _NAMES, y + _HEADER, _BARS), view)
 
 
 def _draw_scores(panel: Axes, view: View) -> None:
     places = np.arange(len(view.scores))
     panel.barh(places, view.scores, color=[_COLOURS[_GROUP_OF[k]] for k in places])
-    panel.set_yticks(places, [name.replace("left_", "l. ").replace("right_", "r. ") for name in view.names], fontsize=5)
+    panel.set_yticks(places, [_short(name) for name in view.names], fontsize=5)
     panel.set_xticks([0, 1], ["0", "1"], fontsize=6)
     panel.set_xlim(0, 1)
     panel.invert_yaxis()
@@ -145,22 +177,20 @@ def _draw_scores(panel: Axes, view: View) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _over_image(panel: Axes, view: View, heatmap: NDArray[np.float32] | None) -> None:
-    """Show the image in grey, under `heatmap` if there is one, else as it is."""
-    extent = _extent(view)
-    if heatmap is None:
-        panel.imshow(view.image, extent=extent)
-    else:
-        panel.imshow(view.image.convert("L"), extent=extent, cmap="gray", vmin=0, vmax=255)
-        panel.imshow(heatmap, extent=extent, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="bilinear")
+def _over_image(panel: Axes, view: View, heatmap: NDArray[np.float32]) -> None:
+    _draw_picture(panel, view, grey=True)
+    panel.imshow(heatmap, extent=view.extent, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="bilinear")
+
+
+def _draw_picture(panel: Axes, view: View, grey: bool = False) -> None:
+    picture = view.image.convert("L") if grey else view.image
+    panel.imshow(picture, extent=view.extent, cmap="gray", vmin=0, vmax=255)
     panel.set_xticks([])
     panel.set_yticks([])
-    panel.set_aspect(view.image.width / view.image.height / view.shape)
 
 
-def _extent(view: View) -> tuple[float, float, float, float]:
-    """Cells span the image evenly, as stage 2 takes them."""
-    return 0.0, float(view.image.width), float(view.image.height), 0.0
+def _short(name: str) -> str:
+    return name.replace("left_", "l. ").replace("right_", "r. ")
 
 
 def _save(figure: Figure, out: Path) -> None:

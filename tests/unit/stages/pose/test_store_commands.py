@@ -1,0 +1,326 @@
+"""The commands on a finished store, run as a user runs them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.heatmaps.reader import open_store
+from pirt.heatmaps.schema import SkippedImage, StoreAttributes
+from pirt.heatmaps.writer import create_store
+from pirt.keypoints import COCO_KEYPOINTS, GROUPS
+from stages.pose.cli import main
+from stages.pose.export import keypoints_of
+from stages.pose.openmmlab import KEYPOINT_CODECS
+from stages.pose.stats import QUANTILES, measure
+
+COUNT = 11
+SKIPPED = 4
+HEIGHT, WIDTH = 16, 8
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli() -> Cli:
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    rows = []
+    (tmp_path / "images").mkdir()
+    for i in range(COUNT):
+        split = ("train", "query", "gallery")[i % 3]
+        Image.new("RGB", (20 + i, 50), (i * 20, 90, 200)).save(tmp_path / "images" / f"{i}.png")
+        rows.append(ImageRow(f"{split}/{i}.png", f"{i}.png", split, i, i % 2, f"{i:064}"))  # type: ignore[arg-type]
+    return write_manifest(tmp_path / "manifest.csv", rows, tmp_path / "images")
+
+
+@pytest.fixture
+def heatmaps() -> NDArray[np.float32]:
+    generator = np.random.default_rng(3)
+    maps = generator.random((COUNT, 17, HEIGHT, WIDTH), np.float32) ** 12
+    maps[5] = 0.0005
+    maps[6, :11] = 0
+    return maps
+
+
+def write_store(path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], codec: str = "tau8") -> Path:
+    attributes = StoreAttributes.model_validate(
+        {
+            "keypoints": COCO_KEYPOINTS,
+            "codec": codec,
+            "tau": 0.001,
+            "input_size": (64, 32),
+            "heatmap_size": (HEIGHT, WIDTH),
+            "geometry": "resize",
+            "network": "any",
+            "weights_sha256": "0" * 64,
+            "manifest_fingerprint": manifest.fingerprint,
+            "precision": "float32",
+            "flip_test": False,
+            "batch_size": 4,
+            "skipped": (SkippedImage(key=manifest.keys[SKIPPED], reason="4.png has zero bytes"),),
+        }
+    )
+    writer = create_store(path, manifest.keys, attributes, 4)
+    for shard in writer.pending():
+        writer.write(shard, heatmaps[writer.rows(shard).start : writer.rows(shard).stop])
+    return writer.seal()
+
+
+@pytest.fixture
+def store(tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32]) -> Path:
+    return write_store(tmp_path / "heatmaps.zarr", manifest, heatmaps)
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 4
+    file.write_bytes(content)
+
+
+def test_every_command_has_help_with_an_example(cli: Cli) -> None:
+    for command in ("info", "verify", "show", "stats", "export"):
+        assert f"Example:\n    pirt-pose {command}" in cli(command, "--help").output
+
+
+def test_info_of_a_finished_store(cli: Cli, store: Path) -> None:
+    result = cli("info", store)
+    assert result.exit_code == 0
+    for line in ("images                11", "codec                 tau8", "shards_done           3"):
+        assert line in result.output
+    assert "skipped query/4.png: 4.png has zero bytes" in result.output
+    facts = json.loads(cli("info", store, "--json").output)
+    assert facts["fingerprint"] == open_store(store).fingerprint
+
+
+def test_info_of_an_unfinished_store(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    writer = create_store(tmp_path / "half.zarr", manifest.keys, open_store(store).attributes, 4)
+    writer.write(1, open_store(store).read_shard(1).astype(np.float32))
+    facts = json.loads(cli("info", writer.path, "--json").output)
+    assert (facts["finished"], facts["shards"], facts["shards_done"]) == (False, 3, 1)
+    assert facts["fingerprint"] is None
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "stats"])
+def test_what_is_no_store_is_one_line_and_exit_2(cli: Cli, tmp_path: Path, command: str) -> None:
+    result = cli(command, tmp_path / "none.zarr")
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_verify_says_that_all_is_well(
+    cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32]
+) -> None:
+    for codec in ("tau8", "float16", "float32"):
+        store = write_store(tmp_path / f"{codec}.zarr", manifest, heatmaps, codec)
+        result = cli("verify", store, "--manifest", tmp_path / "manifest.csv")
+        assert result.exit_code == 0, result.output
+        assert "3 shards, 11 images" in result.output
+
+
+def test_verify_lists_every_damage(cli: Cli, store: Path) -> None:
+    flip_a_bit(store / "heatmaps" / "c.0.0.0.0")
+    flip_a_bit(store / "scores" / "c.2.0")
+    (store / "heatmaps" / "stranger").write_text("")
+    result = cli("verify", store)
+    assert result.exit_code == 2
+    assert "3 problems" in result.output
+    for said in ("heatmaps/c.0.0.0.0 is damaged", "scores/c.2.0 is damaged", "heatmaps/stranger does not belong"):
+        assert said in result.output
+
+
+def test_verify_finds_a_shard_of_another_store(
+    cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], store: Path
+) -> None:
+    """A shard whose CRCs are right, but which was never sealed with this store."""
+    heatmaps[0, 0, 0, 0] = 0.5
+    other = write_store(tmp_path / "other.zarr", manifest, heatmaps)
+    shutil.copy(other / "heatmaps" / "c.0.0.0.0", store / "heatmaps")
+    assert "not those that were sealed" in cli("verify", store).output
+    shutil.copy(other / "heatmaps" / "c.1.0.0.0", store / "heatmaps" / "c.0.0.0.0")
+    assert "scores are not the heatmaps' highest values" in cli("verify", store).output
+
+
+def test_verify_compares_with_the_manifest(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    swapped = write_manifest(tmp_path / "swapped.csv", manifest.rows[::-1], manifest.root)
+    result = cli("verify", store, "--manifest", tmp_path / "swapped.csv")
+    assert result.exit_code == 2
+    assert "row 0 is 'train/0.png', not 'query/10.png'" in result.output
+    relabelled = [ImageRow(row.key, row.path, row.split, 1, row.camid, row.sha256) for row in swapped.rows[::-1]]
+    write_manifest(tmp_path / "relabelled.csv", relabelled, manifest.root)
+    assert "other labels" in cli("verify", store, "--manifest", tmp_path / "relabelled.csv").output
+
+
+def test_verify_recomputes_with_the_network(cli: Cli, tmp_path: Path, tiny, people) -> None:  # type: ignore[no-untyped-def]
+    network = ("--config", tiny.config, "--checkpoint", tiny.checkpoint)
+    made = cli(
+        "extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32, "--out", tmp_path / "s.zarr"
+    )
+    assert made.exit_code == 0, made.output
+    check = ("verify", tmp_path / "s.zarr", "--manifest", people.manifest_path, "--sample", 5, *network)
+    result = cli(*check)
+    assert result.exit_code == 0, result.output
+    assert "5 images recomputed alike" in result.output
+    for file in (people.manifest_path.parent / "data").iterdir():
+        Image.open(file).rotate(180).save(file)
+    result = cli(*check)
+    assert result.exit_code == 2
+    assert "recomputed differs by up to" in result.output
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--count", 3], ["--split", "query", "--count", 2], ["--weakest", "--count", 1], ["--key", "gallery/2.png"]],
+)
+def test_show_draws_a_picture(cli: Cli, tmp_path: Path, store: Path, more: list[object]) -> None:
+    pictures = []
+    for name in ("a.png", "b.png"):
+        result = cli("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / name, *more)
+        assert result.exit_code == 0, result.output
+        pictures.append((tmp_path / name).read_bytes())
+    assert pictures[0] == pictures[1]
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3)
+    assert len(pixels) > 100_000
+    assert len(np.unique(pixels, axis=0)) > 100
+
+
+def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path) -> None:
+    show = ("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / "a.png", "--key")
+    assert "keys look like 'train/0.png'" in cli(*show, "none").output
+    result = cli(*show, "query/4.png")
+    assert "was skipped: 4.png has zero bytes" in result.output
+    assert result.exit_code == 2
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float32]) -> None:
+    statistics = measure(open_store(store))
+    kept = [heatmaps[i] for i in range(COUNT) if i != SKIPPED]
+    assert (statistics.images, statistics.skipped) == (10, 1)
+    for keypoint, spread in enumerate(statistics.keypoints):
+        best = [float(image[keypoint].max()) for image in kept]
+        assert spread.name == COCO_KEYPOINTS[keypoint]
+        assert spread.mean == pytest.approx(sum(best) / len(best))
+        assert spread.quantiles == pytest.approx([np.quantile(best, q) for q in QUANTILES])
+        assert spread.above_tau == sum(score > np.float32(0.001) for score in best) / 10
+    for name, group in zip(("head", "upper", "lower"), GROUPS["paper"], strict=True):
+        shares = []
+        for image in kept:
+            cells = [
+                any(image[k, y, x] > np.float32(0.001) for k in group) for y in range(HEIGHT) for x in range(WIDTH)
+            ]
+            shares.append(sum(cells) / len(cells))
+        assert statistics.coverage[name][0] == pytest.approx(sum(shares) / len(shares))
+    assert statistics.no_part_above_tau == 0.1
+
+
+def test_stats_prints_tables_or_json(cli: Cli, store: Path) -> None:
+    text = cli("stats", store).stdout
+    assert "10 images, 1 skipped" in text
+    assert "no part over τ 0.001: 10.00% of images" in text
+    assert json.loads(cli("stats", store, "--json").stdout)["no_part_above_tau"] == 0.1
+
+
+def test_export_hdf5(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    assert cli("export", store, "--format", "hdf5", "--out", tmp_path / "h.h5").exit_code == 0
+    opened = open_store(store)
+    with h5py.File(tmp_path / "h.h5") as file:
+        np.testing.assert_array_equal(file["heatmaps"][...], opened.read(slice(None)))
+        np.testing.assert_array_equal(file["scores"][...], opened.scores)
+        assert tuple(file["keys"].asstr()) == manifest.keys
+        assert json.loads(file.attrs["attributes"])["skipped"][0]["key"] == "query/4.png"
+
+
+def test_export_npy(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    assert cli("export", store, "--format", "npy", "--out", tmp_path / "npy").exit_code == 0
+    values = open_store(store).read(slice(None))
+    found = {file.relative_to(tmp_path / "npy").as_posix() for file in (tmp_path / "npy").rglob("*.npy")}
+    assert found == {f"{key}.npy" for key in manifest.keys if key != "query/4.png"}
+    for row, key in enumerate(manifest.keys):
+        if row != SKIPPED:
+            np.testing.assert_array_equal(np.load(tmp_path / "npy" / f"{key}.npy"), values[row])
+
+
+@pytest.mark.parametrize("key", ["../outside", "/outside", "a/../../outside"])
+def test_export_npy_stays_in_its_folder(
+    cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], key: str
+) -> None:
+    first, *others = manifest.rows
+    hostile = Manifest((ImageRow(key, first.path, "train", 1, 1, ""), *others), manifest.root)
+    store = write_store(tmp_path / "s.zarr", hostile, heatmaps)
+    result = cli("export", store, "--format", "npy", "--out", tmp_path / "deep" / "npy")
+    assert result.exit_code == 2
+    assert "not trustworthy" in result.output
+    assert not list(tmp_path.rglob("outside*"))
+    assert not (tmp_path / "deep" / "npy").exists()
+
+
+def test_keypoints_are_where_mmpose_decodes_them(store: Path) -> None:
+    """In an image of the input's size, MMPose's own codec is the oracle."""
+    codec = KEYPOINT_CODECS.build({"type": "MSRAHeatmap", "input_size": (32, 64), "heatmap_size": (8, 16), "sigma": 1})
+    opened = open_store(store)
+    for heatmaps in opened.read([0, 1, 2, 3, 7]):
+        expected, _ = codec.decode(heatmaps.copy())
+        np.testing.assert_allclose(keypoints_of(heatmaps, (32, 64), opened.attributes), expected[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_keypoints_scale_with_the_image(store: Path, udp: bool) -> None:
+    attributes = open_store(store).attributes.model_copy(update={"udp": udp})
+    heatmaps = np.zeros((17, HEIGHT, WIDTH), np.float32)
+    heatmaps[:, 3, 5] = 1
+    x, y = keypoints_of(heatmaps, (96, 128), attributes)[0]
+    # The input is 32×64: cell 5 of 8 is its pixel 5·4 (5·31/7 for UDP), and pixels grow around their centres.
+    assert x == pytest.approx(((5 * 31 / 7 if udp else 20) + 0.5) * 3 - 0.5)
+    assert y == pytest.approx(((3 * 63 / 15 if udp else 12) + 0.5) * 2 - 0.5)
+
+
+def test_export_coco_loads_as_results(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    from xtcocotools.coco import COCO
+
+    images = [
+        {"id": 100 + i, "file_name": row.path, "width": 20 + i, "height": 50} for i, row in enumerate(manifest.rows)
+    ]
+    people = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "people.json").write_text(json.dumps(people))
+    out = tmp_path / "results.json"
+    export = ("export", store, "--format", "coco", "--manifest", tmp_path / "manifest.csv", "--out", out)
+    assert cli(*export, "--annotations", tmp_path / "people.json").exit_code == 0
+    results = COCO(str(tmp_path / "people.json")).loadRes(str(out))
+    assert results.getImgIds(catIds=[1]) == [100 + i for i in range(COUNT) if i != SKIPPED]
+    (person,) = results.imgToAnns[102]
+    triples = np.array(person["keypoints"]).reshape(17, 3)
+    opened = open_store(store)
+    np.testing.assert_allclose(
+        triples[:, :2], keypoints_of(opened.read([2])[0], (22, 50), opened.attributes), atol=0.006
+    )
+    np.testing.assert_allclose(triples[:, 2], opened.scores[2], atol=1e-5)
+    assert cli(*export).exit_code == 0
+    assert [result["image_id"] for result in json.loads(out.read_text())][:5] == [1, 2, 3, 4, 6]
+
+
+def test_export_coco_refuses_what_does_not_fit(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
+    export = ("export", store, "--format", "coco", "--out", tmp_path / "r.json")
+    assert "needs --manifest" in cli(*export).output
+    write_manifest(tmp_path / "less.csv", manifest.rows[1:], manifest.root)
+    result = cli(*export, "--manifest", tmp_path / "less.csv")
+    assert result.exit_code == 2
+    assert "made for another manifest" in result.output
+    (tmp_path / "a.json").write_text('{"images": []}')
+    with_ids = (*export, "--manifest", tmp_path / "manifest.csv", "--annotations", tmp_path / "a.json")
+    assert "lack 11 of the manifest's images" in cli(*with_ids).output
+    (tmp_path / "a.json").write_text("[]")
+    assert "are not COCO JSON" in cli(*with_ids).output
+    assert not (tmp_path / "r.json").exists()
