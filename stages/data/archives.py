@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -85,15 +85,13 @@ def _damage_named(archive: Path) -> Iterator[None]:
 
 def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
     gate = _Gate(archive, folder, limits)
-    admitted = gate.admit(_zip_members(archive) if zipfile.is_zipfile(archive) else _tar_members(archive))
     if zipfile.is_zipfile(archive):
-        # A zip tells everything beforehand; a tar only as it is read.
-        admitted = iter(list(admitted))
-    with tqdm(unit="B", unit_scale=True, desc=f"unpack {archive.name}") as bar:
-        for member, path in admitted:
-            _write(member, folder / path, archive)
-            gate.written += member.size
-            bar.update(member.size)
+        with zipfile.ZipFile(archive) as packed:
+            # A zip tells everything beforehand; a tar only as it is read.
+            gate.write(list(gate.admit(_zip_members(archive, packed))))
+    else:
+        with tarfile.open(archive, "r|*") as stream:
+            gate.write(gate.admit(_tar_members(archive, stream)))
 
 
 class _Gate:
@@ -116,6 +114,14 @@ class _Gate:
             self.total += member.size
             self._check_size()
             yield member, path
+
+    def write(self, admitted: Iterable[tuple[Member, PurePosixPath]]) -> None:
+        """Write admitted members into the target."""
+        with tqdm(unit="B", unit_scale=True, desc=f"unpack {self.archive.name}") as bar:
+            for member, path in admitted:
+                _write(member, self.folder / path, self.archive)
+                self.written += member.size
+                bar.update(member.size)
 
     def _check_size(self) -> None:
         limits, packed = self.limits, self.archive.stat().st_size
@@ -156,28 +162,25 @@ def _write(member: Member, path: Path, archive: Path) -> None:
         raise DataError(f"archive {archive}: {member.name!r} ends {left:,} bytes early")
 
 
-def _zip_members(archive: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            if info.is_dir() or info.filename.endswith("\\"):
-                continue
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG):
-                raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused")
-            if info.flag_bits & 1:
-                raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
-            yield Member(info.filename, info.file_size, partial(file.open, info))
+def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
+    for info in packed.infolist():
+        if info.is_dir() or info.filename.endswith("\\"):
+            continue
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused")
+        if info.flag_bits & 1:
+            raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
+        yield Member(info.filename, info.file_size, partial(packed.open, info))
 
 
-def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r|*") as file:
-        for info in file:
-            if info.isdir():
-                continue
-            source = file.extractfile(info) if info.isreg() else None
-            if source is None:
-                raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused")
-            yield Member(info.name, info.size, partial(_itself, source))
+def _tar_members(archive: Path, stream: tarfile.TarFile) -> Iterator[Member]:
+    for info in stream:
+        if info.isdir():
+            continue
+        source = stream.extractfile(info) if info.isreg() else None
+        if source is None:
+            raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused")
+        yield Member(info.name, info.size, partial(_itself, source))
 
 
 def _itself(source: IO[bytes]) -> IO[bytes]:

@@ -11,6 +11,7 @@ from stages.data.layouts.msmt17 import MSMT17
 from stages.data.layouts.table import CSV
 
 LAYOUTS: tuple[Layout, ...] = (
+    CSV,
     MARKET1501,
     DUKEMTMC_REID,
     OCCLUDED_DUKEMTMC,
@@ -19,7 +20,6 @@ LAYOUTS: tuple[Layout, ...] = (
     OCCLUDED_REID,
     PARTIAL_REID,
     PARTIAL_ILIDS,
-    CSV,
 )
 _DEPTH = 3
 
@@ -41,10 +41,11 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Pa
         raise DataError(f"data root {root} is not a folder, zip or tar; pass where the data set lies")
     level = [root]
     for _ in range(_DEPTH):
-        found = [(folder, layout) for folder in level for layout in layouts if layout.recognises(folder)]
+        looked = ((folder, next((layout for layout in layouts if layout.recognises(folder)), None)) for folder in level)
+        found = [(folder, layout) for folder, layout in looked if layout is not None]
         if len(found) > 1:
-            listed = " and ".join(f"{layout.title} in {folder}" for folder, layout in found)
-            raise DataError(f"{root} holds two data sets, {listed}; pass the folder of one, or --layout")
+            listed = " and ".join(f"{layout.title} in {folder}" for folder, layout in found[:2])
+            raise DataError(f"{root} holds several data sets, {listed}; pass the folder of one, or --layout")
         if found:
             return found[0]
         level = [child for folder in level for child in subfolders(folder)]

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from stages.data.pedestrians.shot import Picture, Shot, render
 
-
 _WORTH_A_PROCESS = 250
 
 

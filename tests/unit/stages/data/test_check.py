@@ -1,0 +1,115 @@
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from pirt.data.benchmarks import BENCHMARKS, benchmark_with, counts_of
+from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
+from stages.data.check import Finding, check
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def manifest(smoke: Path, run: Run, tmp_path: Path) -> Manifest:
+    """The smoke profile, in a copy that can be spoilt."""
+    shutil.copytree(smoke, tmp_path / "people")
+    assert run("import", tmp_path / "people", "--out", tmp_path / "m.csv").exit_code == 0
+    return read_manifest(tmp_path / "m.csv")
+
+
+def bad(findings: Sequence[Finding]) -> dict[str, str]:
+    return {finding.question: finding.answer for finding in findings if finding.good is False}
+
+
+def test_nothing_is_wrong_with_the_rendered_benchmark(manifest: Manifest, run: Run, tmp_path: Path) -> None:
+    assert not bad(check(manifest))
+    result = run("check", tmp_path / "m.csv")
+    assert result.exit_code == 0
+    assert "✓  files readable and as imported" in result.output
+    assert "✗" not in result.output
+
+
+def test_unreadable_changed_and_missing_files(manifest: Manifest, run: Run, tmp_path: Path) -> None:
+    zero, cut, other, gone = (manifest.image_path(row) for row in manifest.rows[:4])
+    zero.write_bytes(b"")
+    cut.write_bytes(cut.read_bytes()[:600])
+    shutil.copy(manifest.image_path(manifest.rows[9]), other)
+    gone.unlink()
+    answer = bad(check(manifest))["files readable and as imported"]
+    assert answer.startswith("4: ")
+    assert f"{zero} has zero bytes" in answer
+    result = run("check", tmp_path / "m.csv")
+    assert result.exit_code == 1
+    assert "✗  files readable and as imported" in result.output
+
+
+def test_a_file_that_changed_after_the_import(manifest: Manifest) -> None:
+    first, second = (manifest.image_path(row) for row in manifest.rows[:2])
+    shutil.copy(second, first)
+    assert bad(check(manifest)) == {"files readable and as imported": f"1: {first} was changed after the import"}
+
+
+def changed(manifest: Manifest, pick: Callable[[ImageRow], bool], **values: object) -> Manifest:
+    rows = [replace(row, **values) if pick(row) else row for row in manifest.rows]  # type: ignore[arg-type]
+    return Manifest(tuple(rows), manifest.root)
+
+
+def test_identities_in_both_halves(manifest: Manifest) -> None:
+    spoilt = changed(manifest, lambda row: row.pid == 9 and row.split == "gallery", pid=1)
+    assert bad(check(spoilt))["train and test identities differ"] == "1: pid 1"
+
+
+def test_images_in_two_splits(manifest: Manifest) -> None:
+    train, gallery = manifest.split("train")[0], manifest.split("gallery")[-1]
+    spoilt = changed(manifest, lambda row: row is gallery, path=train.path, sha256=train.sha256)
+    assert bad(check(spoilt)) == {"no image in two splits": f"1: {train.key} = {gallery.key}"}
+
+
+def test_a_query_in_the_gallery_is_harmless_when_the_protocol_drops_it(manifest: Manifest) -> None:
+    query = manifest.split("query")[0]
+    copy = replace(query, key="gallery/copy", split="gallery")
+    findings = check(Manifest((*manifest.rows, copy), manifest.root))
+    assert not bad(findings)
+    assert any("1 queries are in the gallery too" in finding.answer for finding in findings)
+    foreign = replace(copy, camid=query.camid + 1)
+    assert "no image in two splits" in bad(check(Manifest((*manifest.rows, foreign), manifest.root)))
+
+
+def test_queries_without_a_match(manifest: Manifest) -> None:
+    spoilt = changed(manifest, lambda row: row.pid == 9, camid=1)
+    answer = bad(check(spoilt))["queries have a match in another camera"]
+    assert answer.startswith("2: query/0009_")
+
+
+def test_train_identities_of_one_camera_are_told(manifest: Manifest) -> None:
+    findings = check(changed(manifest, lambda row: row.pid == 3, camid=1))
+    assert next(f for f in findings if "one camera" in f.question) == Finding(
+        "train identities seen by one camera only", None, "1: pid 3"
+    )
+
+
+def test_counts_must_be_those_of_the_named_benchmark(manifest: Manifest, run: Run, tmp_path: Path) -> None:
+    spoilt = bad(check(manifest, "market1501"))
+    assert spoilt["Market-1501: train"] == "48, published are 12,936"
+    assert run("check", tmp_path / "m.csv", "--benchmark", "market1501").exit_code == 1
+
+
+def test_counts_find_their_benchmark() -> None:
+    for benchmark in BENCHMARKS:
+        assert benchmark_with(benchmark.counts) == benchmark
+    rows = [ImageRow(str(pid), "a", "gallery", pid, 1, "") for pid in (-1, -1, 0, 5)]
+    assert counts_of(rows) == {"train": 0, "query": 0, "gallery": 4, "junk": 2, "distractors": 1}
+    assert benchmark_with(counts_of(rows)) is None
+
+
+def test_wrong_manifests_are_one_line(run: Run, tmp_path: Path) -> None:
+    assert "does not exist" in run("check", tmp_path / "m.csv").output
+    row = ImageRow("k", "a.jpg", "train", 1, 1, "00")
+    write_manifest(tmp_path / "m.csv", [row], tmp_path)
+    result = run("check", tmp_path / "m.csv")
+    assert result.exit_code == 1
+    assert "is missing" in result.output
