@@ -132,20 +132,20 @@ class Embeddings:
         if not self.has_parts:
             return Features(unit, len(self.global_names))
         with _opened(self.path) as file:
-            groups = self._unit(file, (GROUPS,), rows)[:, 0]
+            groups = self._unit_groups(file, rows)
             confidence = self._confidence(file, rows)
         return Features(unit, len(self.global_names), groups, confidence)
 
     def unit_globals(self, rows: slice) -> torch.Tensor:
         """Read the global features side by side, each of unit length: n×(S·C)."""
         with _opened(self.path) as file:
-            return self._unit(file, self.global_names, rows).flatten(1)
+            return self._unit_globals(file, rows)
 
     def parts_at(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read unit group features n×G×C and confidences n×G of ascending `rows`."""
+        """Read unit group features G×n×C and confidences n×G of ascending `rows`."""
         with _opened(self.path) as file:
             groups = F.normalize(torch.from_numpy(self._read(file, GROUPS, rows)), dim=-1)
-            return groups, self._confidence(file, rows)
+            return groups.transpose(0, 1).contiguous(), self._confidence(file, rows)
 
     def _confidence(self, file: h5py.File, rows: slice | Sequence[int]) -> torch.Tensor:
         confidence = torch.from_numpy(self._read(file, CONFIDENCE, rows))
@@ -153,18 +153,26 @@ class Embeddings:
             raise StoreError(f"{self.path}: a confidence is negative; {_MEND}")
         return confidence
 
-    def _unit(self, file: h5py.File, names: Sequence[str], rows: slice) -> torch.Tensor:
-        """Read N×len(names)×…×C and scale it in place, so that memory holds the features once."""
-        shape = file[names[0]].shape[1:]
-        unit = torch.empty((rows.stop - rows.start, len(names), *shape))
-        step = max(1, _READ_BYTES // (4 * int(np.prod(shape))))
+    def _unit_globals(self, file: h5py.File, rows: slice) -> torch.Tensor:
+        channels = file[self.global_names[0]].shape[1]
+        unit = torch.empty(rows.stop - rows.start, len(self.global_names), channels)
+        for place, name in enumerate(self.global_names):
+            self._read_unit(file, name, rows, unit[:, place])
+        return unit.flatten(1)
+
+    def _unit_groups(self, file: h5py.File, rows: slice) -> torch.Tensor:
+        groups, channels = file[GROUPS].shape[1:]
+        unit = torch.empty(groups, rows.stop - rows.start, channels)
+        self._read_unit(file, GROUPS, rows, unit.transpose(0, 1))
+        return unit
+
+    def _read_unit(self, file: h5py.File, name: str, rows: slice, target: torch.Tensor) -> None:
+        """Read block by block and scale, so that memory holds the features once."""
+        step = max(1, _READ_BYTES // (4 * int(np.prod(target.shape[1:]))))
         for start in range(rows.start, rows.stop, step):
             block = slice(start, min(start + step, rows.stop))
-            target = unit[start - rows.start : block.stop - rows.start]
-            for place, name in enumerate(names):
-                read = torch.from_numpy(self._read(file, name, block))
-                F.normalize(read, dim=-1, out=target[:, place])
-        return unit
+            read = torch.from_numpy(self._read(file, name, block))
+            target[start - rows.start : block.stop - rows.start] = F.normalize(read, dim=-1)
 
     def _read(self, file: h5py.File, name: str, rows: slice | Sequence[int]) -> NDArray[np.float32]:
         values: NDArray[np.float32] = file[name][rows]
@@ -183,9 +191,9 @@ def open_embeddings(path: Path) -> Embeddings:
     with _opened(path) as file:
         lineage = _lineage(file, path)
         keys = tuple(key.decode() for key in _column(file, "keys", "S"))
-        splits = [split.decode() for split in _column(file, "splits", "S")]
-        query_count = splits.count("query")
-        if splits != ["query"] * query_count + ["gallery"] * (len(keys) - query_count):
+        splits = _column(file, "splits", "S")
+        query_count = int((splits == b"query").sum())
+        if (splits[:query_count] != b"query").any() or (splits[query_count:] != b"gallery").any():
             raise StoreError(f"{path}: the splits are not all queries, then the gallery; {_MEND}")
         found = Embeddings(
             path=path,
@@ -213,24 +221,33 @@ def _lineage(file: h5py.File, path: Path) -> EmbeddingsLineage:
 
 
 def _column(file: h5py.File, name: str, kind: str) -> Array:
-    dataset = file[name]
-    if dataset.ndim != 1 or dataset.dtype.kind != kind:
-        raise StoreError(f"{file.filename}: {name} is {dataset.dtype} of {dataset.ndim} dimensions; {_MEND}")
+    dataset = _dataset(file, name, kind)
+    if dataset.ndim != 1:
+        raise StoreError(f"{file.filename}: {name} has {dataset.ndim} dimensions, expected 1; {_MEND}")
     column: Array = dataset[:]
     return column
 
 
+def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != kind:
+        found = getattr(dataset, "dtype", "a folder")
+        raise StoreError(f"{file.filename}: {name} is {found}, expected an array of another type; {_MEND}")
+    return dataset
+
+
 def _check_shapes(file: h5py.File, found: Embeddings) -> None:
     count = len(found.keys)
-    channels = file[found.global_names[0]].shape[-1]
+    channels = _dataset(file, found.global_names[0], "f").shape[-1]
     expected: dict[str, tuple[int, ...]] = {"pids": (count,), "camids": (count,)}
     expected |= dict.fromkeys(found.global_names, (count, channels))
     if found.has_parts:
-        groups = file[CONFIDENCE].shape[-1]
+        groups = _dataset(file, CONFIDENCE, "f").shape[-1]
         expected |= {GROUPS: (count, groups, channels), CONFIDENCE: (count, groups)}
     for name, shape in expected.items():
-        if file[name].shape != shape:
-            raise StoreError(f"{found.path}: {name} has shape {file[name].shape}, expected {shape}; {_MEND}")
+        dataset = _dataset(file, name, "i" if name in ("pids", "camids") else "f")
+        if dataset.shape != shape:
+            raise StoreError(f"{found.path}: {name} has shape {dataset.shape}, expected {shape}; {_MEND}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Distances between persons: globally, and by part groups within the globally nearest (section 3.4)."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,16 +14,13 @@ ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
 CONFIDENCE_MODES: tuple[ConfidenceMode, ...] = get_args(ConfidenceMode)
 DEFAULT_MODE: ConfidenceMode = "query-gallery"
 
-# Candidates' group features are gathered a few queries at a time: on a CPU they stay in the cache.
-_GATHERED_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
-
 
 @dataclass(frozen=True)
 class Features:
     """What is matched of M images. Every single feature has unit length.
 
     `globals`: M×(S·C), the S global features side by side; their one dot product is the sum of S cosines.
-    `groups`: M×G×C and `confidence`: M×G, or None for models without parts.
+    `groups`: G×M×C, a matrix a group, and `confidence`: M×G, or None for models without parts.
     """
 
     globals: Tensor
@@ -34,7 +32,7 @@ class Features:
         return len(self.globals)
 
     def __getitem__(self, rows: slice | list[int]) -> "Features":
-        groups = None if self.groups is None else self.groups[rows]
+        groups = None if self.groups is None else self.groups[:, rows]
         confidence = None if self.confidence is None else self.confidence[rows]
         return Features(self.globals[rows], self.global_count, groups, confidence)
 
@@ -48,9 +46,10 @@ class Features:
 def make_features(
     global_features: Sequence[Tensor], groups: Tensor | None = None, confidence: Tensor | None = None
 ) -> Features:
-    """Scale a model's outputs to unit length: S times M×C, M×G×C, and M×G as it is."""
+    """Scale a model's outputs to unit length: S times M×C, and M×G×C; the confidences M×G stay as they are."""
     unit = torch.cat([F.normalize(feature, dim=-1) for feature in global_features], dim=-1)
-    return Features(unit, len(global_features), None if groups is None else F.normalize(groups, dim=-1), confidence)
+    by_group = None if groups is None else F.normalize(groups, dim=-1).transpose(0, 1).contiguous()
+    return Features(unit, len(global_features), by_group, confidence)
 
 
 def global_distances(query: Features, gallery: Features) -> Tensor:
@@ -72,23 +71,29 @@ def nearest(distances: Tensor, count: int) -> Tensor:
 
 
 def candidate_group_distances(query_groups: Tensor, gallery_groups: Tensor, candidates: Tensor) -> Tensor:
-    """Euclidean distance of unit group features, b×G×C to the b×N `candidates` among M×G×C: b×N×G."""
+    """Euclidean distance of unit group features, G×b×C to the b×N `candidates` among G×M×C: b×N×G."""
     b, N = candidates.shape
-    G, C = query_groups.shape[1:]
-    step = max(1, _GATHERED_BYTES[candidates.device.type] // (max(N, 1) * G * C * query_groups.element_size()))
-    distances = query_groups.new_empty(b, N, G)
-    gathered = query_groups.new_empty(min(step, b) * N, G, C)
-    for start in range(0, b, step):
-        part = slice(start, start + step)
-        columns = candidates[part].flatten()
-        rows = torch.index_select(gallery_groups, 0, columns, out=gathered[: len(columns)]).view(-1, N, G, C)
-        torch.linalg.vector_norm(rows.sub_(query_groups[part, None]), dim=-1, out=distances[part])
-    return distances
+    M = gallery_groups.shape[1]
+    starts = torch.arange(b + 1, device=candidates.device) * N
+    wanted = torch.zeros(b * N, dtype=query_groups.dtype, device=candidates.device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse")
+        pattern = torch.sparse_csr_tensor(starts, candidates.flatten(), wanted, (b, M), check_invariants=False)
+    # The product of two matrices at the candidates' places alone: nothing is gathered, each row is read once.
+    cosines = [
+        torch.sparse.sampled_addmm(pattern, of_query, of_gallery.T, beta=0).values().view(b, N)
+        for of_query, of_gallery in zip(query_groups, gallery_groups, strict=True)
+    ]
+    return unit_distances(torch.stack(cosines, dim=-1))
 
 
 def gallery_group_distances(query_groups: Tensor, gallery_groups: Tensor) -> Tensor:
-    """Euclidean distance of unit group features, b×G×C to M×G×C: G×b×M."""
-    cosines = torch.bmm(query_groups.transpose(0, 1), gallery_groups.permute(1, 2, 0))
+    """Euclidean distance of unit group features, G×b×C to G×M×C: G×b×M."""
+    return unit_distances(torch.bmm(query_groups, gallery_groups.transpose(1, 2)))
+
+
+def unit_distances(cosines: Tensor) -> Tensor:
+    """Turn cosines into ‖a − b‖ = √(2 − 2·cos) in place; a rounding error of ε becomes up to √(2ε) where a = b."""
     return cosines.mul_(-2).add_(2).clamp_(min=0).sqrt_()
 
 

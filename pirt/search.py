@@ -17,7 +17,7 @@ from pirt.matching import (
 )
 
 Parts = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Gives unit group features n×G×C and confidences n×G of n ascending gallery images."""
+"""Gives unit group features G×n×C and confidences n×G of n ascending gallery images."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def rank_gallery(
     if query.groups is None:
         return first(coarse, top_k)
     groups, confidence = parts_of(gallery)
-    return first(refine(query, coarse, lambda images: (groups[images], confidence[images]), top_n, mode), top_k)
+    return first(refine(query, coarse, lambda images: (groups[:, images], confidence[images]), top_n, mode), top_k)
 
 
 def refine(query: Features, coarse: RankLists, parts: Parts, top_n: int, mode: ConfidenceMode) -> RankLists:

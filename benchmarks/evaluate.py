@@ -1,0 +1,253 @@
+"""What evaluation and search cost, each against a named baseline in the same run.
+
+    python benchmarks/evaluate.py [rank] [match] [million] [search] [--scratch DIR]
+
+Every part runs in a process of its own, so that its peak memory is its own. Prints Markdown.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pirt.data.manifest import ImageRow
+from pirt.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
+from pirt.evaluation import query_blocks
+from pirt.matching import (
+    DEFAULT_MODE,
+    Features,
+    coarse_to_fine,
+    global_distances,
+    make_features,
+    nearest,
+)
+from pirt.metrics import rank_metrics
+from pirt.params import EvaluateParams, ModelParams, TrainParams
+from stages.evaluate.coarse_index import CoarseIndex, IndexChoice, open_index
+from stages.evaluate.measure import measure
+
+MILLION, QUERIES, CHANNELS = 1_000_000, 5_000, 512
+IMAGES_A_PERSON = 20
+SEARCHED = 500
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long `work` takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def rank(_: Path) -> Iterator[str]:
+    """`rank_metrics` against sorting the matrix, at Market-1501's size."""
+    queries, gallery = 3368, 15913
+    chance = np.random.default_rng(0)
+    distances = chance.random((queries, gallery), dtype=np.float32)
+    query_pids, query_camids = chance.integers(1, 751, queries), chance.integers(0, 6, queries)
+    gallery_pids = np.concatenate([chance.integers(1, 751, 13115), np.zeros(gallery - 13115, int)])
+    gallery_camids = chance.integers(0, 6, gallery)
+
+    def ours() -> object:
+        return rank_metrics(distances, query_pids, gallery_pids, query_camids, gallery_camids)
+
+    rounds = [(seconds_of(ours), seconds_of(lambda: np.argsort(distances, axis=1))) for _ in range(5)]
+    counting, sorting = (min(column) for column in zip(*rounds, strict=True))
+    tracemalloc.start()
+    ours()
+    peak = tracemalloc.get_traced_memory()[1]
+    yield f"Market-1501's size, {queries:,} × {gallery:,} float32, random distances, best of {len(rounds)}:"
+    yield ""
+    yield "| | seconds | ratio |"
+    yield "|---|---|---|"
+    yield f"| `np.argsort(distances, axis=1)` | {sorting:.2f} | 1 |"
+    yield f"| `rank_metrics` | {counting:.3f} | {counting / sorting:.3f} |"
+    yield ""
+    yield f"Peak extra memory of `rank_metrics`: {peak / 1e6:.1f} MB."
+
+
+def match(_: Path) -> Iterator[str]:
+    """Coarse-to-fine against the global matrix product alone, at Occluded-DukeMTMC's size."""
+    queries, images, C, G, top_n = 2210, 17661, 2048, 3, 100
+    query, gallery = (random_features(count, C, G, seed) for seed, count in enumerate((queries, images)))
+    blocks = list(query_blocks(queries, images))
+    times: dict[str, list[float]] = {"product": [], "top": [], "fine": []}
+    for _round in range(3):
+        taken = dict.fromkeys(times, 0.0)
+        for rows in blocks:
+            asked = query[rows]
+            began = time.perf_counter()
+            distances = global_distances(asked, gallery)
+            multiplied = time.perf_counter()
+            nearest(distances, top_n)
+            selected = time.perf_counter()
+            for _ranking in coarse_to_fine(asked, gallery, distances, top_n, [DEFAULT_MODE]):
+                pass
+            taken["product"] += multiplied - began
+            taken["top"] += selected - multiplied
+            taken["fine"] += time.perf_counter() - selected
+        for name, value in taken.items():
+            times[name].append(value)
+    product, top, fine = (min(times[name]) for name in times)
+    yield f"Occluded-DukeMTMC's size, {queries:,} × {images:,}, 2 global and {G} group features of {C}, N = {top_n}:"
+    yield ""
+    yield "| | seconds | ratio |"
+    yield "|---|---|---|"
+    yield f"| global matrix product alone | {product:.2f} | 1 |"
+    yield f"| fine stage, whole: top {top_n}, group distances, new order | {fine:.2f} | {fine / product:.2f} |"
+    yield f"| of it, finding the top {top_n} | {top:.2f} | {top / product:.2f} |"
+    yield f"| coarse-to-fine in all | {product + fine:.2f} | {1 + fine / product:.2f} |"
+
+
+def random_features(count: int, C: int, G: int, seed: int) -> Features:
+    """Draw two global and G group features with confidences."""
+    generator = torch.Generator().manual_seed(seed)
+    groups = torch.randn(count, G, C, generator=generator)
+    confidence = torch.rand(count, G, generator=generator)
+    confidence /= confidence.sum(dim=1, keepdim=True)
+    return make_features([torch.randn(count, C, generator=generator) for _ in range(2)], groups, confidence)
+
+
+def million(scratch: Path) -> Iterator[str]:
+    """`pirt-eval --from-embeddings` on a gallery of a million."""
+    embeddings = open_embeddings(million_file(scratch))
+    found: dict[str, float] = {}
+
+    def evaluate() -> None:
+        found.update(measure(embeddings, EvaluateParams(), torch.device("cpu")))
+
+    taken = seconds_of(evaluate)
+    yield f"{QUERIES:,} queries, {MILLION:,} gallery embeddings of {CHANNELS} dimensions, from file to metrics:"
+    yield ""
+    yield f"{taken:.0f} s, peak memory of the process {peak_gigabytes():.2f} GB (mAP {found['mAP']:.4f})."
+
+
+def search(scratch: Path) -> Iterator[str]:
+    """The coarse stage of `pirt-search` on the same million."""
+    embeddings = open_embeddings(million_file(scratch))
+    unit = embeddings.unit_globals(embeddings.rows("query"))
+    chosen = Features(unit[:: len(unit) // SEARCHED][:SEARCHED].contiguous(), 1)
+    yield f"{MILLION:,} gallery embeddings of {CHANNELS} dimensions, {SEARCHED} queries, their nearest 100:"
+    yield ""
+    yield "| index | built in | recall@100 | one query at a time, median | 99th percentile | all at once, a query |"
+    yield "|---|---|---|---|---|---|"
+    exact: NDArray[Any] | None = None
+    choices = [IndexChoice("flat"), *(IndexChoice("ivf", probes=probes) for probes in (16, 64, 128))]
+    for choice in choices:
+        saved = None if choice.kind == "flat" else scratch / f"{choice.kind}.index"
+        known = saved is not None and saved.exists()
+        began = time.perf_counter()
+        index = open_index(embeddings, choice, saved, lambda images: None)
+        built = "read from disk" if known else f"{time.perf_counter() - began:.0f} s"
+        images, single, together = search_times(index, chosen, 20 if choice.kind == "flat" else SEARCHED)
+        exact = images if exact is None else exact
+        recall = np.mean([len(np.intersect1d(*rows)) / 100 for rows in zip(images, exact, strict=True)])
+        name = choice.kind + (f", {choice.probes} probes" if choice.kind == "ivf" else ", exact")
+        median, late = np.percentile(single, [50, 99]) * 1e3
+        yield f"| {name} | {built} | {recall:.4f} | {median:.1f} ms | {late:.1f} ms | {together * 1e3:.1f} ms |"
+        del index
+    yield ""
+    yield f"Peak memory of the process: {peak_gigabytes():.2f} GB."
+
+
+def search_times(index: CoarseIndex, queries: Features, singles: int) -> tuple[NDArray[Any], list[float], float]:
+    """Return the nearest 100 images, the seconds of `singles` single queries, and of one among all at once."""
+    single = []
+    for row in range(singles):
+        began = time.perf_counter()
+        index.search(queries[row : row + 1], 100)
+        single.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    images = index.search(queries, 100).images.numpy()
+    return images, single, (time.perf_counter() - began) / len(queries)
+
+
+def million_file(scratch: Path) -> Path:
+    """Write embeddings of people: images of one lie around a centre, as trained features do."""
+    path = scratch / "million.h5"
+    if path.exists():
+        return path
+    people = MILLION // IMAGES_A_PERSON
+    chance = np.random.default_rng(0)
+    centres = chance.standard_normal((people, CHANNELS), dtype=np.float32)
+    pids = np.concatenate([chance.integers(0, people, QUERIES), np.arange(MILLION) % people])
+    camids = chance.integers(0, 8, QUERIES + MILLION)
+    images = [
+        ImageRow(f"{row:07}.jpg", "", "query" if row < QUERIES else "gallery", int(pids[row]) + 1, int(camids[row]), "")
+        for row in range(QUERIES + MILLION)
+    ]
+    lineage = EmbeddingsLineage(
+        variant="baseline",
+        seed=0,
+        model=ModelParams(parts=False, intra=False, inter_layers=0),
+        train=TrainParams(),
+        checkpoint_sha256="0" * 64,
+        trained_on_manifest="0" * 64,
+        manifest_fingerprint="0" * 64,
+        heatmaps_fingerprint=None,
+        image_size=(384, 128),
+    )
+
+    def batches() -> Iterator[dict[str, torch.Tensor]]:
+        for start in range(0, len(images), 1 << 14):
+            of = centres[pids[start : start + (1 << 14)]]
+            yield {"global": torch.from_numpy(of + 1.5 * chance.standard_normal(of.shape, dtype=np.float32))}
+
+    write_embeddings(path, images, lineage, batches())
+    return path
+
+
+def peak_gigabytes() -> float:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+PARTS = {part.__name__: part for part in (rank, match, million, search)}
+
+
+def run_part(name: str, scratch: Path) -> list[str]:
+    """Run one part in this process."""
+    return list(PARTS[name](scratch))
+
+
+def main() -> None:
+    """Run the parts that are asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--scratch", type=Path, help="keeps the 2 GB of embeddings and the index for the next run")
+    asked = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, numpy {np.__version__}\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = asked.scratch or Path(temporary)
+        scratch.mkdir(parents=True, exist_ok=True)
+        for name in asked.parts or PARTS:
+            if name in ("million", "search"):
+                in_own_process("make", scratch)
+            print(f"## {name}\n")
+            print("\n".join(in_own_process(name, scratch)) + "\n", flush=True)
+
+
+def make(scratch: Path) -> Iterator[str]:
+    """Write what two parts share, so that its making is not in their memory."""
+    yield str(million_file(scratch))
+
+
+def in_own_process(name: str, scratch: Path) -> list[str]:
+    """Run one part in a fresh process."""
+    PARTS.setdefault("make", make)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(run_part, (name, scratch))
+
+
+if __name__ == "__main__":
+    main()
