@@ -12,7 +12,7 @@ from stages.data.importing import Imported, import_data_set
 from stages.data.layouts import LAYOUTS
 from stages.data.occluded_duke import occluded_duke
 from stages.data.pedestrians.plan import PROFILES
-from stages.data.pedestrians.published import Size
+from stages.data.published import Size
 from stages.data.standins import STANDINS, make_standin
 from stages.data.synthesize import synthesize
 

@@ -9,10 +9,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from pirt.files import written_whole
+from stages.data import published
 from stages.data.output import refuse_foreign
-from stages.data.pedestrians import published
-from stages.data.pedestrians.published import Item, Size, Standin
 from stages.data.pedestrians.rendering import render_all
+from stages.data.published import Item, Size, Standin
 
 MAKER, MARK = "pirt-data standin", "STANDIN.json"
 

@@ -1,6 +1,7 @@
 """Recipe: render the embedded benchmark."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pirt.files import written_whole
@@ -26,18 +27,24 @@ def synthesize(
         refuse_foreign(out, _maker(out / KEYPOINTS), MAKER)
     entries = plan(PROFILES[profile], seed)
     with written_whole(out) as folder:
-        pictures: list[tuple[Entry, Picture]] = []
         contact = ContactSheet(entries)
-        for entry, picture in zip(entries, render_all(seed, [e.shot for e in entries], workers), strict=True):
-            path = folder / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture.jpeg)
-            contact.add(entry, picture)
-            pictures.append((entry, picture))
-        text = json.dumps(coco_keypoints(profile, seed, pictures), separators=(",", ":"))
-        (folder / KEYPOINTS).write_text(text + "\n", encoding="utf-8")
+        pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)
+        table = coco_keypoints(profile, seed, _written(folder, contact, pictures))
+        (folder / KEYPOINTS).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
         contact.draw().save(folder / SHEET if sheet is None else sheet)
     return len(entries)
+
+
+def _written(
+    folder: Path, contact: ContactSheet, pictures: Iterable[tuple[Entry, Picture]]
+) -> Iterator[tuple[Entry, Picture]]:
+    """Write each picture on its way past."""
+    for entry, picture in pictures:
+        path = folder / entry.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture.jpeg)
+        contact.add(entry, picture)
+        yield entry, picture
 
 
 def _maker(keypoints: Path) -> object:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stages.data.cli import main
-from stages.data.pedestrians.published import Size
+from stages.data.published import Size
 from stages.data.standins import make_standin
 from stages.data.synthesize import synthesize
 

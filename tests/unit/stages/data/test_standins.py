@@ -6,7 +6,7 @@ from click.testing import Result
 from PIL import Image
 
 from pirt.data.manifest import read_manifest
-from stages.data.pedestrians.published import Size
+from stages.data.published import Size
 from stages.data.standins import STANDINS, make_standin
 
 Run = Callable[..., Result]
