@@ -55,7 +55,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     torch.manual_seed(params.seed)
     config = small_hrnet_config(params.input_size, params.channels, params.sigma)
     network = channels_last(build_network(config, "small HRNet").to(device))
-    MMLogger.get_instance("pirt", log_level="WARNING")  # init_weights logs a line a tensor
+    MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line a tensor
     estimator: Any = network.estimator
     estimator.init_weights()
     fit(network, learned, params, device)

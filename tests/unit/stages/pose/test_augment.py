@@ -54,7 +54,9 @@ def test_exactly_the_visible_keypoints_under_the_box_turn_occluded() -> None:
         for (x, y, flag), turned in zip(place.tolist(), hidden.tolist(), strict=True):
             # Boxes of one colour show on black; those filled with another black image do not.
             if flag == 2 and image[:, round(y), round(x)].any() and image.any() and not turned:
-                inside = [image[:, int(y) + dy, int(x) + dx].any() for dx in (0, 1) for dy in (0, 1) if y < 63 and x < 63]
+                inside = [
+                    image[:, int(y) + dy, int(x) + dx].any() for dx in (0, 1) for dy in (0, 1) if y < 63 and x < 63
+                ]
                 assert not all(inside)
 
 

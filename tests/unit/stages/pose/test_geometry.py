@@ -1,0 +1,74 @@
+"""Both geometries put a place of the image into the same cell."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pirt.errors import ParamsError
+from stages.pose.geometry import Geometry, GeometryName, geometry_of
+from stages.pose.network import read_config
+from stages.pose.openmmlab import Config
+
+SIZES = [(64, 128), (128, 64), (50, 190), (100, 75)]
+
+
+def _geometry(name: GeometryName, udp: bool = False) -> Geometry:
+    return Geometry(name, input_size=(256, 192), padding=1.25, udp=udp)
+
+
+def _seen(geometry: Geometry, image: Image.Image) -> torch.Tensor:
+    """Return the heatmap of a network that sees brightness: each cell is the input at its place, 1×1×64×48."""
+    pixels = torch.from_numpy(geometry.prepare(image).copy())[..., 0].float()[None, None]
+    rows, columns = torch.meshgrid(torch.arange(64) * 4.0, torch.arange(48) * 4.0, indexing="ij")
+    if geometry.udp:
+        rows, columns = rows * 255 / 252, columns * 191 / 188
+    grid = torch.stack([2 * columns / 191 - 1, 2 * rows / 255 - 1], dim=-1)[None]
+    return torch.nn.functional.grid_sample(pixels, grid, align_corners=True)
+
+
+@pytest.mark.parametrize("udp", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_topdown_mapped_back_shows_what_resize_shows(size: tuple[int, int], udp: bool) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    resize, topdown = _geometry("resize", udp), _geometry("topdown", udp)
+    sizes = np.array([size])
+    stretched = resize.restore(_seen(resize, image), sizes)
+    mapped = topdown.restore(_seen(topdown, image), sizes)
+    inside = (..., slice(2, -2), slice(2, -2))
+    assert (stretched[inside] - mapped[inside]).abs().mean() < 3
+    assert (stretched - _seen(topdown, image))[inside].abs().mean() > 10  # unmapped, it does not align
+
+
+def test_each_image_of_a_batch_is_mapped_by_its_own_size() -> None:
+    heatmaps = torch.rand(2, 17, 64, 48, generator=torch.Generator().manual_seed(0))
+    sizes = np.array([(64, 128), (200, 100)])
+    together = _geometry("topdown").restore(heatmaps, sizes)
+    for index in range(2):
+        alone = _geometry("topdown").restore(heatmaps[index : index + 1], sizes[index : index + 1])
+        assert torch.equal(together[index], alone[0])
+
+
+def test_an_image_of_one_pixel_passes() -> None:
+    pixel = Image.new("RGB", (1, 1), (9, 8, 7))
+    for name in ("resize", "topdown"):
+        geometry = _geometry(name)
+        assert geometry.prepare(pixel).shape == (256, 192, 3)
+        assert geometry.restore(torch.rand(1, 17, 64, 48), np.array([(1, 1)])).isfinite().all()
+
+
+def test_the_configs_own_padding_and_udp_are_used() -> None:
+    udp = read_config("td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192")
+    assert geometry_of(udp, "topdown", (256, 192), "udp") == _geometry("topdown", udp=True)
+    tight = Config({"test_dataloader": {"dataset": {"pipeline": [
+        {"type": "GetBBoxCenterScale", "padding": 1.0}, {"type": "TopdownAffine", "input_size": (192, 256)},
+    ]}}})  # fmt: skip
+    assert geometry_of(tight, "topdown", (256, 192), "tight").padding == 1.0
+
+
+def test_sizes_and_configs_that_do_not_fit_are_told() -> None:
+    with pytest.raises(ParamsError, match="input size 100 64: networks need multiples of 32"):
+        geometry_of(Config({}), "resize", (100, 64), "net")
+    with pytest.raises(ParamsError, match="no TopdownAffine"):
+        geometry_of(Config({}), "topdown", (64, 64), "net")

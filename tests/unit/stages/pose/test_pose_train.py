@@ -1,0 +1,106 @@
+"""The small network learns, the same way twice, and what it leaves is ordinary MMPose."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import People, make_people
+
+from pirt.errors import DataError, ParamsError
+from stages.pose.cli import main
+from stages.pose.params import PoseTrainParams
+from stages.pose.train import train
+
+SHORT = PoseTrainParams(epochs=1, input_size=(64, 32), channels=4, batch_size=4, held_out=0.34)
+
+
+def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train(people.manifest, people.keypoints, SHORT, tmp_path / name, "cpu")
+    for file in ("config.py", "checkpoint.pth", "metrics.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert metrics["images"]["trained"] == 8
+    assert metrics["images"]["held_out"] == 4
+
+
+def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
+    from stages.pose.labels import read_keypoints
+    from stages.pose.network import build_network
+    from stages.pose.small_hrnet import small_hrnet_config
+    from stages.pose.train import fit, heatmap_loss, load_labelled
+
+    torch.manual_seed(0)
+    labels = read_keypoints(people.keypoints)
+    data = load_labelled(people.manifest, people.manifest.rows[:1], labels, people.keypoints, (64, 32))
+    network = build_network(small_hrnet_config((64, 32), 8, 1.0), "tiny").train()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    losses = []
+    for _ in range(150):
+        loss = heatmap_loss(network, data.images.float(), data.keypoints)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+    flags = data.keypoints[0, :, 2]
+    highest = network(data.images.float())[0].detach().amax(dim=(1, 2))
+    assert highest[flags == 2].min() > 0.3
+    assert highest[flags == 1].max() < 0.2
+    fit(network, data, SHORT, "cpu")
+
+
+def test_what_is_not_labelled_does_not_count(people: People) -> None:
+    from stages.pose.network import build_network
+    from stages.pose.small_hrnet import small_hrnet_config
+    from stages.pose.train import heatmap_loss
+
+    network = build_network(small_hrnet_config((64, 32), 4, 1.0), "tiny").eval()
+    images, keypoints = torch.rand(2, 3, 64, 32) * 255, torch.rand(2, 17, 3) * 20
+    keypoints[..., 2] = 0
+    assert heatmap_loss(network, images, keypoints).item() == 0
+    keypoints[:, 3, 2] = 1
+    assert heatmap_loss(network, images, keypoints).item() > 0
+
+
+def test_mmpose_itself_runs_the_result(people: People, tmp_path: Path) -> None:
+    train(people.manifest, people.keypoints, SHORT, tmp_path / "net", "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mmpose.apis import inference_topdown, init_model
+
+        model = init_model(str(tmp_path / "net/config.py"), str(tmp_path / "net/checkpoint.pth"), device="cpu")
+        found = inference_topdown(model, str(people.manifest.image_path(people.manifest.rows[0])))
+    assert found[0].pred_instances.keypoints.shape == (1, 17, 2)
+
+
+def test_the_program(people: People, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("pose: {train: {epochs: 1, input_size: [64, 32], channels: 4}, extract: {tau: 1}}")
+    command = ["train", "--manifest", people.manifest_path, "--keypoints", people.keypoints, "--out", tmp_path / "net"]
+    done = CliRunner().invoke(main, [*map(str, command), "--params", str(tmp_path / "p.yaml")])
+    assert done.exit_code == 0, done.output
+    assert "PCK@0.2" in done.output
+    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == ["checkpoint.pth", "config.py", "metrics.json"]
+
+
+@pytest.mark.parametrize(("text", "said"), [("{epoch: 3}", "unknown parameter 'epoch'"), ("{epochs: 0}", "epochs = 0")])
+def test_wrong_parameters_are_one_line(people: People, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "p.yaml").write_text(f"pose: {{train: {text}}}")
+    command = ["train", "--manifest", people.manifest_path, "--keypoints", people.keypoints, "--out", tmp_path / "net"]
+    done = CliRunner().invoke(main, [*map(str, command), "--params", str(tmp_path / "p.yaml")])
+    assert (done.exit_code, said in done.output) == (2, True)
+    assert not (tmp_path / "net").exists()
+
+
+def test_what_cannot_be_trained_on_is_told(people: People, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="multiples of 32"):
+        train(people.manifest, people.keypoints, PoseTrainParams(input_size=(60, 30)), tmp_path / "net", "cpu")
+    people.keypoints.write_text('{"images": [], "annotations": []}')
+    with pytest.raises(DataError, match="labels none of the 8 training images"):
+        train(people.manifest, people.keypoints, SHORT, tmp_path / "net", "cpu")
+    one = make_people(tmp_path / "one", identities=1)
+    with pytest.raises(DataError, match="two are needed"):
+        train(one.manifest, one.keypoints, SHORT, tmp_path / "net", "cpu")
