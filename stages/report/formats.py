@@ -181,10 +181,11 @@ def _tex(text: str) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Return a booktabs table (packages booktabs and amssymb); comments name the runs of each row."""
+    """Return a booktabs table; comments name the runs of each row."""
     laid = grid(table)
     columns = "l" * laid.labels + "r" * (len(laid.columns) - laid.labels)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.topic)}.}}", rf"\label{{tab:{table.number}}}"]
+    lines = ["% needs the packages booktabs and amssymb"]
+    lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.topic)}.}}", rf"\label{{tab:{table.number}}}"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     if len(laid.groups) > 1:
         spans = [rf"\multicolumn{{{size}}}{{c}}{{{_tex(name)}}}" for name, size in laid.groups]
