@@ -215,38 +215,39 @@ def peak_gigabytes() -> float:
 PARTS = {part.__name__: part for part in (rank, match, million, search)}
 
 
-def run_part(name: str, scratch: Path) -> list[str]:
+def make(scratch: Path) -> Iterator[str]:
+    """Write what two parts share, so that its making is not in their memory."""
+    yield str(million_file(scratch))
+
+
+def lines_of(part: Callable[[Path], Iterator[str]], scratch: Path) -> list[str]:
     """Run one part in this process."""
-    return list(PARTS[name](scratch))
+    return list(part(scratch))
+
+
+def in_own_process(part: Callable[[Path], Iterator[str]], scratch: Path) -> list[str]:
+    """Run one part in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(lines_of, (part, scratch))
 
 
 def main() -> None:
     """Run the parts that are asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all without")
     parser.add_argument("--scratch", type=Path, help="keeps the 2 GB of embeddings and the index for the next run")
     asked = parser.parse_args()
+    if unknown := set(asked.parts) - PARTS.keys():
+        parser.error(f"no part {sorted(unknown)[0]!r}; there are {', '.join(PARTS)}")
     print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, numpy {np.__version__}\n")
     with tempfile.TemporaryDirectory() as temporary:
         scratch = asked.scratch or Path(temporary)
         scratch.mkdir(parents=True, exist_ok=True)
         for name in asked.parts or PARTS:
             if name in ("million", "search"):
-                in_own_process("make", scratch)
+                in_own_process(make, scratch)
             print(f"## {name}\n")
-            print("\n".join(in_own_process(name, scratch)) + "\n", flush=True)
-
-
-def make(scratch: Path) -> Iterator[str]:
-    """Write what two parts share, so that its making is not in their memory."""
-    yield str(million_file(scratch))
-
-
-def in_own_process(name: str, scratch: Path) -> list[str]:
-    """Run one part in a fresh process."""
-    PARTS.setdefault("make", make)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(run_part, (name, scratch))
+            print("\n".join(in_own_process(PARTS[name], scratch)) + "\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pirt.matching import (
     global_distances,
 )
 from pirt.metrics import JUNK_PID, AveragePrecision, Integers, Junk, RankMeter, RankMetrics, Unmatched
+from pirt.rerank import KReciprocal, Reranker
 
 MatchingMode = Literal["coarse-to-fine", "full"]
 
@@ -45,13 +46,14 @@ def evaluate(
     average_precision: AveragePrecision = "step",
     unmatched: Unmatched = "skip",
     junk: Junk = "drop",
+    rerank: KReciprocal | None = None,
     device: torch.device | None = None,
     progress: Callable[[int], object] = lambda queries: None,
 ) -> dict[ConfidenceMode, RankMetrics]:
     """Match every query with the gallery and measure the rankings.
 
-    Models with parts are measured in each of Table 5's confidence modes, others as "none". `progress` is told
-    the number of queries of each finished block.
+    Models with parts are measured in each of Table 5's confidence modes, others as "none". With `rerank` the
+    re-ranked distance takes the global distance's place. `progress` is told the queries of each finished block.
     """
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
@@ -66,22 +68,30 @@ def evaluate(
         )
         for mode in modes
     }
-    searched = gallery.features if device is None else gallery.features.to(device)
-    matrices = 1 if query.features.groups is None or matching != "full" else 2 + query.features.groups.shape[1]
+    device = device or query.features.globals.device
+    asked, searched = query.features.to(device), gallery.features.to(device)
+    reranker = None if rerank is None else Reranker(asked, searched, rerank)
+    matrices = 1 if searched.groups is None or matching != "full" else 2 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
-        asked = query.features[rows] if device is None else query.features[rows].to(device)
-        rankings = rank_block(asked, searched, matching, top_n, modes)
+        distances = global_distances(asked[rows], searched)
+        if reranker is not None:
+            distances = reranker.distances(rows, distances)
+        rankings = rank_block(asked[rows], searched, distances, matching, top_n, modes)
         for meter, ranking in zip(meters.values(), rankings, strict=True):
             meter.update(ranking, query.pids[rows], query.camids[rows])
-        progress(len(asked))
+        progress(rows.stop - rows.start)
     return {mode: meter.compute() for mode, meter in meters.items()}
 
 
 def rank_block(
-    query: Features, gallery: Features, matching: MatchingMode, top_n: int, modes: Sequence[ConfidenceMode]
+    query: Features,
+    gallery: Features,
+    distances: torch.Tensor,
+    matching: MatchingMode,
+    top_n: int,
+    modes: Sequence[ConfidenceMode],
 ) -> Iterator[torch.Tensor]:
-    """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked."""
-    distances = global_distances(query, gallery)
+    """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked; `distances` may be overwritten."""
     if query.groups is None:
         yield distances
     elif matching == "full":

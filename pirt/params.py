@@ -80,6 +80,15 @@ class TrainParams(Frozen):
     """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
 
 
+class RerankParams(Frozen):
+    """Re-ranking by k-reciprocal encoding; the defaults are its authors'."""
+
+    k1: Positive = 20
+    k2: Positive = 6
+    original: Fraction = 0.3
+    """Share of the global distance."""
+
+
 class EvaluateParams(Frozen):
     """Matching and metrics; the defaults are the paper's."""
 
@@ -89,6 +98,7 @@ class EvaluateParams(Frozen):
     average_precision: Literal["step", "trapezoid"] = "step"
     unmatched: Literal["skip", "zero"] = "skip"
     junk: Literal["drop", "keep"] = "drop"
+    rerank: RerankParams | None = None
 
 
 class Params(Frozen):

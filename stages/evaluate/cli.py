@@ -7,7 +7,7 @@ import click
 
 from pirt.data.manifest import read_manifest
 from pirt.errors import ParamsError
-from pirt.params import EvaluateParams, load_params
+from pirt.params import EvaluateParams, RerankParams, load_params
 from stages.command import Command
 from stages.evaluate.embed import Source
 from stages.evaluate.recipe import evaluate_embeddings, evaluate_run
@@ -31,6 +31,7 @@ _PATH = click.Path(path_type=Path)
     "--unmatched", type=click.Choice(["skip", "zero"]), help="Queries without a match, instead of the file's."
 )
 @click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery pid -1, instead of the file's.")
+@click.option("--rerank", is_flag=True, help="Re-rank by k-reciprocal encoding (k1 20, k2 6, or the file's).")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -55,6 +56,7 @@ def main(
     root: Path | None,
     from_embeddings: Path | None,
     params_file: Path | None,
+    rerank: bool,
     device: str,
     batch_size: int,
     workers: int | None,
@@ -73,6 +75,8 @@ def main(
     """
     base = EvaluateParams() if params_file is None else load_params(params_file).evaluate
     params = base.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    if rerank and params.rerank is None:
+        params = params.model_copy(update={"rerank": RerankParams()})
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if from_embeddings is not None:
         summary = evaluate_embeddings(from_embeddings, run, manifest, params, out, device)

@@ -36,23 +36,26 @@ class SearchChoice:
 
 @dataclass(frozen=True)
 class FoundImage:
-    """One image of a rank list; `confidence` by part group is there if the model has parts."""
+    """One image of a rank list; `confidence` by part group is there if the model has parts.
+
+    `match` and `same_camera` are None where the query's identity and camera are not known.
+    """
 
     rank: int
     key: str
     pid: int
     camid: int
     distance: float
+    match: bool | None
+    same_camera: bool | None
     confidence: dict[str, float]
 
 
 @dataclass(frozen=True)
 class FoundList:
-    """A query and its rank list. `pid` and `camid` are the query's, as its manifest has them."""
+    """A query and its rank list."""
 
     query: str
-    pid: int
-    camid: int
     confidence: dict[str, float]
     found: tuple[FoundImage, ...]
 
@@ -110,24 +113,23 @@ def _named(gallery: Embeddings, queries: Embeddings, rows: Sequence[int], lists:
     images = lists.images.numpy() + gallery.rows("gallery").start
     of_gallery = _confidences(gallery, np.unique(images).tolist())
     of_queries = _confidences(queries, sorted(set(rows)))
+    # New images carry whatever identity their manifest invents.
+    known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
     for row, listed, distances in zip(rows, images.tolist(), lists.distances.tolist(), strict=True):
-        yield FoundList(
-            query=queries.keys[row],
-            pid=int(queries.pids[row]),
-            camid=int(queries.camids[row]),
-            confidence=of_queries.get(row, {}),
-            found=tuple(
-                FoundImage(
-                    rank=number,
-                    key=gallery.keys[image],
-                    pid=int(gallery.pids[image]),
-                    camid=int(gallery.camids[image]),
-                    distance=round(distance, 6),
-                    confidence=of_gallery.get(image, {}),
-                )
-                for number, (image, distance) in enumerate(zip(listed, distances, strict=True), 1)
-            ),
+        found = tuple(
+            FoundImage(
+                rank=number,
+                key=gallery.keys[image],
+                pid=int(gallery.pids[image]),
+                camid=int(gallery.camids[image]),
+                distance=round(distance, 6),
+                match=bool(gallery.pids[image] == queries.pids[row]) if known else None,
+                same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
+                confidence=of_gallery.get(image, {}),
+            )
+            for number, (image, distance) in enumerate(zip(listed, distances, strict=True), 1)
         )
+        yield FoundList(queries.keys[row], of_queries.get(row, {}), found)
 
 
 def _confidences(embeddings: Embeddings, rows: list[int]) -> dict[int, dict[str, float]]:
@@ -141,14 +143,15 @@ def _confidences(embeddings: Embeddings, rows: list[int]) -> dict[int, dict[str,
 
 
 def as_table(lists: Sequence[FoundList]) -> str:
-    """Lay out the rank lists as text; a query's own camera is marked."""
+    """Lay out the rank lists as text."""
     width = max(len(image.key) for found in lists for image in found.found)
     lines = []
     for found in lists:
-        lines.append(f"{found.query}  (pid {found.pid}, camera {found.camid}){_as_text(found.confidence)}")
+        lines.append(f"{found.query}{_as_text(found.confidence)}")
         lines += [
             f"{image.rank:5}  {image.key:{width}}  pid {image.pid:<6} camera {image.camid:<3} {image.distance:.4f}"
-            f"{_as_text(image.confidence)}{'  same camera' if image.camid == found.camid else ''}"
+            f"{_as_text(image.confidence)}{'  same person' if image.match else ''}"
+            f"{'  same camera' if image.same_camera else ''}"
             for image in found.found
         ]
     return "\n".join(lines)
@@ -164,12 +167,13 @@ def write_results(lists: Sequence[FoundList], path: Path) -> None:
         beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
 
 
-def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest, known: bool, path: Path) -> None:
-    """Draw the rank lists; frames tell right from wrong if the identities of the queries are `known`."""
+def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest, path: Path) -> None:
+    """Draw the rank lists."""
+    query_images, gallery_images = _Images(queries), _Images(gallery)
     rows = [
         QueryRow(
-            Shown(_image(queries, found.query), "query", False, found.query, tuple(found.confidence.values())),
-            (tuple(_shown(image, found, gallery, known) for image in found.found),),
+            Shown(query_images[found.query], "query", False, found.query, tuple(found.confidence.values())),
+            (tuple(_shown(image, gallery_images) for image in found.found),),
         )
         for found in lists
     ]
@@ -178,15 +182,20 @@ def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifes
         picture.save(beside, format="PNG")
 
 
-def _shown(image: FoundImage, found: FoundList, gallery: Manifest, known: bool) -> Shown:
-    verdict: Verdict = ("match" if image.pid == found.pid else "other") if known else "unknown"
-    same_camera = known and image.camid == found.camid
+class _Images:
+    """The images of a manifest by key."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._rows = {row.key: row for row in manifest.rows}
+
+    def __getitem__(self, key: str) -> Image.Image:
+        if key not in self._rows:
+            raise DataError(f"the manifest for the picture has no image {key!r}; pass the one that was embedded")
+        return read_image(self._manifest.image_path(self._rows[key]))
+
+
+def _shown(image: FoundImage, images: _Images) -> Shown:
+    verdict: Verdict = "unknown" if image.match is None else "match" if image.match else "other"
     confidences = tuple(image.confidence.values())
-    return Shown(_image(gallery, image.key), verdict, same_camera, f"{image.distance:.3f}", confidences)
-
-
-def _image(manifest: Manifest, key: str) -> Image.Image:
-    row = next((row for row in manifest.rows if row.key == key), None)
-    if row is None:
-        raise DataError(f"the manifest for the picture has no image {key!r}; pass the one that was embedded")
-    return read_image(manifest.image_path(row))
+    return Shown(images[image.key], verdict, bool(image.same_camera), f"{image.distance:.3f}", confidences)

@@ -70,7 +70,5 @@ def run_search(
     lists = search(gallery, queries, rows, index, choice)
     write_results(lists, out / RESULTS_FILE)
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
-        # New images carry whatever pid their manifest invents; only queries of the gallery's own manifest are known.
-        known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
-        draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, known, out / PICTURE_FILE)
+        draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, out / PICTURE_FILE)
     return f"{as_table(lists)}\nwrote {out / RESULTS_FILE}"

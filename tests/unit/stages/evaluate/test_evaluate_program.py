@@ -77,6 +77,7 @@ def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, emb
 def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_path):
     (tmp_path / "params.yaml").write_text("evaluate: {top_n: 3, junk: keep}\n")
     chosen = ["--params", tmp_path / "params.yaml", "--matching", "full", "--average-precision", "trapezoid"]
+    chosen.append("--rerank")
     assert invoke("--from-embeddings", embeddings_file, *chosen, "--out", tmp_path).exit_code == 0
     protocol = json.loads((tmp_path / "metrics.json").read_text())["protocol"]
     assert protocol == {
@@ -86,6 +87,7 @@ def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_pat
         "average_precision": "trapezoid",
         "unmatched": "skip",
         "junk": "keep",
+        "rerank": {"k1": 20, "k2": 6, "original": 0.3},
         "cameras": "labelled",
     }
 

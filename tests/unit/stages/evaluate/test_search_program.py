@@ -1,0 +1,108 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pirt.embeddings import open_embeddings
+from pirt.search import rank_gallery
+from stages.evaluate.search_cli import main
+
+
+@pytest.fixture
+def search(embeddings_file: Path, tmp_path: Path) -> Callable[..., Result]:
+    """Run the program on the gallery; it writes `tmp_path/found`."""
+
+    def run(*more: object) -> Result:
+        arguments = ["--gallery", embeddings_file, "--out", tmp_path / "found", *more]
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return run
+
+
+def results(folder: Path) -> list[dict]:
+    return json.loads((folder / "found" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_every_index_finds_what_matching_in_memory_does(search, embeddings_file, tmp_path, kind):
+    ended = search("--index", kind, "--top-k", 7, "--top-n", 5)
+    assert ended.exit_code == 0, ended.output
+    embeddings = open_embeddings(embeddings_file)
+    expected = rank_gallery(embeddings.features("query"), embeddings.features("gallery"), 7, top_n=5)
+    offset = embeddings.rows("gallery").start
+    for found, images, distances in zip(
+        results(tmp_path), expected.images.tolist(), expected.distances.tolist(), strict=True
+    ):
+        assert [image["key"] for image in found["found"]] == [embeddings.keys[offset + image] for image in images]
+        assert [image["distance"] for image in found["found"]] == pytest.approx(distances, abs=1e-5)
+
+
+def test_table_and_json_say_what_was_found(search, tmp_path):
+    ended = search("--key", "query/01.png", "--top-k", 3)
+    (found,) = results(tmp_path)
+    assert found["query"] == "query/01.png"
+    assert set(found["confidence"]) == {"head", "upper", "lower"}
+    for image in found["found"]:
+        assert f"{image['rank']:5}  {image['key']}" in ended.output
+        assert image["match"] == (image["pid"] == 2)
+        assert image["same_camera"] == (image["camid"] == 0)
+    assert not (tmp_path / "found" / "rank_lists.png").exists()
+
+
+def test_picture_shows_all_queries(search, evaluated, tmp_path):
+    ended = search("--manifest", evaluated / "manifest.csv", "--top-k", 4)
+    assert ended.exit_code == 0, ended.output
+    picture = Image.open(tmp_path / "found" / "rank_lists.png")
+    assert picture.height > 5 * 128
+    assert picture.getpixel((16 + 1, 45)) == (40, 40, 40)  # the first query's frame
+
+
+def test_new_images_have_no_known_identity(search, evaluated, tmp_path):
+    text = (evaluated / "manifest.csv").read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join([text[0].replace(".", str(evaluated)), *text[1:4]]) + "\n")
+    new = [*("--run", evaluated / "baseline"), *("--manifest", tmp_path / "new.csv"), *("--root", evaluated)]
+    refused = search(*new)
+    assert refused.exit_code == 2
+    assert "features of different models cannot be compared" in refused.output
+    assert not (tmp_path / "found").exists()
+
+
+def test_new_images_are_embedded_and_found(search, evaluated, tmp_path):
+    images = ("--manifest", evaluated / "manifest.csv", "--heatmaps", evaluated / "heatmaps.zarr")
+    ended = search("--run", evaluated / "run", *images, "--device", "cpu")
+    assert ended.exit_code == 0, ended.output
+    from_new = results(tmp_path)
+    assert search("--queries", tmp_path / "found" / "queries.h5").exit_code == 0
+    assert results(tmp_path) == from_new
+    assert search().exit_code == 0
+    assert [row["query"] for row in results(tmp_path)] == [row["query"] for row in from_new]
+    assert [row["found"][0]["key"] for row in results(tmp_path)] == [row["found"][0]["key"] for row in from_new]
+
+
+def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
+    assert search("--index", "ivf", "--index-at", tmp_path / "index").exit_code == 0
+    before = results(tmp_path)
+    assert search("--index", "ivf", "--index-at", tmp_path / "index").exit_code == 0
+    assert results(tmp_path) == before
+    assert_refused(search("--index", "hnsw", "--index-at", tmp_path / "index"), "made for another gallery")
+    (tmp_path / "index" / "index.faiss").write_bytes(b"broken")
+    assert_refused(search("--index", "ivf", "--index-at", tmp_path / "index"), "is damaged or no index")
+
+
+def assert_refused(ended: Result, told: str) -> None:
+    assert ended.exit_code == 2
+    assert told in ended.output
+    assert len(ended.output.strip().splitlines()) == 1
+
+
+def test_wrong_requests_are_one_line(search, evaluated, embeddings_file, tmp_path):
+    assert_refused(search("--key", "query/99.png"), "has no query 'query/99.png'")
+    assert_refused(search("--run", evaluated / "run"), "new queries need --run and --manifest")
+    assert_refused(search("--queries", tmp_path / "none.h5"), "do not exist")
+    copy = shutil.copy(embeddings_file, tmp_path / "cut.h5")
+    Path(copy).write_bytes(embeddings_file.read_bytes()[:9000])
+    assert_refused(search("--queries", copy), "damaged")
