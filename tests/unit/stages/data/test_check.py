@@ -113,3 +113,8 @@ def test_wrong_manifests_are_one_line(run: Run, tmp_path: Path) -> None:
     result = run("check", tmp_path / "m.csv")
     assert result.exit_code == 1
     assert "is missing" in result.output
+
+
+def test_a_training_image_in_the_gallery_is_never_harmless(manifest: Manifest) -> None:
+    copy = replace(manifest.split("train")[0], key="gallery/copy", split="gallery")
+    assert "no image in two splits" in bad(check(Manifest((*manifest.rows, copy), manifest.root)))
