@@ -54,10 +54,11 @@ def draw_rank_lists(
 
     `image_size` is the height and width that every image is shown at.
     """
-    layout = _Layout(rows, image_size)
+    font, title_font = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
+    legend = _legend_of(rows)
+    layout = _Layout(rows, image_size, sum(_legend_step(text, font) for _, text in legend))
     picture = Image.new("RGB", layout.size, _PAPER)
     draw = ImageDraw.Draw(picture)
-    font, title_font = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
     draw.text((layout.column(0, 0), _MARGIN), "query", _INK, title_font)
     for number, title in enumerate(titles):
         draw.text((layout.column(number + 1, 0), _MARGIN), title, _INK, title_font)
@@ -65,14 +66,14 @@ def draw_rank_lists(
         for number, shown in enumerate([(row.query,), *row.lists]):
             for rank, image in enumerate(shown):
                 _draw_image(picture, draw, font, image, layout, (layout.column(number, rank), layout.row(place)))
-    _draw_legend(draw, font, rows, layout.size[1] - _MARGIN - _TEXT)
+    _draw_legend(draw, font, legend, layout.size[1] - _MARGIN - _TEXT)
     return picture
 
 
 class _Layout:
     """Where everything stands, in pixels."""
 
-    def __init__(self, rows: Sequence[QueryRow], image_size: tuple[int, int]) -> None:
+    def __init__(self, rows: Sequence[QueryRow], image_size: tuple[int, int], legend_width: int) -> None:
         self.height, self.width = image_size
         shown = [image for row in rows for images in ((row.query,), *row.lists) for image in images]
         self.bars = max((len(image.confidences) for image in shown), default=0)
@@ -86,7 +87,10 @@ class _Layout:
         self._top = _MARGIN + _TITLE + 2 * _GAP
         legend = 2 * _GAP + _TEXT + _MARGIN
         width = self.column(len(self._lengths), 0) - _WIDE_GAP - _GAP + _MARGIN
-        self.size = (max(width, 620), self._top + len(rows) * self._row_height + legend)
+        self.size = (
+            max(width, legend_width + 2 * _MARGIN - _WIDE_GAP),
+            self._top + len(rows) * self._row_height + legend,
+        )
 
     def column(self, number: int, rank: int) -> int:
         """Left edge of an image in the query's column (0) or a list's (1, 2, …)."""
@@ -131,12 +135,8 @@ def _fitting(text: str, draw: ImageDraw.ImageDraw, font: Font, width: int) -> st
     return kept
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    font: Font,
-    rows: Sequence[QueryRow],
-    y: int,
-) -> None:
+def _legend_of(rows: Sequence[QueryRow]) -> list[tuple[Colour, str]]:
+    """What the picture shows and has to be explained."""
     found = [image for row in rows for images in row.lists for image in images]
     verdicts = {image.verdict for image in found}
     entries: list[tuple[Colour, str]] = [
@@ -148,8 +148,16 @@ def _draw_legend(
         entries.append((_BADGE, "corner: the query's own camera"))
     if any(image.confidences for image in found):
         entries.append((_INK, f"bars: confidence of {', '.join(GROUP_NAMES)}"))
+    return entries
+
+
+def _legend_step(text: str, font: Font) -> int:
+    return _TEXT + 5 + round(font.getlength(text)) + _WIDE_GAP
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, font: Font, entries: Sequence[tuple[Colour, str]], y: int) -> None:
     x = _MARGIN
     for colour, text in entries:
         draw.rectangle((x, y + 2, x + _TEXT - 1, y + _TEXT + 1), fill=colour)
         draw.text((x + _TEXT + 5, y), text, _INK, font)
-        x += _TEXT + 5 + round(draw.textlength(text, font)) + _WIDE_GAP
+        x += _legend_step(text, font)
