@@ -18,6 +18,8 @@ from pirt.metrics import JUNK_PID, RankMetrics
 from pirt.params import EvaluateParams
 from pirt.rerank import KReciprocal
 
+METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
+HEADLINE = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
 _DISTRACTOR_PID = 0
 
 
@@ -80,7 +82,11 @@ def cameras(query: Persons, gallery: Persons) -> str:
     return "none: queries are camera 0, the gallery camera 1" if unlabelled else "labelled"
 
 
-def write_metrics(metrics: dict[str, Any], path: Path) -> None:
-    """Write `metrics.json`; the same metrics give the same bytes."""
-    with written_whole(path) as beside:
-        beside.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+def write_metrics(metrics: dict[str, Any], folder: Path) -> None:
+    """Write `metrics.json`, and its five headline numbers as `scores.json` for `dvc metrics show`.
+
+    The same metrics give the same bytes.
+    """
+    for name, content in ((METRICS_FILE, metrics), (SCORES_FILE, {name: metrics[name] for name in HEADLINE})):
+        with written_whole(folder / name) as beside:
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -10,9 +10,9 @@ from pirt.files import sha256_of
 from pirt.params import EvaluateParams
 from pirt.run import WEIGHTS_FILE, read_record
 from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed, rows_to_measure
-from stages.evaluate.measure import measure, write_metrics
+from stages.evaluate.measure import METRICS_FILE, measure, write_metrics
 
-EMBEDDINGS_FILE, METRICS_FILE = "embeddings.h5", "metrics.json"
+EMBEDDINGS_FILE = "embeddings.h5"
 
 
 def evaluate_run(
@@ -23,7 +23,7 @@ def evaluate_run(
     speed = Speed(device, batch_size, default_workers(device) if workers is None else workers)
     embed(source, rows_to_measure(source.manifest), out / EMBEDDINGS_FILE, speed)
     metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, device)
-    write_metrics(metrics, out / METRICS_FILE)
+    write_metrics(metrics, out)
     return summary(metrics, out)
 
 
@@ -34,7 +34,7 @@ def evaluate_embeddings(
     embeddings = open_embeddings(path)
     require_made_from(embeddings, run, manifest)
     metrics = measure(embeddings, params, choose_device(device_name))
-    write_metrics(metrics, out / METRICS_FILE)
+    write_metrics(metrics, out)
     return summary(metrics, out)
 
 

@@ -135,7 +135,7 @@ def test_a_comment_in_a_test_reruns_nothing(clone: Path) -> None:
 def test_metrics_plots_and_graph_are_readable(clone: Path) -> None:
     metrics = dvc(clone, "metrics", "show")
     assert "mAP" in metrics
-    assert "runs/evaluate/pirt-seed0/metrics.json" in metrics
+    assert "runs/evaluate/pirt-seed0/scores.json" in metrics
     assert "train@pirt-0" in dvc(clone, "dag")
     dvc(clone, "plots", "show", "--out", "plots")
     assert (clone / "plots/index.html").stat().st_size > 1000

@@ -67,6 +67,8 @@ def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, emb
     before = embeddings_file.with_name("metrics.json").read_bytes()
     assert invoke(*arguments_for(tmp_path / "again")).exit_code == 0
     assert (tmp_path / "again" / "metrics.json").read_bytes() == before
+    headline = json.loads((tmp_path / "again" / "scores.json").read_text())
+    assert headline == {name: json.loads(before)[name] for name in ("mAP", "mINP", "rank-1", "rank-5", "rank-10")}
     assert (tmp_path / "again" / "embeddings.h5").read_bytes() == embeddings_file.read_bytes()
     ended = invoke("--from-embeddings", embeddings_file, "--out", tmp_path / "recomputed")
     assert ended.exit_code == 0, ended.output
