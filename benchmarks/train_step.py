@@ -5,7 +5,8 @@
     python benchmarks/train_step.py --device cuda --precision bfloat16 --compile  the paper's, on a GPU
 
 All contenders of a table take turns in one process, a step each; times are medians and ratios the medians of each
-turn's. Memory is measured in a process of its own for each: weights, gradients, Adam's moments and activations.
+turn's. Where other programs run beside, `--clock cpu --threads 1` counts this process's own time instead. Memory is
+measured in a process of its own for each: weights, gradients, Adam's moments and activations.
 """
 
 import multiprocessing
@@ -39,6 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "+P+Intra": {"parts": True, "intra": True, "inter_layers": 0},
     "Pirt (+P+Intra+Inter)": {},
 }
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 POSE_NETWORKS = ("small HRNet", "td-hm_hrnet-w48_8xb32-210e_coco-256x192")
 
 
@@ -51,6 +53,7 @@ class Setting:
     device: str
     precision: str
     compiled: bool
+    clock: str
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -128,11 +131,11 @@ class Contender:
 
     def seconds(self, step: str) -> float:
         """Time one step."""
-        began = time.perf_counter()
+        began = CLOCKS[self.setting.clock]()
         getattr(self, step)()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        return CLOCKS[self.setting.clock]() - began
 
 
 def timed(contenders: list[Contender], step: str, rounds: int) -> list[list[float]]:
@@ -191,6 +194,8 @@ def compare(setting: Setting, entrants: dict[str, Entrant], step: str, rounds: i
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32")
 @click.option("--compile", "compiled", is_flag=True)
+@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall")
+@click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch; without, its own choice.")
 @click.option("--pose-network", type=click.Choice(POSE_NETWORKS), help="In the loop; without, the one of the size.")
 def main(
     params_file: Path | None,
@@ -200,16 +205,21 @@ def main(
     device: str,
     precision: str,
     compiled: bool,
+    clock: str,
+    threads: int | None,
     pose_network: str | None,
 ) -> None:
     """Print the model's size and three tables as Markdown."""
     params = load_params(params_file, variant) if params_file else Params()
-    setting = Setting(params, batch_size, device, precision, compiled)
+    setting = Setting(params, batch_size, device, precision, compiled, clock)
+    if threads:
+        torch.set_num_threads(threads)
     where = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
     height, width = params.train.image_size
     print(
         f"{where}, torch {torch.__version__}; {params.model.backbone} of width {params.model.width}, {height}×{width}, "
-        f"batch {batch_size}, {precision}{', compiled' if compiled else ''}\n"
+        f"batch {batch_size}, {precision}{', compiled' if compiled else ''}, {torch.get_num_threads()} threads, "
+        f"{clock} time\n"
     )
     model = build_pirt(CLASSES, **params.model.model_dump())
     print(summary_table(summarise(model, params.train.image_size, setting.heatmap_size)))
