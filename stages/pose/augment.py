@@ -38,8 +38,8 @@ def _flip(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tens
 
 def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     B, _, H, W = images.shape
-    zoom = _between(0.85, 1.2, (B,), generator)
-    shift = _between(-0.08, 0.08, (B, 2), generator)  # of width and height
+    zoom = _between(0.9, 1.12, (B,), generator)
+    shift = _between(-0.05, 0.05, (B, 2), generator)  # of width and height
     # affine_grid asks where each output pixel comes from, in [-1, 1] across the image.
     theta = torch.zeros(B, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = 1 / zoom
@@ -61,11 +61,11 @@ def _colour(images: Tensor, generator: Generator) -> Tensor:
 
 
 def _occlude(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Cover half of the images with a box of another image or of one colour; covered keypoints turn occluded."""
+    """Cover a third of the images with a box of another image or of one colour; covered keypoints turn occluded."""
     B, _, H, W = images.shape
     corner = torch.stack([_between(-0.3, 0.9, (B,), generator), _between(-0.3, 0.9, (B,), generator)], dim=1)
     size = torch.stack([_between(0.2, 0.9, (B,), generator), _between(0.15, 0.6, (B,), generator)], dim=1)
-    chosen = torch.rand(B, generator=generator) < 0.5
+    chosen = torch.rand(B, generator=generator) < 0.33
     scale = torch.tensor([W, H], dtype=torch.float32)
     low, high = corner * scale, (corner + size) * scale  # B×2, x and y
     x, y = torch.arange(W), torch.arange(H)

@@ -99,7 +99,7 @@ def _mmengine_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], s
         for module in ("numpy.core", "numpy._core")
     ]
     kinds = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "U")
-    stand_ins = [
+    stand_ins: list[tuple[Callable[..., Any], str]] = [
         (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_statistic, "builtins.getattr"),
     ]

@@ -21,7 +21,7 @@ def run_on_cluster(work: Work, scheduler: str) -> None:
     with client, progress_over(work, pending) as progress:
         shared = client.scatter(work, broadcast=True, hash=False)  # type: ignore[no-untyped-call]
         tasks = client.map(partial(_compute_shard), pending, work=shared, pure=False)
-        for task, count in as_completed(tasks, with_results=True):  # type: ignore[no-untyped-call]
+        for task, count in as_completed(tasks, with_results=True, loop=client.loop):  # type: ignore[no-untyped-call]
             progress.update(count)
             task.release()
 

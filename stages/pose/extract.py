@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pirt.data.manifest import Manifest
-from pirt.errors import DataError
-from pirt.heatmaps.codec import CodecName
+from pirt.errors import DataError, ParamsError
+from pirt.heatmaps.codec import CodecName, decode_table
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.heatmaps.writer import StoreWriter, create_store
 from pirt.keypoints import COCO_KEYPOINTS
@@ -70,6 +70,7 @@ class ExtractOptions:
 
 def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
     """Write the store of all images of `manifest` at `out`, going on with an unfinished one."""
+    _require_tau(options.codec, options.tau)
     source = find_network(
         options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
     )
@@ -152,6 +153,13 @@ def _batches(work: Work, shard: int) -> Iterator[range]:
     rows = work.writer.rows(shard)
     for start in range(0, len(rows), work.batch_size):
         yield rows[start : start + work.batch_size]
+
+
+def _require_tau(codec: CodecName, tau: float) -> None:
+    if not 0 < tau < 1:
+        raise ParamsError(f"tau = {tau}: expected a threshold between 0 and 1")
+    if codec == "tau8":
+        decode_table(tau)  # raises when 8 bits cannot keep it
 
 
 def _heatmap_size(source: NetworkSource, geometry: Geometry) -> tuple[int, int]:

@@ -138,13 +138,14 @@ def heatmap_loss(network: HeatmapNetwork, images: Tensor, keypoints: Tensor) -> 
     """Return MMPose's loss between the network's heatmaps and its codec's targets.
 
     The target of an occluded keypoint is an empty heatmap, so that a heatmap's height tells visibility; what is not
-    labelled does not count. The store clips at 0, so overshooting below it costs little: background then stays
-    under τ. A slope of 0.1 instead of 0 keeps every channel alive.
+    labelled does not count. The store clips at 0, so where the target is 0 falling below it costs little: the
+    background then stays under τ. A slope of 0.1 instead of 0 keeps every channel alive.
     """
     estimator: Any = network.estimator
-    targets, weights = _targets(estimator.head.decoder, keypoints.numpy())
-    heatmaps = nn.functional.leaky_relu(network(images.contiguous(memory_format=torch.channels_last)), 0.1)
-    loss: Tensor = estimator.head.loss_module(heatmaps, targets.to(images.device), weights.to(images.device))
+    targets, weights = (table.to(images.device) for table in _targets(estimator.head.decoder, keypoints.numpy()))
+    heatmaps = network(images.contiguous(memory_format=torch.channels_last))
+    heatmaps = torch.where(targets > 0, heatmaps, nn.functional.leaky_relu(heatmaps, 0.1))
+    loss: Tensor = estimator.head.loss_module(heatmaps, targets, weights)
     return loss
 
 

@@ -1,0 +1,222 @@
+"""Extraction: the same bytes whichever way, bad images found first, wrong inputs told in one line."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import People, TinyNetwork
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.data.manifest import write_manifest
+from pirt.errors import DataError, ParamsError, StoreError
+from pirt.heatmaps.reader import open_store
+from pirt.heatmaps.writer import StoreWriter
+from stages.pose import extract as recipe
+from stages.pose.cli import main
+from stages.pose.extract import ExtractOptions, extract
+from stages.pose.geometry import geometry_of
+from stages.pose.inference import find_network, heatmaps_of, load_network
+from stages.pose.network import read_config
+
+
+@pytest.fixture
+def options(tiny: TinyNetwork) -> ExtractOptions:
+    return ExtractOptions(
+        config=str(tiny.config),
+        checkpoint=str(tiny.checkpoint),
+        input_size=(64, 32),
+        geometry="resize",
+        codec="float32",
+        tau=0.001,
+        precision="float32",
+        batch_size=2,
+        flip_test=False,
+        skip_bad=False,
+        restart=False,
+        scheduler=None,
+        workers=2,
+        device="cpu",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "SHARD_SIZE", 5)
+
+
+def digest(store: Path) -> str:
+    files = sorted(file for file in store.rglob("*") if file.is_file())
+    listing = [(file.relative_to(store).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+    return str(listing)
+
+
+@pytest.mark.parametrize("geometry", ["resize", "topdown"])
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_the_store_holds_what_the_network_says_of_each_image(
+    people: People, options: ExtractOptions, tmp_path: Path, geometry: Any, flip_test: bool
+) -> None:
+    extract(people.manifest, tmp_path / "h.zarr", replace(options, geometry=geometry, flip_test=flip_test))
+    stored = open_store(tmp_path / "h.zarr").read(slice(None))
+    source = find_network(options.config, options.checkpoint, "float32", "cpu", flip_test=flip_test)
+    how = geometry_of(read_config(source.config), geometry, (64, 32), "tiny")
+    for row, heatmaps in zip(people.manifest.rows, stored, strict=True):
+        image = Image.open(people.manifest.image_path(row))
+        alone = heatmaps_of(
+            load_network(source), how, how.prepare(image)[None].copy(), np.array([image.size]), flip_test
+        )[0]
+        assert np.allclose(heatmaps, alone.clip(0, 1), atol=1e-6)
+    assert len(np.unique(stored.round(5), axis=0)) == len(stored)
+
+
+def test_a_run_that_stops_goes_on_to_the_same_bytes(
+    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(people.manifest, tmp_path / "whole.zarr", options)
+    write = StoreWriter.write
+    written: list[int] = []
+
+    def fails_at_the_second(self: StoreWriter, shard: int, heatmaps: NDArray[np.float32]) -> None:
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(shard)
+        write(self, shard, heatmaps)
+
+    monkeypatch.setattr(StoreWriter, "write", fails_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        extract(people.manifest, tmp_path / "h.zarr", options)
+    assert not (tmp_path / "h.zarr").exists()
+
+    def counts(self: StoreWriter, shard: int, heatmaps: NDArray[np.float32]) -> None:
+        written.append(shard)
+        write(self, shard, heatmaps)
+
+    monkeypatch.setattr(StoreWriter, "write", counts)
+    extract(people.manifest, tmp_path / "h.zarr", options)
+    assert written == [0, 1, 2]  # the first was not made twice
+    assert digest(tmp_path / "h.zarr") == digest(tmp_path / "whole.zarr")
+    extract(people.manifest, tmp_path / "h.zarr", options)
+    assert written == [0, 1, 2]  # a finished store is left alone
+
+
+def test_a_worker_writes_the_bytes_of_the_local_run(
+    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.pose.cluster import _compute_shard
+
+    extract(people.manifest, tmp_path / "here.zarr", options)
+    monkeypatch.setattr(recipe, "run_here", lambda work: [_compute_shard(shard, work) for shard in (2, 0, 1)])
+    extract(people.manifest, tmp_path / "there.zarr", options)
+    assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
+
+
+def test_an_unreachable_scheduler_is_one_line(people: People, options: ExtractOptions, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"dask scheduler nonsense://x cannot be reached"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler="nonsense://x"))
+
+
+def _spoil(people: People) -> list[str]:
+    first, second, third = (people.manifest.image_path(row) for row in people.manifest.rows[2:5])
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:60])
+    third.unlink()
+    return [path.name for path in (first, second, third)]
+
+
+def test_bad_images_are_listed_before_the_network_starts(
+    people: People, options: ExtractOptions, tmp_path: Path
+) -> None:
+    names = _spoil(people)
+    with pytest.raises(DataError, match="3 images cannot be used") as told:
+        extract(people.manifest, tmp_path / "h.zarr", options)
+    assert all(name in str(told.value) for name in names)
+    assert not list(tmp_path.glob("h.zarr*"))
+
+
+def test_skipped_images_are_recorded_and_change_no_other(
+    people: People, options: ExtractOptions, tmp_path: Path
+) -> None:
+    extract(people.manifest, tmp_path / "whole.zarr", options)
+    _spoil(people)
+    extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+    store = open_store(tmp_path / "h.zarr")
+    assert [image.key for image in store.attributes.skipped] == [row.key for row in people.manifest.rows[2:5]]
+    assert not any(str(tmp_path) in image.reason for image in store.attributes.skipped)
+    heatmaps, whole = store.read(slice(None)), open_store(tmp_path / "whole.zarr").read(slice(None))
+    assert not heatmaps[2:5].any()
+    assert np.array_equal(np.delete(heatmaps, [2, 3, 4], axis=0), np.delete(whole, [2, 3, 4], axis=0))
+
+
+def test_where_the_images_lie_does_not_change_the_bytes(
+    people: People, options: ExtractOptions, tmp_path: Path
+) -> None:
+    extract(people.manifest, tmp_path / "here.zarr", options)
+    people.manifest.root.rename(tmp_path / "elsewhere")
+    moved = write_manifest(tmp_path / "moved.csv", people.manifest.rows, tmp_path / "elsewhere")
+    extract(moved, tmp_path / "there.zarr", options)
+    assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
+
+
+def test_a_store_made_otherwise_is_not_mixed_with(people: People, options: ExtractOptions, tmp_path: Path) -> None:
+    extract(people.manifest, tmp_path / "h.zarr", options)
+    with pytest.raises(StoreError, match="codec"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, codec="tau8"))
+    extract(people.manifest, tmp_path / "h.zarr", replace(options, codec="tau8", restart=True))
+    assert open_store(tmp_path / "h.zarr").attributes.codec == "tau8"
+
+
+def _run(people: People, tiny: TinyNetwork, out: Path, *more: str) -> Result:
+    command = ["extract", "--manifest", people.manifest_path, "--out", out, "--input-size", 64, 32]
+    network = ["--config", tiny.config, "--checkpoint", tiny.checkpoint]
+    return CliRunner().invoke(main, [*map(str, [*command, *network]), *more])
+
+
+def test_the_program(people: People, tiny: TinyNetwork, tmp_path: Path) -> None:
+    done = _run(people, tiny, tmp_path / "h.zarr")
+    assert done.exit_code == 0, done.output
+    assert "heatmaps 16x8 of 12 images" in done.output
+    attributes = open_store(tmp_path / "h.zarr").attributes
+    assert (attributes.codec, attributes.tau, attributes.network) == ("tau8", 0.001, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--config", "td-hm_hrnet-w99"], "neither a file nor"),
+        (["--checkpoint", "none.pth"], "checkpoint none.pth does not exist"),
+        (["--root", "nowhere"], "data root nowhere is not a folder"),
+        (["--input-size", "100", "50"], "multiples of 32"),
+        (["--tau", "2"], "tau = 2.0"),
+        (["--tau", "1e-9"], "tau8 cannot keep"),
+        (["--device", "cuda"], "cuda"),
+    ],
+)
+def test_wrong_inputs_are_one_line_and_leave_nothing(
+    people: People, tiny: TinyNetwork, tmp_path: Path, more: list[str], said: str
+) -> None:
+    done = _run(people, tiny, tmp_path / "h.zarr", *more)
+    lines = [line for line in done.output.splitlines() if "checking" not in line]
+    assert (done.exit_code, len(lines)) == (2, 1), done.output
+    assert said in lines[0]
+    assert not list(tmp_path.glob("h.zarr*"))
+
+
+def test_offline_the_default_network_says_where_its_weights_belong(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def offline(url: str, path: str) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    command = ["extract", "--manifest", people.manifest_path, "--out", tmp_path / "h.zarr"]
+    done = CliRunner().invoke(main, [*map(str, command)])
+    assert done.exit_code == 2
+    assert "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth" in done.output
+    assert str(tmp_path / "checkpoints") in done.output
