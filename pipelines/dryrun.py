@@ -33,7 +33,7 @@ def main(folder: Path) -> None:
     for benchmark in BENCHMARKS:
         reduce_params(folder / "pipelines" / benchmark / "params.yaml")
     run(folder, "dvc", "repro", "pipelines/paper/dvc.yaml")
-    run(folder, "pirt-report", "show", "pipelines/paper/runs/report")
+    run(folder, "pirt-report", "show", str(folder / "pipelines" / "paper" / "runs" / "report"))
 
 
 def copy_project(folder: Path) -> None:

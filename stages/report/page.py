@@ -12,7 +12,7 @@ from stages.report.tables import Entry, Report, Table
 
 _CAPTIONS = {
     "heatmaps": "Images of the benchmark and their cached heatmaps, coloured by part group.",
-    "ranks": "Figure 5. Rank lists of the baseline and of Pirt: green frames are right, red ones wrong.",
+    "ranks": "Figure 5. Rank lists: the ten nearest gallery images of some queries.",
     "activations": "Figure 6. Activations after the intra-part relational module: mean over the channels of F_irm.",
     "table4": "Table 4 as a plot.",
     "curves": "Training curves; with several seeds their mean, and each seed faintly.",
@@ -46,8 +46,8 @@ dl { font-size: .8125rem; } dt { color: var(--soft); margin-top: .4rem; }
 dd { margin: 0; font-family: ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 @media (max-width: 46rem) {
   body { padding: .75rem; font-size: 15px; }
-  table { font-size: .8125rem; } th, td { padding: .35rem .25rem; }
-  .label { padding-right: .25rem; }
+  table { font-size: .8125rem; } th, td { padding: .35rem .4rem; }
+  .label { width: auto; padding-right: .25rem; white-space: normal; }
   .score > span, .score > .ours { display: block; width: auto; white-space: normal; }
 }
 """
@@ -148,15 +148,19 @@ def _figures(figures: Sequence[Path], benchmarks: Sequence[str]) -> Iterable[str
     if figures:
         yield '<h2 id="figures">Figures</h2>'
     by_slug = {slug(benchmark): benchmark for benchmark in benchmarks}
-    order = list(_CAPTIONS)
-    for path in sorted(figures, key=lambda path: (path.parent, order.index(path.stem))):
+    folders, names = list(by_slug), list(_CAPTIONS)
+    for path in sorted(figures, key=lambda path: (_place(path.parent.name, folders), _place(path.stem, names))):
         of = by_slug.get(path.parent.name)
-        caption = escape((f"{of}. " if of else "") + _CAPTIONS[path.stem])
+        caption = escape((f"{of}. " if of else "") + _CAPTIONS.get(path.stem, path.stem))
         image = _base64(path.read_bytes())
         yield (
             f'<figure><img alt="{caption}" src="data:image/png;base64,{image}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def _lineage(report: Report) -> Iterable[str]:

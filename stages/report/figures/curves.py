@@ -56,11 +56,11 @@ def draw_curves(curves: Curves) -> Figure:
     colours = {row: COLOURS[index % len(COLOURS)] for index, row in enumerate(rows)}
     lines = -(-len(curves) // _COLUMNS)
     figure = new_figure(6.6, 2.1 * lines + 0.9)
-    axes = figure.subplots(lines, min(len(curves), _COLUMNS), squeeze=False).flat
-    for panel, (name, by_row) in zip(axes, sorted(curves.items()), strict=False):
+    panels = list(figure.subplots(lines, _COLUMNS, squeeze=False).flat)
+    for panel, (name, by_row) in zip(panels, sorted(curves.items()), strict=False):
         _panel(panel, name, by_row, colours)
-    for panel in list(axes)[len(curves) :]:
-        panel.set_axis_off()
+    for panel in panels[len(curves) :]:
+        panel.remove()
     handles = {line.get_label(): line for panel in figure.axes for line in panel.get_lines()}
     labels = [row_label(row) for row in rows]
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3, frameon=False)

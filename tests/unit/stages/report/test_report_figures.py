@@ -158,7 +158,7 @@ def test_curves_are_read_by_row_and_drawn_as_mean_over_seeds(runs: Path) -> None
     curves = read_curves([(run, read_record(run)) for run in sorted(runs.iterdir())])
     assert curves["loss/total"][BASELINE_ROW] == [Curve((1, 2), (3, 2))]
     assert len(curves["loss/total"][FULL_ROW]) == 2
-    panel = draw_curves(curves).axes[0]
+    [panel] = draw_curves(curves).axes
     drawn = {str(line.get_label()): line.get_ydata() for line in panel.get_lines()}
     np.testing.assert_allclose(np.asarray(drawn["+ P + Intra + Inter"]), [6, 3.5])
     np.testing.assert_allclose(np.asarray(drawn["baseline"]), [3, 2])
