@@ -96,16 +96,21 @@ def shift(image: Pixels, codes: Codes, down: int, right: int) -> tuple[Pixels, C
     Zero-padding by p and cropping to the old size at (y, x) is a shift by (p − y, p − x).
     """
     rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
-    moved_codes = _moved(codes.transpose(1, 2, 0), math.floor(down * rows + 0.5), math.floor(right * columns + 0.5))
-    return _moved(image, down, right), moved_codes.transpose(2, 0, 1)
+    cells_down, cells_right = math.floor(down * rows + 0.5), math.floor(right * columns + 0.5)
+    return _moved(image, 0, down, right), _moved(codes, 1, cells_down, cells_right)
 
 
-def _moved(grid: NDArray[Any], down: int, right: int) -> NDArray[Any]:
-    height, width = grid.shape[:2]
-    moved = np.zeros_like(grid, order="C")
-    target = moved[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-    target[...] = grid[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+def _moved(grid: NDArray[Any], axis: int, down: int, right: int) -> NDArray[Any]:
+    """Move `grid`, of which `axis` is the height and the next one the width."""
+    moved = np.zeros(grid.shape, grid.dtype)
+    pairs = [_overlap(grid.shape[axis], down), _overlap(grid.shape[axis + 1], right)]
+    before = (slice(None),) * axis
+    moved[(*before, *(target for target, _ in pairs))] = grid[(*before, *(source for _, source in pairs))]
     return moved
+
+
+def _overlap(length: int, by: int) -> tuple[slice, slice]:
+    return slice(max(by, 0), length + min(by, 0)), slice(max(-by, 0), length + min(-by, 0))
 
 
 def draw_box(size: tuple[int, ...], chance: np.random.Generator) -> Box | None:
