@@ -32,9 +32,7 @@ def test_a_variant_is_laid_over_the_model(tmp_path: Path) -> None:
 
 
 def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
-    assert (
-        load_params(write(tmp_path, "train: {final_learning_rate: 1e-6}")).train.final_learning_rate == 1e-6
-    )
+    assert load_params(write(tmp_path, "train: {final_learning_rate: 1e-6}")).train.final_learning_rate == 1e-6
 
 
 @pytest.mark.parametrize(
