@@ -21,6 +21,7 @@ from pirt.matching import (
     places_of,
 )
 from pirt.metrics import rank_metrics
+from pirt.search import rank_gallery
 
 sizes = st.tuples(
     st.integers(1, 5),
@@ -145,3 +146,17 @@ def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
     for name, ranking in zip(CONFIDENCE_MODES, match, strict=True):
         whole = rank_metrics(ranking, query_labels[0], gallery_labels[0], query_labels[1], gallery_labels[1])
         assert (found[name].mAP, found[name].mINP) == (whole.mAP, whole.mINP)
+
+
+@given(sizes, st.integers(1, 15), st.integers(1, 15), st.sampled_from(CONFIDENCE_MODES))
+@settings(max_examples=60, deadline=None)
+def test_rank_lists_are_the_rankings_that_are_measured(size, top_n, top_k, mode):
+    query, gallery, query_raw, gallery_raw = drawn(size)
+    distances = global_distances(query, gallery)
+    (ranking,) = coarse_to_fine(query, gallery, distances.clone(), top_n, [mode])
+    found = rank_gallery(query, gallery, top_k, top_n, mode)
+    assert found.images.tolist() == ranking.argsort(dim=1, stable=True)[:, :top_k].tolist()
+    for q, (images, values) in enumerate(zip(found.images.tolist(), found.distances.tolist(), strict=True)):
+        for place, (m, value) in enumerate(zip(images, values, strict=True)):
+            loop = loop_fine(query_raw, gallery_raw, q, m, mode) if place < top_n else distances[q, m].item()
+            assert value == pytest.approx(loop, abs=1e-6)

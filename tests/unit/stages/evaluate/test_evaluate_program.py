@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 from pirt.data.manifest import read_manifest
 from pirt.data.transforms import EvalTransform, normalise
@@ -196,3 +197,12 @@ def test_unreadable_image_is_one_line(arguments_for, evaluated, tmp_path, worker
     out = tmp_path / "out"
     ended = invoke(*arguments_for(out), "--root", tmp_path, "--workers", workers)
     assert_refused(ended, "08.png is not an image", out)
+
+
+def test_a_model_that_diverged_is_told_and_writes_nothing(arguments_for, evaluated, tmp_path):
+    run = shutil.copytree(evaluated / "run", tmp_path / "run")
+    weights = load_file(run / "model.safetensors")
+    weights["global_neck.norm.running_mean"][0] = torch.nan
+    save_file(weights, run / "model.safetensors")
+    out = tmp_path / "out"
+    assert_refused(invoke(*arguments_for(out), "--run", run), "stripe that is not finite", out)
