@@ -77,6 +77,8 @@ class Training:
 
         torch.manual_seed(job.params.seed)
         self.network = build_network(self.dataset.num_classes, job.params, job.init_from)
+        sizes = recipe.image_size, self.record.heatmap_size or (1, 1)
+        self.summary = summary_table(summarise(self.network, *sizes))
         if self.state.step:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:
@@ -261,9 +263,7 @@ class Training:
             lines.append(f"all {self.state.step} steps are done")
         elif self.state.step:
             lines.append(f"going on after step {self.state.step}, epoch {self.state.step // self.steps_per_epoch + 1}")
-        return "\n".join(
-            [*lines, summary_table(summarise(self.network, recipe.image_size, self.record.heatmap_size or (1, 1)))]
-        )
+        return "\n".join([*lines, self.summary])
 
     def tell(self, text: str) -> None:
         """Print a line above the progress bar, once for all processes."""
