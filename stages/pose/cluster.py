@@ -1,10 +1,12 @@
 """Extraction on a dask cluster that is already there: one shard a task, one network a worker."""
 
-from functools import partial
+from concurrent.futures import CancelledError
 
 from distributed import Client, as_completed
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
 
-from pirt.errors import ParamsError
+from pirt.errors import ParamsError, StoreError
 from stages.pose.extract import Work, computed, progress_over
 
 
@@ -19,14 +21,19 @@ def run_on_cluster(work: Work, scheduler: str) -> None:
         raise ParamsError(f"dask scheduler {scheduler} cannot be reached: {error}") from error
     pending = work.writer.pending()
     with client, progress_over(work, pending) as progress:
-        shared = client.scatter(work, broadcast=True, hash=False)  # type: ignore[no-untyped-call]
-        tasks = client.map(partial(_compute_shard), pending, work=shared, pure=False)
-        for task, count in as_completed(tasks, with_results=True, loop=client.loop):  # type: ignore[no-untyped-call]
-            progress.update(count)
-            task.release()
+        # Each task brings its own paths along: what is scattered would be lost with the worker that holds it.
+        tasks = [client.submit(compute_shard, shard, work.part(shard), pure=False) for shard in pending]
+        try:
+            for task in as_completed(tasks, loop=client.loop):  # type: ignore[no-untyped-call]
+                progress.update(task.result())
+        except (CancelledError, CommClosedError, KilledWorker) as error:
+            raise StoreError(
+                f"the dask cluster {scheduler} gave up ({error}); run the same command again to go on"
+            ) from error
 
 
-def _compute_shard(shard: int, work: Work) -> int:
+def compute_shard(shard: int, work: Work) -> int:
+    """Compute and write one shard; return its number of images."""
     for _, heatmaps in computed(work, [shard]):
         work.writer.write(shard, heatmaps)
     return len(work.writer.rows(shard))

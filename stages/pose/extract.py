@@ -6,7 +6,7 @@ run was taken up again, nor on which machine computed it.
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
 
@@ -40,12 +40,16 @@ class Work:
     """All that computing a shard takes; it travels to the workers of a cluster."""
 
     writer: StoreWriter
-    paths: tuple[Path | None, ...]
+    paths: dict[int, Path | None]
     """An image a row; None where the image is bad and skipped."""
     network: NetworkSource
     geometry: Geometry
     batch_size: int
     threads: int
+
+    def part(self, shard: int) -> "Work":
+        """Return what one shard takes, which stays small however many images there are."""
+        return replace(self, paths={row: self.paths[row] for row in self.writer.rows(shard)})
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,10 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
     )
     writer = create_store(out, manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
     skipped = {image.key for image in bad}
-    paths = tuple(None if row.key in skipped else manifest.image_path(row).absolute() for row in manifest.rows)
+    paths = {
+        number: None if row.key in skipped else manifest.image_path(row).absolute()
+        for number, row in enumerate(manifest.rows)
+    }
     work = Work(writer, paths, source, geometry, options.batch_size, options.workers)
     if options.scheduler is None:
         run_here(work)

@@ -106,10 +106,12 @@ def test_a_run_that_stops_goes_on_to_the_same_bytes(
 def test_a_worker_writes_the_bytes_of_the_local_run(
     people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.pose.cluster import _compute_shard
+    from stages.pose.cluster import compute_shard
 
     extract(people.manifest, tmp_path / "here.zarr", options)
-    monkeypatch.setattr(recipe, "run_here", lambda work: [_compute_shard(shard, work) for shard in (2, 0, 1)])
+    monkeypatch.setattr(
+        recipe, "run_here", lambda work: [compute_shard(shard, work.part(shard)) for shard in (2, 0, 1)]
+    )
     extract(people.manifest, tmp_path / "there.zarr", options)
     assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
 
