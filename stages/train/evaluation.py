@@ -37,7 +37,7 @@ class Evaluation:
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 
     def _images(self, split: Split, manifest: Manifest, heatmaps: Path | None) -> PersonDataset:
-        rows, cache = readable_rows(manifest, split, heatmaps, self.params)
+        rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
         return PersonDataset(manifest, rows, cache, EvalTransform(self.params.train.image_size))
 
     @torch.inference_mode()

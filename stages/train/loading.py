@@ -61,6 +61,7 @@ class Clock:
         """Begin an epoch."""
         self._began = time.perf_counter()
         self._waited = 0.0
+        self.steps = 0
 
     def batches(self, loader: "DataLoader[Item]") -> Iterator[Batch]:
         """Yield the loader's batches."""
@@ -71,6 +72,7 @@ class Clock:
             self._waited += time.perf_counter() - asked
             if batch is None:
                 return
+            self.steps += 1
             yield batch
 
     @property

@@ -24,8 +24,10 @@ def launch(device: Device, precision: Precision) -> Fabric:
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device 'cuda' is asked for, but PyTorch sees no GPU; use --device auto or cpu")
     accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    on_this_node = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    # Job schedulers set WORLD_SIZE too, for programs that they start once.
+    together = dist.is_torchelastic_launched()
+    processes = int(os.environ["WORLD_SIZE"]) if together else 1
+    on_this_node = int(os.environ["LOCAL_WORLD_SIZE"]) if together else 1
     if accelerator == "cuda" and on_this_node > torch.cuda.device_count():
         raise ParamsError(
             f"{on_this_node} processes were started for {torch.cuda.device_count()} GPUs; start one a GPU"

@@ -32,7 +32,7 @@ LOGS_FOLDER, BEST_FOLDER = "logs", "best"
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what is trained on what, and on which machine. The last three do not change the result."""
+    """One training: what is trained on what, and on which machine. The last three change no result."""
 
     params: Params
     variant: str | None
@@ -141,9 +141,9 @@ class Training:
         self.watch.start_epoch(self.state.sums, done)
         self.clock.restart()
         self.model.train()
-        for number, batch in enumerate(self.clock.batches(self.loader), start=1):
+        for batch in self.clock.batches(self.loader):
             self.step(batch)
-            bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {self.speed(number)}", refresh=False)
+            bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {self.speed()}", refresh=False)
             bar.update()
             if self.watch.stop and self.state.step % self.steps_per_epoch:
                 self.save()
@@ -200,7 +200,7 @@ class Training:
         rate = learning_rate(self.recipe, self.state.step - 1, self.steps_per_epoch)
         point = {"learning_rate": rate} | self.watch.means()
         self.tell(
-            f"epoch {epoch + 1}/{self.recipe.epochs}: {self.speed(self.watch.steps)}, "
+            f"epoch {epoch + 1}/{self.recipe.epochs}: {self.speed()}, "
             f"accuracy {point['accuracy']:.1%}, learning rate {rate:.2g}"
         )
         if self.evaluation and ((epoch + 1) % self.recipe.evaluate_every == 0 or epoch + 1 == self.recipe.epochs):
@@ -229,9 +229,9 @@ class Training:
             save_state(self.job.out, self.state, self.record)
         self.fabric.barrier()
 
-    def speed(self, steps: int) -> str:
-        """Describe the epoch after `steps` of its steps in this process."""
-        images = steps * self.recipe.identities * self.recipe.instances
+    def speed(self) -> str:
+        """Describe the epoch so far."""
+        images = self.clock.steps * self.recipe.identities * self.recipe.instances
         loss = self.watch.means().get("loss/total")
         return (
             "" if loss is None else f"loss {loss:.3f}, "
@@ -256,7 +256,7 @@ class Training:
             f"{self.fabric.world_size} × {self.fabric.device.type}, {recipe.precision}"
         ]
         if left_out := len(self.job.manifest.split("train")) - len(self.dataset):
-            lines.append(f"{left_out} images that stage 1 could not read are left out")
+            lines.append(f"{left_out} images are left out: junk, distractors, or unreadable in stage 1")
         if small := self.sampler.small_identities:
             lines.append(f"{small} identities have fewer than {recipe.instances} images; theirs come with replacement")
         if self.state.step == self.recipe.epochs * self.steps_per_epoch:

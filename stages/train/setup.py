@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pirt.data.dataset import PersonDataset
-from pirt.data.manifest import ImageRow, Manifest, Split
+from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import TrainTransform
 from pirt.errors import CheckpointError, ParamsError
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
@@ -15,17 +15,20 @@ _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
 
 
 def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
-    """Return the training images with the heatmaps that the model looks at."""
-    rows, cache = readable_rows(manifest, "train", heatmaps, params)
+    """Return the training images with the heatmaps that the model looks at.
+
+    Junk (pid −1) and distractors (pid 0) are nobody in particular, so they are left out.
+    """
+    persons = tuple(row for row in manifest.split("train") if row.pid > 0)
+    rows, cache = readable_rows(manifest, persons, heatmaps, params)
     train = params.train
     return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
 
 
 def readable_rows(
-    manifest: Manifest, split: Split, heatmaps: Path | None, params: Params
+    manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
 ) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
-    """Return a split's images, but for those that stage 1 skipped as unreadable, and the heatmaps the model needs."""
-    rows = manifest.split(split)
+    """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
     cache = None
     if params.model.parts or params.model.intra:
         if heatmaps is None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
 
+from pirt.data.manifest import write_manifest
 from pirt.files import sha256_of
 from pirt.run import load_run
 from stages.evaluate.cli import main as evaluate
@@ -307,7 +309,18 @@ def test_images_that_stage_1_skipped_are_left_out(tmp_path):
     result = run(*training_arguments(tmp_path, tmp_path / "run"))
     assert result.exit_code == 0, result.output
     assert "22 images of 6 identities" in result.output
-    assert "2 images that stage 1 could not read are left out" in result.output
+    assert "2 images are left out: junk, distractors, or unreadable in stage 1" in result.output
+
+
+def test_junk_and_distractors_are_nobody_to_learn(tmp_path):
+    rows = write_persons(tmp_path).rows
+    nobody = {"train/0001_0.png": -1, "train/0001_1.png": 0, "train/0001_2.png": 0, "train/0001_3.png": -1}
+    rows = [replace(row, pid=nobody.get(row.key, row.pid)) for row in rows]
+    write_heatmaps(tmp_path / "heatmaps.zarr", write_manifest(tmp_path / "manifest.csv", rows, tmp_path))
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    result = run(*training_arguments(tmp_path, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "20 images of 5 identities" in result.output
 
 
 def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
