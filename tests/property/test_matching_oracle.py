@@ -79,7 +79,7 @@ def drawn(size):
 
 
 @given(sizes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_global_and_full_distances_equal_loops(size):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
@@ -94,7 +94,7 @@ def test_global_and_full_distances_equal_loops(size):
 
 
 @given(sizes, st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_coarse_to_fine_orders_as_loops_do(size, top_n):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
@@ -112,7 +112,7 @@ def test_coarse_to_fine_orders_as_loops_do(size, top_n):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nearest_takes_the_earlier_of_equals(data):
     b, M = data.draw(st.integers(0, 4)), data.draw(st.integers(1, 20))
     values = data.draw(st.lists(st.integers(0, 4), min_size=b * M, max_size=b * M))
@@ -126,7 +126,7 @@ def test_nearest_takes_the_earlier_of_equals(data):
 
 
 @given(sizes, st.sampled_from(["coarse-to-fine", "full"]), st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
     query, gallery, _, _ = drawn(size)
     generator = torch.Generator().manual_seed(size[-1])
@@ -149,7 +149,7 @@ def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
 
 
 @given(sizes, st.integers(1, 15), st.integers(1, 15), st.sampled_from(CONFIDENCE_MODES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rank_lists_are_the_rankings_that_are_measured(size, top_n, top_k, mode):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
