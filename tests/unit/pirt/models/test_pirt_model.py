@@ -206,12 +206,14 @@ def test_works_under_autocast(row, dtype):
         assert error < 0.1, name
 
 
-full_row_fast = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "P+Intra+Inter" else pytest.mark.slow) for name in TABLE_3]
-)
+FULL = "P+Intra+Inter"
+SLOWER_ROWS = [pytest.param(name, marks=pytest.mark.slow) for name in TABLE_3 if name != FULL]
 
 
-@full_row_fast
+# PyTorch's own compiler uses what PyTorch deprecates.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [FULL, *SLOWER_ROWS])
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("training", [True, False])
 def test_compiles_to_one_graph(name, backend, training):
@@ -223,7 +225,7 @@ def test_compiles_to_one_graph(name, backend, training):
         torch.testing.assert_close(found[output], value, rtol=1e-4, atol=1e-4)
 
 
-@full_row_fast
+@pytest.mark.parametrize("name", [FULL, *SLOWER_ROWS])
 def test_exports_with_a_free_batch_size(name):
     model = small_pirt(TABLE_3[name]).eval()
     free = {0: torch.export.Dim.DYNAMIC}
