@@ -126,7 +126,8 @@ def _head(table: Table) -> str:
 
 
 def _score(benchmark: str, entry: Entry, name: str, *, with_paper: bool) -> str:
-    text = escape(score_text(entry, name))
+    # A narrow cell breaks before the deviation, never inside it.
+    text = escape(score_text(entry, name)).replace("± ", "±&nbsp;")
     if entry.ours:
         text = _link(anchor(benchmark, entry.ours.configuration), text)
     if not with_paper:
