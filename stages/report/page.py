@@ -44,9 +44,10 @@ details { border: 1px solid var(--line); border-radius: 6px; padding: .5rem .75r
 summary { cursor: pointer; font-weight: 600; }
 dl { font-size: .8125rem; } dt { color: var(--soft); margin-top: .4rem; }
 dd { margin: 0; font-family: ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-@media (max-width: 46rem) {
+@media (max-width: 58rem) {
   body { padding: .75rem; font-size: 15px; }
   table { font-size: .8125rem; } th, td { padding: .35rem .4rem; }
+  .several { font-size: .75rem; } .several th, .several td { padding: .35rem .15rem; }
   .label { width: auto; padding-right: .25rem; white-space: normal; }
   .score > span, .score > .ours { display: block; width: auto; white-space: normal; }
 }
