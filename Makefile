@@ -46,6 +46,10 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	pytest -m slow
 
+.PHONY: paper-dryrun
+paper-dryrun: $(INSTALLED)  ## Run the paper's pipelines on stand-ins of its data sets
+	OMP_NUM_THREADS=1 python pipelines/dryrun.py
+
 .PHONY: lock
 lock: $(INSTALLED)  ## Re-make requirements.lock from pyproject.toml (add UPGRADE=--upgrade for newer versions)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
