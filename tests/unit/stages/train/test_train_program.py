@@ -279,6 +279,8 @@ def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
         (replaced(arguments, "--heatmaps", tmp_path / "nothing.zarr"), "nothing.zarr"),
         ([*arguments, "--root", str(tmp_path)], "of the manifest's images are missing under"),
         (replaced(arguments, "--variant", "best"), "no variant 'best'"),
+        (replaced(arguments, "--params", tmp_path / "no.yaml"), "no.yaml does not exist"),
+        (replaced(arguments, "--manifest", tmp_path / "no.csv"), "no.csv does not exist"),
         ([*arguments, "--init-from", str(tmp_path / "no-run")], "no-run is no finished run"),
     ]:
         refused = run(*call)
@@ -389,3 +391,10 @@ def test_evaluation_measures_as_the_evaluation_program_does(arguments, persons, 
     logged = json.loads((out / "logs/metrics.json").read_text())["evaluation"]
     assert logged["mAP"] == pytest.approx(metrics["mAP"], abs=1e-6)
     assert logged["rank-1"] == pytest.approx(metrics["rank-1"], abs=1e-6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+def test_a_gpu_that_is_not_there_is_refused(arguments):
+    refused = run(*replaced(arguments, "--device", "cuda"))
+    assert refused.exit_code == 2
+    assert "PyTorch sees no GPU; use --device auto or cpu" in refused.output
