@@ -1,5 +1,6 @@
-"""Killed runs and killed workers leave the bytes of an uninterrupted run."""
+"""Killed runs, killed workers and full disks leave the bytes of an uninterrupted run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -101,3 +102,39 @@ def test_a_worker_of_a_cluster_is_killed(
     error = process.communicate()[1].decode()
     assert process.returncode == 0, error
     assert digest(out) == whole
+
+
+_ON_A_SMALL_DISK = """
+import json, subprocess, sys
+command, folder = json.loads(sys.argv[1]), sys.argv[2]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+full = subprocess.run(command, capture_output=True, text=True)
+subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+again = subprocess.run(command, capture_output=True, text=True)
+from pathlib import Path
+from test_extract import digest
+said = {"code": full.returncode, "error": full.stderr, "again": again.returncode, "digest": digest(Path(command[-1]))}
+print(json.dumps(said))
+"""
+
+
+def test_a_full_disk_is_one_line_and_is_resumed_when_there_is_room(
+    crowd: People, tiny: TinyNetwork, tmp_path: Path
+) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("needs user namespaces, to mount a small disk")
+    command = [*_command(crowd, tiny, tmp_path / "h.zarr", "--codec", "float32")]
+    command.remove("--out")
+    command.remove(str(tmp_path / "h.zarr"))
+    command += ["--out", str(tmp_path / "h.zarr")]
+    script = [sys.executable, "-c", _ON_A_SMALL_DISK, json.dumps(command), str(tmp_path)]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(["unshare", "-rm", *script], env=environment, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    lines = [line for line in said["error"].splitlines() if line.startswith("Error")]
+    assert (said["code"], said["again"]) == (2, 0), said
+    assert len(lines) == 1
+    assert "No space left" in lines[0]
+    assert "Traceback" not in said["error"]
+    subprocess.run([*command[:-1], str(tmp_path / "whole.zarr")], check=True, env=ENVIRONMENT, capture_output=True)
+    assert said["digest"] == digest(tmp_path / "whole.zarr")
