@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
@@ -61,12 +61,24 @@ class PersonDataset(Dataset[Item]):
         return len(self.rows)
 
     def __getitem__(self, draw: int | Draw) -> Item:
+        item = self._coded(draw)
+        item["heatmaps"] = self.decoded(item["heatmaps"])
+        return item
+
+    def __getitems__(self, draws: Sequence[int | Draw]) -> list[Item]:
+        """Return items for the loader: heatmaps stay codes, a quarter of the bytes, until `batches_of` decodes them."""
+        return [self._coded(draw) for draw in draws]
+
+    def decoded(self, codes: Tensor) -> Tensor:
+        """Return the heatmaps of codes, of the same shape."""
+        return codes if self.cache is None else self.cache.decode(codes)
+
+    def _coded(self, draw: int | Draw) -> Item:
         index, seed = (draw, ()) if isinstance(draw, int) else draw
         image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
-        kept = torch.from_numpy(np.ascontiguousarray(codes))
         return Item(
             image=torch.from_numpy(normalise(image)),
-            heatmaps=kept if self.cache is None else self.cache.decode(kept),
+            heatmaps=torch.from_numpy(np.ascontiguousarray(codes)),
             label=self.labels[index],
             index=index,
         )
@@ -105,9 +117,15 @@ class PersonDataset(Dataset[Item]):
 
 
 def batches_of(loader: "DataLoader[Item]") -> Iterator[Batch]:
-    """Yield the loader's batches; an image that cannot be read is one line, from loader processes too."""
+    """Yield the batches of a loader of a `PersonDataset`, heatmaps decoded.
+
+    An image that cannot be read is one line, from loader processes too.
+    """
+    dataset = cast(PersonDataset, loader.dataset)
     try:
-        yield from loader
+        for batch in loader:
+            batch["heatmaps"] = dataset.decoded(batch["heatmaps"])
+            yield batch
     except DataError as error:
         # From a loader process the message comes at the end of that process's traceback.
         raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

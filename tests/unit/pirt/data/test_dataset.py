@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from pirt.data.dataset import PersonDataset
+from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import ImageRow, write_manifest
 from pirt.data.sampler import PKSampler
 from pirt.data.transforms import EvalTransform, TrainTransform, normalise
@@ -85,3 +85,15 @@ def test_a_damaged_image_is_named(manifest, cache):
     dataset = PersonDataset(manifest, manifest.rows, cache, EvalTransform(SIZE))
     with pytest.raises(DataError, match=r"4\.png has zero bytes"):
         dataset.hold_pixels()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_carry_codes_and_are_decoded_as_single_items_are(manifest, workers):
+    codes = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (12, 17, 6, 3), np.uint8))
+    cache = HeatmapCache(codes, torch.arange(256) / 255, "fingerprint", ())
+    dataset = PersonDataset(manifest, manifest.rows, cache, TrainTransform(SIZE, pad=3))
+    sampler = PKSampler(dataset.labels, identities=2, instances=2, seed=7)
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)
+    assert next(iter(loader))["heatmaps"].dtype == torch.uint8
+    for batch, draws in zip(batches_of(loader), sampler, strict=True):
+        assert torch.equal(batch["heatmaps"], torch.stack([dataset[draw]["heatmaps"] for draw in draws]))
