@@ -9,10 +9,10 @@ from pirt.embeddings import open_embeddings
 from pirt.errors import ParamsError
 from pirt.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode
 from stages.command import Command
-from stages.evaluate.coarse_index import IndexChoice, IndexKind
+from stages.evaluate.coarse_index import IndexKind
 from stages.evaluate.embed import Source
 from stages.evaluate.search import SearchChoice
-from stages.evaluate.search_recipe import Pictures, embed_queries, run_search
+from stages.evaluate.search_recipe import IndexChoice, Pictures, embed_queries, run_search
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -34,8 +34,12 @@ _COUNT = click.IntRange(min=1)
 @click.option("--confidence", type=click.Choice(CONFIDENCE_MODES), default=DEFAULT_MODE, help="Weights of the parts.")
 @click.option("--index", "kind", type=click.Choice(["flat", "ivf", "hnsw"]), default="flat", help="flat is exact.")
 @click.option("--index-at", type=_PATH, help="Folder that keeps the index for the next search.")
-@click.option("--probes", type=_COUNT, default=64, help="Lists that an ivf index looks into.")
-@click.option("--effort", type=_COUNT, default=256, help="Images that an hnsw index keeps on its way.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.99,
+    help="Share of the truly nearest 100 images that an ivf or hnsw index has to find; it is measured.",
+)
 @click.option("--pictured", type=click.IntRange(min=0), default=10, help="Queries in the picture.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="PIRT_DEVICE")
 def main(
@@ -54,8 +58,7 @@ def main(
     confidence: ConfidenceMode,
     kind: IndexKind,
     index_at: Path | None,
-    probes: int,
-    effort: int,
+    recall: float,
     pictured: int,
     device: str,
 ) -> None:
@@ -81,8 +84,7 @@ def main(
         open_embeddings(gallery if queries is None else queries),
         keys,
         SearchChoice(top_k, top_n, confidence),
-        IndexChoice(kind, probes, effort),
-        index_at,
+        IndexChoice(kind, recall, index_at),
         Pictures(manifest, shown, pictured),
         out,
     )

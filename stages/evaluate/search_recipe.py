@@ -11,7 +11,7 @@ from pirt.embeddings import Embeddings, open_embeddings
 from pirt.errors import StoreError
 from pirt.files import sha256_of
 from pirt.run import WEIGHTS_FILE, read_record
-from stages.evaluate.coarse_index import IndexChoice, open_index
+from stages.evaluate.coarse_index import RECALLED, IndexKind, MadeFor, open_index
 from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed
 from stages.evaluate.search import (
     PICTURE_FILE,
@@ -26,6 +26,15 @@ from stages.evaluate.search import (
 )
 
 QUERIES_FILE = "queries.h5"
+
+
+@dataclass(frozen=True)
+class IndexChoice:
+    """The index of the coarse stage, the recall it has to reach, and the folder that keeps it, if any."""
+
+    kind: IndexKind = "flat"
+    recall: float = 0.99
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,6 @@ def run_search(
     keys: Sequence[str],
     choice: SearchChoice,
     index_choice: IndexChoice,
-    index_at: Path | None,
     pictures: Pictures,
     out: Path,
 ) -> str:
@@ -66,9 +74,16 @@ def run_search(
     rows = choose_queries(queries, keys)
     images = gallery.rows("gallery")
     with tqdm(total=images.stop - images.start, desc="indexing", unit="image", disable=None) as bar:
-        index = open_index(gallery, index_choice, index_at, bar.update)
+        index = open_index(gallery, index_choice.kind, index_choice.recall, index_choice.folder, bar.update)
     lists = search(gallery, queries, rows, index, choice)
     write_results(lists, out / RESULTS_FILE)
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
         draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, out / PICTURE_FILE)
-    return f"{as_table(lists)}\nwrote {out / RESULTS_FILE}"
+    return f"{as_table(lists)}\ncoarse stage: {described(index.made_for)}\nwrote {out / RESULTS_FILE}"
+
+
+def described(index: MadeFor) -> str:
+    """Say what an index can be relied on for."""
+    if index.kind == "flat":
+        return "flat, exact"
+    return f"{index.kind}, effort {index.effort}, recall@{RECALLED} {index.reached:.4f} on a sample"

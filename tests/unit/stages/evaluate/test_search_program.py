@@ -84,13 +84,16 @@ def test_new_images_are_embedded_and_found(search, evaluated, tmp_path):
 
 
 def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
-    assert search("--index", "ivf", "--index-at", tmp_path / "index").exit_code == 0
+    kept = ("--index", "hnsw", "--index-at", tmp_path / "index")
+    assert search(*kept).exit_code == 0
     before = results(tmp_path)
-    assert search("--index", "ivf", "--index-at", tmp_path / "index").exit_code == 0
+    assert search(*kept).exit_code == 0
     assert results(tmp_path) == before
-    assert_refused(search("--index", "hnsw", "--index-at", tmp_path / "index"), "made for another gallery")
+    assert search(*kept, "--recall", 0.5).exit_code == 0
+    assert json.loads((tmp_path / "index" / "made_for.json").read_text())["wanted"] == 0.5
+    assert_refused(search("--index", "ivf", "--index-at", tmp_path / "index"), "made for another gallery")
     (tmp_path / "index" / "index.faiss").write_bytes(b"broken")
-    assert_refused(search("--index", "ivf", "--index-at", tmp_path / "index"), "is damaged or no index")
+    assert_refused(search(*kept, "--recall", 0.5), "is damaged or no index")
 
 
 def assert_refused(ended: Result, told: str) -> None:

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+
+from pirt.data.manifest import ImageRow
+from pirt.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
+from pirt.errors import ParamsError
+from pirt.matching import Features
+from pirt.params import ModelParams, TrainParams
+from stages.evaluate import coarse_index
+from stages.evaluate.coarse_index import exact_nearest, open_index, recall_of, spread
+
+QUERIES, GALLERY = 40, 3000
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory):
+    rows = [
+        ImageRow(f"{number:04}", "", "query" if number < QUERIES else "gallery", 1, 1, "")
+        for number in range(QUERIES + GALLERY)
+    ]
+    lineage = EmbeddingsLineage(
+        variant=None,
+        seed=0,
+        model=ModelParams(parts=False, inter_layers=0),
+        train=TrainParams(),
+        checkpoint_sha256="0" * 64,
+        trained_on_manifest="0" * 64,
+        manifest_fingerprint="0" * 64,
+        heatmaps_fingerprint=None,
+        image_size=(8, 4),
+    )
+    features = torch.randn(len(rows), 12, generator=torch.Generator().manual_seed(0))
+    path = tmp_path_factory.mktemp("gallery") / "embeddings.h5"
+    write_embeddings(path, rows, lineage, [{"global": features[:1000]}, {"global": features[1000:]}])
+    return open_embeddings(path)
+
+
+def test_exact_nearest_reads_in_blocks(embeddings, monkeypatch):
+    monkeypatch.setattr(coarse_index, "_BLOCK_ROWS", 700)
+    query = embeddings.unit_globals(embeddings.rows("query"))
+    cosines = query @ embeddings.unit_globals(embeddings.rows("gallery")).T
+    expected = cosines.topk(100, dim=1).indices
+    assert recall_of(exact_nearest(query, embeddings), expected) == 1.0
+
+
+def test_recall_counts_what_was_found():
+    exact = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert recall_of(np.array([[4, 3, 9, -1], [8, 7, 6, 5]]), exact) == 6 / 8
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_effort_rises_until_the_recall_is_reached(embeddings, kind):
+    query = Features(embeddings.unit_globals(embeddings.rows("query")), 1)
+    exact = exact_nearest(query.globals, embeddings)
+    low, high = (open_index(embeddings, kind, recall, None, lambda images: None) for recall in (0.3, 0.99))
+    assert low.made_for.effort < high.made_for.effort
+    high = high.with_effort(high.made_for.effort)
+    assert recall_of(high.search(query, 100).images, exact) >= 0.99
+
+
+def test_recall_out_of_reach_is_told(embeddings, monkeypatch):
+    monkeypatch.setattr(coarse_index, "_MOST_EFFORT", 2)
+    with pytest.raises(ParamsError, match=r"--recall asks for 0\.99"):
+        open_index(embeddings, "ivf", 0.99, None, lambda images: None)
+
+
+def test_flat_needs_no_tuning_and_is_exact(embeddings):
+    index = open_index(embeddings, "flat", 0.99, None, lambda images: None)
+    query = Features(embeddings.unit_globals(embeddings.rows("query")), 1)
+    found = index.search(query, 100)
+    assert recall_of(found.images, exact_nearest(query.globals, embeddings)) == 1.0
+    gallery = embeddings.unit_globals(embeddings.rows("gallery"))
+    torch.testing.assert_close(found.distances[0, 0], (1 - query.globals[0] @ gallery.T).min())
+
+
+def test_spread_comes_from_all_over(embeddings):
+    rows = embeddings.rows("gallery")
+    sample = spread(embeddings, rows, 200)
+    assert 200 <= len(sample) < 264
+    whole = embeddings.unit_globals(rows)
+    assert torch.equal(sample[0], whole[0])
+    assert torch.equal(sample[-1], whole[-1])
