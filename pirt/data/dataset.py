@@ -18,6 +18,8 @@ from pirt.errors import DataError
 from pirt.heatmaps.cache import HeatmapCache
 from pirt.keypoints import COCO_KEYPOINTS
 
+_CPU = torch.device("cpu")
+
 
 class Item(TypedDict):
     """One image as the model takes it."""
@@ -116,16 +118,17 @@ class PersonDataset(Dataset[Item]):
         return codes
 
 
-def batches_of(loader: "DataLoader[Item]") -> Iterator[Batch]:
-    """Yield the batches of a loader of a `PersonDataset`, heatmaps decoded.
+def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Iterator[Batch]:
+    """Yield the batches of a loader of a `PersonDataset` on `device`, heatmaps decoded there.
 
     An image that cannot be read is one line, from loader processes too.
     """
     dataset = cast(PersonDataset, loader.dataset)
     try:
         for batch in loader:
-            batch["heatmaps"] = dataset.decoded(batch["heatmaps"])
-            yield batch
+            moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            moved["heatmaps"] = dataset.decoded(moved["heatmaps"])
+            yield moved
     except DataError as error:
         # From a loader process the message comes at the end of that process's traceback.
         raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

@@ -43,8 +43,8 @@ class Evaluation:
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
         outputs: dict[str, list[torch.Tensor]] = {}
-        for batch in batches_of(DataLoader(images, _BATCH_SIZE, num_workers=self.workers)):
-            for name, value in network(batch["image"].to(device), batch["heatmaps"].to(device)).items():
+        for batch in batches_of(DataLoader(images, _BATCH_SIZE, num_workers=self.workers), device):
+            for name, value in network(batch["image"], batch["heatmaps"]).items():
                 outputs.setdefault(name, []).append(value.cpu())
         whole = {name: torch.cat(values) for name, values in outputs.items()}
         features = make_features(

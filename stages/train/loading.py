@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader
 
 from pirt.data.dataset import Batch, Item, PersonDataset, batches_of
@@ -63,9 +64,9 @@ class Clock:
         self._waited = 0.0
         self.steps = 0
 
-    def batches(self, loader: "DataLoader[Item]") -> Iterator[Batch]:
-        """Yield the loader's batches."""
-        source = batches_of(loader)
+    def batches(self, loader: "DataLoader[Item]", device: torch.device) -> Iterator[Batch]:
+        """Yield the loader's batches on `device`."""
+        source = batches_of(loader, device)
         while True:
             asked = time.perf_counter()
             batch = next(source, None)

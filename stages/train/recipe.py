@@ -141,7 +141,7 @@ class Training:
         self.watch.start_epoch(self.state.sums, done)
         self.clock.restart()
         self.model.train()
-        for batch in self.clock.batches(self.loader):
+        for batch in self.clock.batches(self.loader, self.fabric.device):
             self.step(batch)
             bar.set_postfix_str(f"epoch {epoch + 1}/{self.recipe.epochs}, {self.speed()}", refresh=False)
             bar.update()
@@ -165,7 +165,6 @@ class Training:
         for group in self.adam.param_groups:
             group["lr"] = rate
         seed_step(self.job.params.seed, step, self.fabric.global_rank)
-        batch = self.fabric.to_device(batch)
 
         outputs = self.model(batch["image"], batch["heatmaps"])
         losses = pirt_losses(
