@@ -10,7 +10,7 @@ from pirt.errors import ParamsError
 from pirt.params import EvaluateParams, RerankParams, load_params
 from stages.command import Command
 from stages.evaluate.embed import Source
-from stages.evaluate.recipe import evaluate_embeddings, evaluate_run
+from stages.evaluate.recipe import embed_run, evaluate_embeddings, evaluate_run
 
 _PATH = click.Path(path_type=Path)
 
@@ -22,6 +22,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, required=True, help="Folder for embeddings.h5, metrics.json and scores.json.")
 @click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
 @click.option("--from-embeddings", type=_PATH, help="Measure this embeddings.h5 again; no network is run.")
+@click.option(
+    "--embed-only", is_flag=True, help="Write embeddings.h5 alone, of unlabelled images too, for pirt-search."
+)
 @click.option("--params", "params_file", type=_PATH, help="Parameter file (YAML) with a section `evaluate`.")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
 @click.option("--top-n", type=click.IntRange(min=1), help="N of coarse-to-fine matching, instead of the file's.")
@@ -55,6 +58,7 @@ def main(
     out: Path,
     root: Path | None,
     from_embeddings: Path | None,
+    embed_only: bool,
     params_file: Path | None,
     rerank: bool,
     device: str,
@@ -82,6 +86,8 @@ def main(
         summary = evaluate_embeddings(from_embeddings, run, manifest, params, out, device)
     elif run is None or manifest is None:
         raise ParamsError("pass --run and --manifest, or --from-embeddings")
+    elif embed_only:
+        summary = embed_run(Source(run, manifest, heatmaps), out, device, batch_size, workers)
     else:
         summary = evaluate_run(Source(run, manifest, heatmaps), params, out, device, batch_size, workers)
     click.echo(summary)

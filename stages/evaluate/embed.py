@@ -15,7 +15,7 @@ from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import EvalTransform
 from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
-from pirt.errors import ParamsError, StoreError
+from pirt.errors import ManifestError, ParamsError, StoreError
 from pirt.evaluation import require_valid_matches
 from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
@@ -29,8 +29,8 @@ class Speed:
     """What changes how fast images are embedded, but not the result."""
 
     device: torch.device
-    batch_size: int = 64
-    workers: int = 0
+    batch_size: int
+    workers: int
 
 
 def choose_device(name: str) -> torch.device:
@@ -40,9 +40,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def default_workers(device: torch.device) -> int:
-    """Return enough loader processes for a GPU; the network itself wants the cores of a CPU."""
-    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+def choose_speed(device_name: str, batch_size: int = 64, workers: int | None = None) -> Speed:
+    """Take enough loader processes for a GPU; a CPU's cores are wanted by the network itself."""
+    device = choose_device(device_name)
+    if workers is None:
+        workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    return Speed(device, batch_size, workers)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,14 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     )
     dataset = PersonDataset(manifest, rows, cache, EvalTransform(lineage.image_size))
     write_embeddings(out, rows, lineage, outputs_of(model, dataset, speed))
+
+
+def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
+    """Return the queries, then the gallery, of which one may be empty."""
+    rows = tuple(row for split in EMBEDDED_SPLITS for row in manifest.rows if row.split == split)
+    if not rows:
+        raise ManifestError("the manifest has neither query nor gallery images; there is nothing to embed")
+    return rows
 
 
 def rows_to_measure(manifest: Manifest) -> tuple[ImageRow, ...]:
@@ -117,8 +128,10 @@ def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[di
     """Yield the model's outputs for each batch of the images, in their order."""
     loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
     model = model.to(speed.device).eval()
-    with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar, torch.inference_mode():
+    with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar:
         for batch in batches_of(loader):
-            images = batch["image"].to(speed.device, non_blocking=True)
-            yield model(images, batch["heatmaps"].to(speed.device, non_blocking=True))
-            bar.update(len(images))
+            # Not around the yield: a generator that is left there would leave its caller in inference mode.
+            with torch.inference_mode():
+                outputs = model(*(batch[name].to(speed.device, non_blocking=True) for name in ("image", "heatmaps")))
+            yield outputs
+            bar.update(len(batch["image"]))

@@ -9,7 +9,7 @@ from pirt.errors import StoreError
 from pirt.files import sha256_of
 from pirt.params import EvaluateParams
 from pirt.run import WEIGHTS_FILE, read_record
-from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed, rows_to_measure
+from stages.evaluate.embed import Source, choose_device, choose_speed, embed, rows_to_embed, rows_to_measure
 from stages.evaluate.measure import METRICS_FILE, measure, write_metrics
 
 EMBEDDINGS_FILE = "embeddings.h5"
@@ -19,12 +19,20 @@ def evaluate_run(
     source: Source, params: EvaluateParams, out: Path, device_name: str, batch_size: int, workers: int | None
 ) -> str:
     """Write `embeddings.h5` and `metrics.json` into `out`; return a summary for people."""
-    device = choose_device(device_name)
-    speed = Speed(device, batch_size, default_workers(device) if workers is None else workers)
+    speed = choose_speed(device_name, batch_size, workers)
     embed(source, rows_to_measure(source.manifest), out / EMBEDDINGS_FILE, speed)
-    metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, device)
+    metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, speed.device)
     write_metrics(metrics, out)
     return summary(metrics, out)
+
+
+def embed_run(source: Source, out: Path, device_name: str, batch_size: int, workers: int | None) -> str:
+    """Write `embeddings.h5` of whatever queries and gallery images there are; return a summary for people."""
+    rows = rows_to_embed(source.manifest)
+    embed(source, rows, out / EMBEDDINGS_FILE, choose_speed(device_name, batch_size, workers))
+    embeddings = open_embeddings(out / EMBEDDINGS_FILE)
+    unreadable = len(embeddings.lineage.unreadable)
+    return f"wrote {embeddings.path}: {len(embeddings.keys)} images, left out {unreadable} unreadable ones"
 
 
 def evaluate_embeddings(

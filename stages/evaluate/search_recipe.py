@@ -12,7 +12,7 @@ from pirt.errors import StoreError
 from pirt.files import sha256_of
 from pirt.run import WEIGHTS_FILE, read_record
 from stages.evaluate.coarse_index import RECALLED, IndexKind, MadeFor, open_index
-from stages.evaluate.embed import Source, Speed, choose_device, default_workers, embed
+from stages.evaluate.embed import Source, choose_speed, embed
 from stages.evaluate.search import (
     PICTURE_FILE,
     RESULTS_FILE,
@@ -55,8 +55,7 @@ def embed_queries(source: Source, gallery: Path, out: Path, device_name: str) ->
             f"gallery {gallery} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "
             f"{found[:12]}); features of different models cannot be compared"
         )
-    device = choose_device(device_name)
-    embed(source, source.manifest.split("query"), out / QUERIES_FILE, Speed(device, workers=default_workers(device)))
+    embed(source, source.manifest.split("query"), out / QUERIES_FILE, choose_speed(device_name))
     return out / QUERIES_FILE
 
 

@@ -206,3 +206,20 @@ def test_a_model_that_diverged_is_told_and_writes_nothing(arguments_for, evaluat
     save_file(weights, run / "model.safetensors")
     out = tmp_path / "out"
     assert_refused(invoke(*arguments_for(out), "--run", run), "stripe that is not finite", out)
+
+
+def test_unlabelled_galleries_are_embedded_without_metrics(arguments_for, evaluated, tmp_path):
+    lines = (evaluated / "manifest.csv").read_text().replace("# root: .", f"# root: {evaluated}").splitlines(True)
+    (tmp_path / "manifest.csv").write_text("".join(line for line in lines if "query/" not in line))
+    out = tmp_path / "out"
+    only = ["--manifest", tmp_path / "manifest.csv", "--root", evaluated]
+    assert_refused(invoke(*arguments_for(out, "baseline"), *only), "no 'query' image", out)
+    no_heatmaps = [argument for argument in arguments_for(out, "baseline") if "heatmaps" not in argument]
+    assert_refused(invoke(*no_heatmaps, *only, "--embed-only"), "bad.png", out)
+    readable = "".join(line for line in lines if "query/" not in line and "bad.png" not in line)
+    (tmp_path / "manifest.csv").write_text(readable)
+    ended = invoke(*no_heatmaps, *only, "--embed-only")
+    assert ended.exit_code == 0, ended.output
+    assert [path.name for path in out.iterdir()] == ["embeddings.h5"]
+    gallery = open_embeddings(out / "embeddings.h5")
+    assert (gallery.query_count, len(gallery.keys)) == (0, 18)
