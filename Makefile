@@ -40,11 +40,11 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: lint  ## Lint and the fast tests
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)  ## The heavier checks
-	pytest -m slow
+	OMP_NUM_THREADS=1 pytest -m slow
 
 .PHONY: paper-dryrun
 paper-dryrun: $(INSTALLED)  ## Run the paper's pipelines on stand-ins of its data sets
