@@ -38,7 +38,7 @@ def _flip(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tens
 
 def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     B, _, H, W = images.shape
-    zoom = _between(0.9, 1.12, (B,), generator)
+    zoom = _between(0.88, 1.15, (B,), generator)
     shift = _between(-0.05, 0.05, (B, 2), generator)  # of width and height
     # affine_grid asks where each output pixel comes from, in [-1, 1] across the image.
     theta = torch.zeros(B, 2, 3)
@@ -53,9 +53,19 @@ def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) ->
 
 
 def _colour(images: Tensor, generator: Generator) -> Tensor:
+    """Change colours, in half of the images otherwise above a random row than below it, as other garments would."""
+    B, _, H, _ = images.shape
+    row = _between(0.2, 0.8, (B, 1, 1, 1), generator) * H
+    above = (torch.arange(H)[:, None] < row) & (torch.rand(B, 1, 1, 1, generator=generator) < 0.5)
+    return torch.where(above, _recoloured(images, generator), _recoloured(images, generator))
+
+
+def _recoloured(images: Tensor, generator: Generator) -> Tensor:
     B = len(images)
     gain = _between(0.7, 1.3, (B, 1, 1, 1), generator) * _between(0.85, 1.15, (B, 3, 1, 1), generator)
     contrast = _between(0.7, 1.3, (B, 1, 1, 1), generator)
+    exchanged = (torch.rand(B, generator=generator) < 0.33)[:, None, None, None]
+    images = torch.where(exchanged, images[:, torch.randperm(3, generator=generator)], images)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (((images - mean) * contrast + mean) * gain).clamp(0, 255)
 

@@ -27,6 +27,9 @@ from stages.pose.openmmlab import VERSION, MMLogger
 from stages.pose.params import PoseTrainParams
 from stages.pose.small_hrnet import small_hrnet_config
 
+_MARGIN, _SLOPE = 0.05, 0.1
+"""Of the loss where a heatmap should be empty."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -138,13 +141,14 @@ def heatmap_loss(network: HeatmapNetwork, images: Tensor, keypoints: Tensor) -> 
     """Return MMPose's loss between the network's heatmaps and its codec's targets.
 
     The target of an occluded keypoint is an empty heatmap, so that a heatmap's height tells visibility; what is not
-    labelled does not count. The store clips at 0, so where the target is 0 falling below it costs little: the
-    background then stays under τ. A slope of 0.1 instead of 0 keeps every channel alive.
+    labelled does not count. The part mask of eq. 3 is what exceeds a τ near 0, so where the target is 0 the network
+    learns to stay `_MARGIN` below: its noise then does not reach τ. Falling deeper costs little, for the store clips
+    at 0; the small slope keeps every channel alive.
     """
     estimator: Any = network.estimator
     targets, weights = (table.to(images.device) for table in _targets(estimator.head.decoder, keypoints.numpy()))
     heatmaps = network(images.contiguous(memory_format=torch.channels_last))
-    heatmaps = torch.where(targets > 0, heatmaps, nn.functional.leaky_relu(heatmaps, 0.1))
+    heatmaps = torch.where(targets > 0, heatmaps, nn.functional.leaky_relu(heatmaps + _MARGIN, _SLOPE))
     loss: Tensor = estimator.head.loss_module(heatmaps, targets, weights)
     return loss
 
