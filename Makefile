@@ -46,6 +46,27 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	OMP_NUM_THREADS=1 pytest -m slow
 
+.PHONY: bench bench-pose bench-store bench-train bench-eval
+bench: bench-pose bench-store bench-train bench-eval  ## All benchmarks, as Markdown; those of trained parts use the demo's
+
+bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached against live heatmaps
+	python benchmarks/pose.py --trained runs/pose --manifest runs/manifest.csv
+	python benchmarks/cached_vs_live.py --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \
+	  --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth
+
+bench-store: demo  ## Bytes an image, bulk reading, what heatmaps cost the loader
+	pirt-pose extract --manifest runs/manifest.csv --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth \
+	  --codec float32 --out runs/bench/float32.zarr
+	python benchmarks/store.py --manifest runs/manifest.csv --heatmaps runs/bench/float32.zarr
+
+bench-train: demo  ## Steps of each Table 3 row, what the cache saves, waiting for data
+	python benchmarks/train_step.py --params params.yaml
+	python benchmarks/train_step.py --batch-size 8
+	python benchmarks/train_loader.py --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr
+
+bench-eval: $(INSTALLED)  ## Metrics over argsort, matching over its matrix product, a million images, search
+	python benchmarks/evaluate.py
+
 .PHONY: paper-dryrun
 paper-dryrun: $(INSTALLED)  ## Run the paper's pipelines on stand-ins of its data sets
 	OMP_NUM_THREADS=1 python pipelines/dryrun.py

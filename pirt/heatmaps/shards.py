@@ -9,7 +9,7 @@ from pathlib import Path
 
 import google_crc32c
 import numpy as np
-from numcodecs import zstd  # type: ignore[import-untyped]
+from numcodecs import zstd
 from numpy.typing import NDArray
 
 from pirt.heatmaps.codec import Codes
