@@ -51,6 +51,9 @@ def clone_into(folder: Path) -> Path:
             shutil.copy(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
     edit(folder, shrink)
+    commit = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "Shrink"]
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run(commit, cwd=folder, check=True)
     return folder
 
 
