@@ -8,6 +8,17 @@ from dvclive.live import Live
 Point = dict[str, float]
 
 
+class _LiveOutsideGit(Live):
+    """DVCLive that writes its files and looks at no repository.
+
+    By itself it reads the user's Git history, ends in a traceback where there is no commit yet, and makes a DVC
+    repository in any Git repository that has none.
+    """
+
+    def _init_dvc(self) -> None:
+        self._dvc_file = self._init_dvc_file()
+
+
 class Curves:
     """Files under `folder` that `dvc plots` reads; the points of an earlier part of the training come first.
 
@@ -15,7 +26,7 @@ class Curves:
     """
 
     def __init__(self, folder: Path, history: Sequence[Point]) -> None:
-        self._live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
+        self._live = _LiveOutsideGit(str(folder), save_dvc_exp=False, dvcyaml=None)
         for point in history:
             self.add(point)
 
