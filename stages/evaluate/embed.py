@@ -129,9 +129,9 @@ def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[di
     loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
     model = model.to(speed.device).eval()
     with tqdm(total=len(dataset), desc="embedding", unit="image", disable=None) as bar:
-        for batch in batches_of(loader):
+        for batch in batches_of(loader, speed.device):
             # Not around the yield: a generator that is left there would leave its caller in inference mode.
             with torch.inference_mode():
-                outputs = model(*(batch[name].to(speed.device, non_blocking=True) for name in ("image", "heatmaps")))
+                outputs = model(batch["image"], batch["heatmaps"])
             yield outputs
             bar.update(len(batch["image"]))
