@@ -20,7 +20,7 @@ class PoseTrainParams(Frozen):
     channels: Positive = 16
     """Of HRNet's finest branch; each coarser branch has twice as many."""
     batch_size: Positive = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     held_out: Fraction = 0.125
     """Share of the training identities that only measure."""

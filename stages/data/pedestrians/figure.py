@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import pi, sin
 
-import numpy as np
-
 from pirt.keypoints import COCO_KEYPOINTS
-from stages.data.pedestrians.canvas import Brush, Colour, Floats, Profile, Surface, plain
+from stages.data.pedestrians.canvas import Brush, Profile, Surface, plain
+from stages.data.pedestrians.garments import darker, panelled, shaded, upper_surface
 from stages.data.pedestrians.head import FACE_AZIMUTHS, face_point, paint_back_of_head, paint_head
 from stages.data.pedestrians.identity import Identity
 from stages.data.pedestrians.parts import Part
@@ -103,7 +102,9 @@ class Figure:
             (0.0, radii[0] * self.view.scale),
             (1.0, (radii[0] + (radii[1] - radii[0]) * stop) * self.view.scale),
         ]
-        self.brush.tube(part, (x0, y0), tip, profile, surface, self.view.yaw)
+        # The farther of two legs or arms stands in the other's shadow.
+        light = 1 + 4.5 * min(0.0, self._depth(start, end))
+        self.brush.tube(part, (x0, y0), tip, profile, shaded(surface, light), self.view.yaw)
 
     def _arm(self, side: str) -> None:
         upper, fore = _ARMS[side]
@@ -172,30 +173,21 @@ class Figure:
             (1.0, hip + spread, 0.085 * build + spread),
         )
         start, end = self.view.project((0.0, top, 0.0)), self.view.project((0.0, bottom, 0.0))
-        self.brush.tube(Part.TORSO, start, end, profile, self._front(), self.view.yaw, round_ends=False)
+        self.brush.tube(
+            Part.TORSO,
+            start,
+            end,
+            profile,
+            upper_surface(self.identity.upper, body.skin),
+            self.view.yaw,
+            round_ends=False,
+        )
         if kind in ("hoodie", "shirt", "coat"):
             self._collar(kind)
 
     def _leg_spread(self) -> float:
         left, right = self.joints["left_knee"], self.joints["right_knee"]
         return abs(left[2] - right[2]) / 2 * abs(sin(self.view.yaw)) + 0.01
-
-    def _front(self) -> Surface:
-        """Return the upper garment's surface with what it shows where it opens or buttons."""
-        upper, cloth = self.identity.upper, self.cloth
-        opening = {"jacket": 0.3, "coat": 0.2, "shirt": 0.035}.get(upper.kind, 0.0)
-        inner = np.asarray(upper.inner, np.float32)
-        if upper.kind == "shirt":
-            inner = np.asarray(upper.fabric.colour, np.float32) * np.float32(0.6)
-
-        def paint(along: Floats, azimuth: Floats) -> Floats:
-            colours = cloth(along, azimuth)
-            reach = opening * (1.35 - along) if upper.kind != "shirt" else opening + 0 * along
-            edge = (np.abs(azimuth) < reach + 0.07) & (upper.kind != "shirt")
-            colours = np.where(edge[:, None], colours * 0.72, colours)
-            return np.asarray(np.where((np.abs(azimuth) < reach)[:, None], inner, colours), np.float32)
-
-        return paint if opening else cloth
 
     def _collar(self, kind: str) -> None:
         x, y, z = self.joints["neck"]
@@ -205,7 +197,7 @@ class Figure:
             self.view.project((x + 0.02, y + 0.012, z + behind)),
             self.view.project((x - 0.02, y + 0.012, z + behind)),
         )
-        tone = plain(_darker(self.identity.upper.fabric.colour, 0.82))
+        tone = plain(darker(self.identity.upper.fabric.colour, 0.82))
         radius = size * self.view.scale * 0.62
         self.brush.tube(Part.TORSO, left, right, [(0.0, radius), (1.0, radius)], tone, self.view.yaw)
 
@@ -213,7 +205,7 @@ class Figure:
         x, y, z = self.joints["neck"]
         start, end = self.view.project((x, y + 0.05, z + 0.008)), self.view.project((x, y - 0.01, z))
         radius = 0.032 * self.view.scale * (0.6 + 0.4 * self.identity.body.build)
-        skin = plain(_darker(self.identity.body.skin, 0.85))
+        skin = plain(darker(self.identity.body.skin, 0.85))
         self.brush.tube(Part.NECK, start, end, [(0.0, radius), (1.0, radius * 1.15)], skin, self.view.yaw)
 
     def _skirt(self) -> None:
@@ -236,7 +228,7 @@ class Figure:
         start, end = self.view.project((0.0, neck - 0.055, -0.1)), self.view.project((0.0, neck - 0.25, -0.11))
         width = self.view.half_width(0.082, 0.05)
         profile = [(0.0, width * 0.85), (0.5, width), (1.0, width)]
-        self.brush.tube(Part.BAG, start, end, profile, _panelled(colour), self.view.yaw, round_ends=False)
+        self.brush.tube(Part.BAG, start, end, profile, panelled(colour), self.view.yaw, round_ends=False)
         lid = [(0.0, width * 0.8), (1.0, width * 0.8)]
         self.brush.tube(Part.BAG, start, (start[0], start[1] + 0.02 * scale), lid, plain(colour), self.view.yaw)
 
@@ -252,7 +244,7 @@ class Figure:
             _, neck, _ = self.joints["neck"]
             start, end = self.view.project((0.12, neck - 0.33, 0.02)), self.view.project((0.12, neck - 0.45, 0.02))
             width = self.view.half_width(0.045, 0.075)
-            surface = _panelled(self.identity.bag_colour)
+            surface = panelled(self.identity.bag_colour)
             self.brush.tube(
                 Part.BAG, start, end, [(0.0, width), (1.0, width)], surface, self.view.yaw, round_ends=False
             )
@@ -278,23 +270,8 @@ class Figure:
         start, end = (x, y + 0.055 * scale), (x, y + 0.15 * scale)
         profile = [(0.0, width * 0.85), (1.0, width)]
         self.brush.tube(
-            Part.BAG, start, end, profile, _panelled(self.identity.bag_colour), self.view.yaw, round_ends=False
+            Part.BAG, start, end, profile, panelled(self.identity.bag_colour), self.view.yaw, round_ends=False
         )
-
-
-def _darker(colour: Colour, factor: float) -> Colour:
-    red, green, blue = colour
-    return red * factor, green * factor, blue * factor
-
-
-def _panelled(colour: Colour) -> Surface:
-    tone = np.asarray(colour, np.float32)
-
-    def paint(along: Floats, azimuth: Floats) -> Floats:
-        seam = (np.abs(along - 0.045) < 0.006)[:, None]
-        return np.asarray(np.where(seam, tone * 0.6, tone), np.float32)
-
-    return paint
 
 
 def _shown_through(name: str) -> frozenset[IntEnum]:
