@@ -41,10 +41,10 @@ class Labelled:
 
 
 def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Path, device: str) -> dict[str, Any]:
-    """Train, measure on held-out identities, write `config.py`, `checkpoint.pth` and `metrics.json` into `out`.
+    """Train, measure on held-out identities, and write `out`.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds; `scores.json` has its headline for `dvc metrics show`.
     """
     if any(side % 32 for side in params.input_size):
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
@@ -74,7 +74,9 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         folder.mkdir()
         config.dump(str(folder / "config.py"))
         (folder / "checkpoint.pth").write_bytes(checkpoint_bytes(network, params))
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        scores = {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
+        for name, content in (("metrics.json", metrics), ("scores.json", scores)):
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return metrics
 
 

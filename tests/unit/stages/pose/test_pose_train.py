@@ -20,9 +20,11 @@ SHORT = PoseTrainParams(epochs=1, input_size=(64, 32), channels=4, batch_size=4,
 def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
     for name in ("one", "two"):
         train(people.manifest, people.keypoints, SHORT, tmp_path / name, "cpu")
-    for file in ("config.py", "checkpoint.pth", "metrics.json"):
+    for file in ("config.py", "checkpoint.pth", "metrics.json", "scores.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    scores = json.loads((tmp_path / "one" / "scores.json").read_text())
+    assert scores == {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
     assert metrics["images"]["trained"] == 8
     assert metrics["images"]["held_out"] == 4
 
@@ -83,7 +85,8 @@ def test_the_program(people: People, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, [*map(str, command), "--params", str(tmp_path / "p.yaml")])
     assert done.exit_code == 0, done.output
     assert "PCK@0.2" in done.output
-    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == ["checkpoint.pth", "config.py", "metrics.json"]
+    written = ["checkpoint.pth", "config.py", "metrics.json", "scores.json"]
+    assert sorted(file.name for file in (tmp_path / "net").iterdir()) == written
 
 
 @pytest.mark.parametrize(("text", "said"), [("{epoch: 3}", "unknown parameter 'epoch'"), ("{epochs: 0}", "epochs = 0")])
