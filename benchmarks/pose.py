@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ from stages.pose.reading import Reader
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 INPUT_SIZE = (256, 192)
 TAU = 0.001
-Turn = Callable[[], object]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+Turn = Callable[[], int]
+"""Does its work once and returns the number of images."""
+LOOP_IMAGES = 32
 
 
 def draw_images(folder: Path, count: int) -> Manifest:
@@ -70,9 +74,10 @@ def mmpose_loop(source: NetworkSource, manifest: Manifest) -> Turn:
         config.model.test_cfg = {**config.model.test_cfg, "flip_test": False, "output_heatmaps": True}
         model: Any = init_model(config, str(source.checkpoint), device=source.device)
 
-    def turn() -> None:
-        for row in manifest.rows:
+    def turn() -> int:
+        for row in manifest.rows[:LOOP_IMAGES]:
             inference_topdown(model, str(manifest.image_path(row)))
+        return len(manifest.rows[:LOOP_IMAGES])
 
     return turn
 
@@ -84,10 +89,11 @@ def bare_network(source: NetworkSource, manifest: Manifest, batch_size: int) -> 
         given = reader.read([manifest.image_path(row) for row in manifest.rows])
     network = load_network(source)
 
-    def turn() -> None:
+    def turn() -> int:
         for start in range(0, len(given.images), batch_size):
             part = slice(start, start + batch_size)
             heatmaps_of(network, geometry, given.images[part], given.sizes[part], flip_test=False)
+        return len(given.images)
 
     return turn
 
@@ -97,13 +103,14 @@ def plain_network(source: NetworkSource, manifest: Manifest, batch_size: int) ->
     network = build_network(read_config(source.config), source.name).to(source.device).eval()
     geometry = find_geometry(source, "resize", INPUT_SIZE)
     with Reader(geometry, threads=2) as reader:
-        given = reader.read([manifest.image_path(row) for row in manifest.rows])
+        given = reader.read([manifest.image_path(row) for row in manifest.rows[:LOOP_IMAGES]])
     images = torch.from_numpy(given.images).permute(0, 3, 1, 2).contiguous().to(source.device)
 
     @torch.inference_mode()
-    def turn() -> None:
+    def turn() -> int:
         for batch in torch.split(images, batch_size):
             network(batch).cpu()
+        return len(images)
 
     return turn
 
@@ -127,20 +134,20 @@ def whole_pipeline(source: NetworkSource, manifest: Manifest, batch_size: int, f
         device=source.device,
     )
 
-    def turn() -> None:
-        load_network(source)
+    def turn() -> int:
         extract(manifest, folder / "h.zarr", options)
+        return len(manifest.rows)
 
     return turn
 
 
-def in_turns(contenders: dict[str, Turn], images: int, rounds: int) -> dict[str, list[float]]:
+def in_turns(contenders: dict[str, Turn], rounds: int) -> dict[str, list[float]]:
     """Return images/s of each contender, a number a round, after one round that warms up."""
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, turn in contenders.items():
             began = time.perf_counter()
-            turn()
+            images = turn()
             if number:
                 speeds[name].append(images / (time.perf_counter() - began))
     return speeds
@@ -153,23 +160,28 @@ def ratio(speeds: dict[str, list[float]], name: str, baseline: str) -> float:
 
 def speed(images: int, rounds: int, batch_size: int, device: Device) -> None:
     """Print images/s and ratios."""
-    contenders: dict[str, Turn] = {}
+    print(f"{images} images, batches of {batch_size}, {rounds} rounds, {torch.get_num_threads()} threads, {device}\n")
+    print("| contender | images/s | over inference_topdown | over the bare network |")
+    print("|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = draw_images(folder, images)
         weights = str(save_random_weights(W32, folder / "w32.pth"))
-        for precision in ("float32", "bfloat16"):
-            source = find_network(W32, weights, precision, device, flip_test=False)
+        wide = find_network(W32, weights, "float32", device, flip_test=False)
+        loop, plain = mmpose_loop(wide, manifest), plain_network(wide, manifest, batch_size)
+        # A precision at a time, for only one network stays loaded.
+        for precision in PRECISIONS:
+            source = replace(wide, precision=precision)
+            contenders = {"inference_topdown": loop}
             if precision == "float32":
-                contenders["inference_topdown"] = mmpose_loop(source, manifest)
-                contenders["MMPose's network, batched"] = plain_network(source, manifest, batch_size)
+                contenders["MMPose's network, batched"] = plain
             contenders[f"bare network, {precision}"] = bare_network(source, manifest, batch_size)
             contenders[f"whole pipeline, {precision}"] = whole_pipeline(source, manifest, batch_size, folder)
-            load_network.cache_clear()
-        speeds = in_turns(contenders, images, rounds)
-    print(f"{images} images, batches of {batch_size}, {rounds} rounds, {torch.get_num_threads()} threads, {device}\n")
-    print("| contender | images/s | over inference_topdown | over the bare network |")
-    print("|---|---:|---:|---:|")
+            print_speeds(in_turns(contenders, rounds))
+
+
+def print_speeds(speeds: dict[str, list[float]]) -> None:
+    """Print the rows of one precision."""
     for contender, numbers in speeds.items():
         bare = contender.replace("whole pipeline", "bare network")
         over_bare = f"{ratio(speeds, contender, bare):.2f}" if bare != contender else "–"
@@ -209,7 +221,7 @@ def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--images", type=click.IntRange(min=1), default=64)
+@click.option("--images", type=click.IntRange(min=1), default=192)
 @click.option("--rounds", type=click.IntRange(min=1), default=3)
 @click.option("--batch-size", type=click.IntRange(min=1), default=16)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
