@@ -1,9 +1,9 @@
 """Inter-part relational transformer, IRT, and the partitions it reads (section 3.4, eqs. 9 to 12)."""
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pirt.models.attention import SelfAttention
+from pirt.models.pooling import max_pool_to
 
 
 class TransformerUnit(nn.Module):
@@ -56,4 +56,4 @@ def stripe_tokens(features: Tensor) -> Tensor:
 def patch_tokens(features: Tensor) -> Tensor:
     """Take the maximum of patches of 4×2 cells: B×C×H×W -> F_patch: B×(H/4 · W/2)×C."""
     grid = (max(features.shape[2] // 4, 1), max(features.shape[3] // 2, 1))
-    return functional.adaptive_max_pool2d(features, grid).flatten(2).transpose(1, 2)
+    return max_pool_to(features, grid).flatten(2).transpose(1, 2)

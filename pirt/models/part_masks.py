@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from pirt.models.pooling import max_pool_to
 
 
 def pool_heatmaps(heatmaps: Tensor, grid: tuple[int, int]) -> Tensor:
     """Expand heatmaps and bring them to the feature grid by max pooling (eq. 1): B×K×Hm×Wm -> M: B×K×H×W."""
-    return functional.adaptive_max_pool2d(heatmaps, grid)
+    return max_pool_to(heatmaps, grid)
 
 
 def human_mask(pooled: Tensor) -> Tensor:

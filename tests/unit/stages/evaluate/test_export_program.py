@@ -5,6 +5,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from pirt.models import build_pirt
+from pirt.params import ModelParams, Params, TrainParams
+from pirt.run import RunRecord, save_run
 from stages.evaluate import export as exporting
 from stages.evaluate.export_cli import main
 
@@ -38,6 +41,25 @@ def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, ru
             expected = model(*inputs)
         for name, found in zip(outputs, session.run(None, fed), strict=True):
             torch.testing.assert_close(torch.from_numpy(found), expected[name], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_grids_that_do_not_divide_are_exported_too(tmp_path):
+    model = ModelParams(
+        backbone="resnet18_ibn_a", width=4, strides=(1, 2, 1, 1), bottleneck=8, feedforward=8, inter_layers=1
+    )
+    record = RunRecord(
+        variant=None,
+        num_classes=5,
+        manifest_fingerprint="1" * 64,
+        heatmaps_fingerprint="2" * 64,
+        heatmap_size=(20, 18),
+        params=Params(model=model, train=TrainParams(image_size=(80, 72))),
+    )
+    save_run(tmp_path / "run", build_pirt(5, **model.model_dump()), record)
+    ended = invoke("--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
+    assert ended.exit_code == 0, ended.output
+    assert "largest difference to PyTorch at batch 1 and 7" in ended.output
 
 
 def test_a_network_that_differs_is_not_kept(evaluated, tmp_path, monkeypatch):
