@@ -7,16 +7,19 @@ from pirt.keypoints import FLIP_ORDER
 from stages.pose.labels import OCCLUDED, VISIBLE
 
 
-def augment(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, keypoints: Tensor, generator: Generator, geometry_only: bool) -> tuple[Tensor, Tensor]:
     """Return changed copies.
 
     Args:
         images: B×3×Hi×Wi, float, 0 to 255.
         keypoints: B×K×3, x and y in pixels of the image, COCO's visibility flag.
         generator: Source of all randomness.
+        geometry_only: Leave colours as they are and cover nothing.
     """
     images, keypoints = _flip(images, keypoints, generator)
     images, keypoints = _scale_and_shift(images, keypoints, generator)
+    if geometry_only:
+        return images, keypoints
     images = _colour(images, generator)
     return _occlude(images, keypoints, generator)
 

@@ -119,17 +119,23 @@ def load_labelled(
 
 
 def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device: str) -> None:
-    """Train the network in place; the same data, parameters and machine give the same weights."""
+    """Train the network in place; the same data, parameters and machine give the same weights.
+
+    The last third of the epochs sees the images in their own colours, as they will be at extraction.
+    """
     generator = torch.Generator().manual_seed(params.seed)
     steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
-    optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), params.learning_rate, weight_decay=params.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps, pct_start=0.1)
     network.train()
     with tqdm(total=steps, desc="training", unit="batch", mininterval=1) as progress:
-        for _ in range(params.epochs):
+        for epoch in range(params.epochs):
+            plain = 3 * epoch >= 2 * params.epochs
             order = torch.randperm(len(data.images), generator=generator)
             for batch in torch.split(order, params.batch_size):
-                images, keypoints = augment(data.images[batch].float(), data.keypoints[batch], generator)
+                images, keypoints = augment(data.images[batch].float(), data.keypoints[batch], generator, plain)
                 loss = heatmap_loss(network, images.to(device), keypoints)
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)

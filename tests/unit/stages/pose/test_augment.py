@@ -62,9 +62,19 @@ def test_exactly_the_visible_keypoints_under_the_box_turn_occluded() -> None:
 
 def test_the_same_seed_gives_the_same_batch_and_another_one_not() -> None:
     images, keypoints = _dots(4)
-    first, second, other = (augment(images, keypoints, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    first, second, other = (
+        augment(images, keypoints, torch.Generator().manual_seed(seed), geometry_only=False) for seed in (0, 0, 1)
+    )
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
     assert not torch.equal(first[0], other[0])
     assert first[0].min() >= 0
     assert first[0].max() <= 255
+
+
+def test_geometry_alone_invents_no_colour_and_covers_nothing() -> None:
+    images, keypoints = _dots(32)
+    moved, places = augment(images, keypoints, torch.Generator().manual_seed(0), geometry_only=True)
+    assert not torch.equal(moved, images)
+    assert torch.equal(moved[:, 0], moved[:, 1])
+    assert torch.equal(places[..., 2], keypoints[..., 2])
