@@ -7,6 +7,7 @@ from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import TrainTransform
 from pirt.errors import CheckpointError, ParamsError
 from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
+from pirt.heatmaps.reader import open_store
 from pirt.models import Pirt, build_pirt, load_imagenet
 from pirt.params import EvaluateParams, ModelParams, Params
 from pirt.run import RunRecord, load_weights, read_record, read_weights, weights_sha256
@@ -29,14 +30,14 @@ def readable_rows(
     manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
 ) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
     """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
+    if heatmaps is not None:
+        unreadable = {image.key for image in open_store(heatmaps).skipped}
+        rows = tuple(row for row in rows if row.key not in unreadable)
     cache = None
     if params.model.parts or params.model.intra:
         if heatmaps is None:
             raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
         cache = load_heatmaps(heatmaps, manifest, rows)
-        if unreadable := {image.key for image in cache.skipped}:
-            rows = tuple(row for row in rows if row.key not in unreadable)
-            cache = load_heatmaps(heatmaps, manifest, rows)
         check_heatmaps(params, cache)
     manifest.require_files(rows)
     return rows, cache

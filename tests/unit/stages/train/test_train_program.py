@@ -301,14 +301,15 @@ def test_an_image_that_cannot_be_read_is_told_in_one_line(tmp_path, more):
     assert "Traceback" not in refused.output
 
 
-def test_images_that_stage_1_skipped_are_left_out(tmp_path):
+@pytest.mark.parametrize("variant", ["pirt", "baseline"])
+def test_images_that_stage_1_skipped_are_left_out(tmp_path, variant):
     manifest = write_persons(tmp_path)
     skipped = [row.key for row in manifest.split("train")[:2]]
     write_heatmaps(tmp_path / "heatmaps.zarr", manifest, skipped=skipped)
     for key in skipped:
         (tmp_path / key).write_bytes(b"")
     (tmp_path / "params.yaml").write_text(PARAMS)
-    result = run(*training_arguments(tmp_path, tmp_path / "run"))
+    result = run(*replaced(training_arguments(tmp_path, tmp_path / "run"), "--variant", variant))
     assert result.exit_code == 0, result.output
     assert "22 images of 6 identities" in result.output
     assert "2 images are left out: junk, distractors, or unreadable in stage 1" in result.output
