@@ -64,7 +64,7 @@ from pathlib import Path
 words = sys.argv[1:]
 outs = {
     "train": ["model.safetensors", "run.json", "logs/plots/loss.tsv"],
-    "eval": ["embeddings.h5", "metrics.json"],
+    "eval": ["embeddings.h5", "metrics.json", "scores.json"],
     "extract": ["zarr.json"],
     "tables": ["tables/report.json"],
     "figures": ["figures/curves.png"],
