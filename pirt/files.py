@@ -3,22 +3,31 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pirt.errors import PirtError
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; what is there when the block ends well (file or folder) becomes `path`.
 
-    An earlier `path` is replaced. When the block raises, nothing is left behind and `path` is untouched.
+    An earlier `path` is replaced, but no folder by a file: that is a PirtError. When the block raises, nothing is left
+    behind and `path` is untouched.
     """
+    if path.name in ("", ".."):
+        raise PirtError(f"{path} cannot be written as a whole; give the file or folder to write a name of its own")
+    if path.is_dir():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield beside
-        if path.is_dir():
+        if not beside.is_dir():
+            refuse_folder(path)
+        elif path.is_dir():
             shutil.rmtree(path)
         beside.replace(path)
     finally:
@@ -26,6 +35,22 @@ def written_whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside)
         else:
             beside.unlink(missing_ok=True)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise PirtError when `path`, which is to become a file, is a folder."""
+    if path.is_dir():
+        raise PirtError(f"{path} is a folder and a file is to be written; name a file in it")
+
+
+def refuse_foreign(path: Path, ours: Collection[str]) -> None:
+    """Raise PirtError unless `path` is absent or a folder of files `ours`, relative to it; an empty one is."""
+    if path.is_file():
+        raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")
+    for entry in path.rglob("*"):
+        name = entry.relative_to(path).as_posix()
+        if name not in ours and (entry.is_symlink() or not entry.is_dir()):
+            raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 
 
 def sha256_of(path: Path) -> str:

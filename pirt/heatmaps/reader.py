@@ -158,6 +158,14 @@ def open_unsealed(path: Path) -> HeatmapStore:
     return HeatmapStore(path, layout, decoded, seal, scores)
 
 
+def is_store(path: Path) -> bool:
+    """Say whether `path` is a heatmap store, be it unfinished or damaged."""
+    try:
+        return ATTRIBUTES in json.loads((path / METADATA).read_bytes())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def partial_path(path: Path) -> Path:
     """Return the folder in which the unfinished store of `path` lies."""
     return path.with_name(f"{path.name}.partial")

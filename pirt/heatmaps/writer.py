@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pirt.errors import StoreError
 from pirt.files import written_whole
 from pirt.heatmaps.codec import encode
-from pirt.heatmaps.reader import HeatmapStore, open_store, open_unsealed, partial_path
+from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
 from pirt.heatmaps.schema import METADATA, Layout, StoreAttributes, root_metadata
 
 _BESIDE = ".writing"
@@ -121,12 +121,14 @@ def create_store(
 
     `keys` are the manifest's, in order. What is there, finished or not, must have been made with the same keys,
     attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an unfinished
-    store away and, on sealing, replaces a finished one.
+    store away and, on sealing, replaces a finished one, but nothing that is no heatmap store.
     """
     layout = Layout(attributes, len(keys), shard_size)
     row_of = {key: row for row, key in enumerate(keys)}
     skipped_rows = tuple(row_of[image.key] for image in attributes.skipped)
     partial = partial_path(path)
+    if restart:
+        _require_stores(path, partial)
     with _reported(path):
         if restart and partial.exists():
             shutil.rmtree(partial)
@@ -140,6 +142,13 @@ def create_store(
         else:
             _begin(partial, layout, keys)
     return StoreWriter(path, layout, skipped_rows)
+
+
+def _require_stores(*paths: Path) -> None:
+    """Refuse to throw away what is no heatmap store."""
+    for path in paths:
+        if path.exists() and not is_store(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise StoreError(f"{path} is no heatmap store and is not thrown away; write to another --out or remove it")
 
 
 def _begin(partial: Path, layout: Layout, keys: Sequence[str]) -> None:

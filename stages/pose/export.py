@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pirt.data.images import read_image
 from pirt.data.manifest import Manifest
 from pirt.errors import DataError, StoreError
-from pirt.files import written_whole
+from pirt.files import refuse_folder, refuse_foreign, written_whole
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.heatmaps.schema import StoreAttributes
@@ -25,6 +25,7 @@ _PERSON = 1
 
 def export_hdf5(store: HeatmapStore, out: Path) -> None:
     """Write `heatmaps` N×K×Hm×Wm and `scores` N×K float32, `keys` N strings, and the store's attributes."""
+    refuse_folder(out)
     count, shape = store.layout.count, store.layout.image_shape
     with written_whole(out) as beside, h5py.File(beside, "w") as file:
         heatmaps = file.create_dataset(
@@ -43,6 +44,7 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
 def export_npy(store: HeatmapStore, out: Path) -> None:
     """Write `out/<key>.npy` for each image that was not skipped, K×Hm×Wm float32."""
     skipped = {image.key for image in store.skipped}
+    refuse_foreign(out, {f"{key}.npy" for key in store.keys})
     with written_whole(out) as beside:
         beside.mkdir()
         for rows, values in _shards(store):
@@ -60,6 +62,7 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     of the manifest, counted from 1. Skipped images have no result.
     """
     require_same_images(store, manifest)
+    refuse_folder(out)
     ids = _image_ids(manifest, annotations)
     skipped = {image.key for image in store.skipped}
     results = []

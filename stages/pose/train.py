@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pirt.data.images import read_image
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.errors import DataError, ParamsError
-from pirt.files import written_whole
+from pirt.files import refuse_foreign, written_whole
 from stages.pose.accuracy import pck, visibility_auc
 from stages.pose.augment import augment
 from stages.pose.labels import OCCLUDED, VISIBLE, Labels, read_keypoints
@@ -27,6 +27,7 @@ from stages.pose.openmmlab import VERSION, MMLogger
 from stages.pose.params import PoseTrainParams
 from stages.pose.small_hrnet import small_hrnet_config
 
+_FILES = ("config.py", "checkpoint.pth", "metrics.json", "scores.json")
 _MARGIN, _SLOPE = 0.05, 0.1
 """Of the loss where a heatmap should be empty."""
 
@@ -48,6 +49,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     """
     if any(side % 32 for side in params.input_size):
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
+    refuse_foreign(out, _FILES)
     rows = manifest.split("train")
     manifest.require_files(rows)
     learn, hold = _by_identity(rows, params.held_out)
@@ -70,13 +72,14 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         "held_out_unoccluded": int((~held.occluded).sum()),
     }
 
+    scores = {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
     with written_whole(out) as folder:
         folder.mkdir()
-        config.dump(str(folder / "config.py"))
-        (folder / "checkpoint.pth").write_bytes(checkpoint_bytes(network, params))
-        scores = {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
-        for name, content in (("metrics.json", metrics), ("scores.json", scores)):
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        config_file, checkpoint_file, *tables = (folder / name for name in _FILES)
+        config.dump(str(config_file))
+        checkpoint_file.write_bytes(checkpoint_bytes(network, params))
+        for file, content in zip(tables, (metrics, scores), strict=True):
+            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return metrics
 
 

@@ -148,6 +148,22 @@ def test_restart_keeps_the_finished_store_until_the_new_one_is(begin: Begin, fil
     assert open_store(store_path).attributes.tau == 0.01
 
 
+@pytest.mark.parametrize("place", ["s.zarr", "s.zarr.partial"])
+def test_restart_leaves_what_is_no_store(tmp_path: Path, begin: Begin, place: str) -> None:
+    (tmp_path / place).mkdir()
+    (tmp_path / place / "zarr.json").write_text('{"attributes": {}}')
+    with pytest.raises(StoreError, match=f"{place} is no heatmap store"):
+        begin(tmp_path / "s.zarr", restart=True)
+    assert (tmp_path / place / "zarr.json").exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == [place]
+
+
+def test_restart_replaces_a_damaged_store(begin: Begin, fill: Fill, store_path: Path) -> None:
+    (store_path / "keys" / "c.0.0").unlink()
+    fill(begin(store_path, restart=True))
+    open_store(store_path)
+
+
 def test_seal_needs_every_shard(tmp_path: Path, begin: Begin, heatmaps: Heatmaps) -> None:
     writer = begin(tmp_path / "s.zarr")
     write_one(writer, 0, heatmaps)

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from conftest import People, make_people
 
-from pirt.errors import DataError, ParamsError
+from pirt.errors import DataError, ParamsError, PirtError
 from stages.pose.cli import main
 from stages.pose.params import PoseTrainParams
 from stages.pose.train import train
@@ -18,7 +18,7 @@ SHORT = PoseTrainParams(epochs=1, input_size=(64, 32), channels=4, batch_size=4,
 
 
 def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
-    for name in ("one", "two"):
+    for name in ("one", "two", "two"):
         train(people.manifest, people.keypoints, SHORT, tmp_path / name, "cpu")
     for file in ("config.py", "checkpoint.pth", "metrics.json", "scores.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
@@ -27,6 +27,15 @@ def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
     assert scores == {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
     assert metrics["images"]["trained"] == 8
     assert metrics["images"]["held_out"] == 4
+
+
+def test_a_folder_that_something_else_made_is_left(people: People, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "scores.json").write_text("{}")
+    (tmp_path / "one" / "thesis.tex").write_text("years")
+    with pytest.raises(PirtError, match=r"one holds thesis\.tex"):
+        train(people.manifest, people.keypoints, SHORT, tmp_path / "one", "cpu")
+    assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 
 
 def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:

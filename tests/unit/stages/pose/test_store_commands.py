@@ -267,6 +267,26 @@ def test_export_npy_stays_in_its_folder(
     assert not (tmp_path / "deep" / "npy").exists()
 
 
+@pytest.mark.parametrize("to", ["hdf5", "coco", "npy"])
+@pytest.mark.parametrize("place", ["thesis", "."])
+def test_export_leaves_a_folder_that_it_did_not_make(
+    cli: Cli, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, to: str, place: str
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years")
+    monkeypatch.chdir(tmp_path / "thesis" if place == "." else tmp_path)
+    result = cli("export", store, "--format", to, "--manifest", tmp_path / "manifest.csv", "--out", place)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {place} ")
+    assert [file.name for file in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_export_npy_replaces_its_own_folder(cli: Cli, tmp_path: Path, store: Path) -> None:
+    (tmp_path / "npy").mkdir()
+    for _ in range(2):
+        assert cli("export", store, "--format", "npy", "--out", tmp_path / "npy").exit_code == 0
+
+
 def test_keypoints_are_where_mmpose_decodes_them(store: Path) -> None:
     """In an image of the input's size, MMPose's own codec is the oracle."""
     codec = KEYPOINT_CODECS.build({"type": "MSRAHeatmap", "input_size": (32, 64), "heatmap_size": (8, 16), "sigma": 1})
