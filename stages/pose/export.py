@@ -18,6 +18,7 @@ from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.heatmaps.schema import StoreAttributes
 from stages.pose.openmmlab import get_heatmap_maximum, refine_keypoints
+from stages.pose.verify import require_same_images
 
 _PERSON = 1
 """COCO's category."""
@@ -92,12 +93,6 @@ def keypoints_of(
     stride = (input_size - 1) / (count - 1) if attributes.udp else input_size / count
     places: NDArray[np.float64] = (cells * stride + 0.5) * (np.array(image_size) / input_size) - 0.5
     return places
-
-
-def require_same_images(store: HeatmapStore, manifest: Manifest) -> None:
-    """Raise StoreError when the store was made for another manifest."""
-    if store.attributes.manifest_fingerprint != manifest.fingerprint:
-        raise StoreError(f"heatmap store {store.path} was made for another manifest; pass the one it was made for")
 
 
 def _result(image_id: int, file_name: str, places: NDArray[np.float64], scores: NDArray[np.float32]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pirt.errors import DataError, ParamsError
 from pirt.files import written_whole
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.keypoints import GROUP_NAMES, GROUPS
+from stages.pose.verify import require_same_images
 
 _COLOURS = ("#e69f00", "#0072b2", "#009e73")
 """Of head, upper and lower; colour-blind readers tell them apart."""
@@ -59,6 +60,7 @@ class View:
 
 def show_image(store: HeatmapStore, manifest: Manifest, key: str, out: Path) -> None:
     """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
+    require_same_images(store, manifest)
     if key not in store.keys:
         raise DataError(f"no image has the key {key!r}; keys look like {store.keys[0]!r}")
     (view,) = _views(store, manifest, [store.keys.index(key)])
@@ -69,6 +71,7 @@ def show_sheet(
     store: HeatmapStore, manifest: Manifest, count: int, split: str | None, weakest: bool, out: Path
 ) -> None:
     """Draw `count` images, spread evenly over the store or those of the lowest scores, to the PNG `out`."""
+    require_same_images(store, manifest)
     skipped = {image.key for image in store.skipped}
     rows = [
         row

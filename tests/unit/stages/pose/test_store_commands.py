@@ -205,6 +205,17 @@ def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path)
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--key", "gallery/2.png"]])
+def test_show_refuses_another_manifest(
+    cli: Cli, tmp_path: Path, manifest: Manifest, store: Path, more: list[str]
+) -> None:
+    write_manifest(tmp_path / "swapped.csv", manifest.rows[::-1], manifest.root)
+    result = cli("show", store, "--manifest", tmp_path / "swapped.csv", "--out", tmp_path / "a.png", *more)
+    assert result.exit_code == 2
+    assert "made for another manifest" in result.output
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float32]) -> None:
     statistics = measure(open_store(store))
     kept = [heatmaps[i] for i in range(COUNT) if i != SKIPPED]
