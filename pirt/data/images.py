@@ -1,5 +1,6 @@
 """The one way to read an image: upright RGB, or an error that names the file and the reason."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise DataError(f"image {path} has zero bytes")
         with Image.open(path, formats=FORMATS) as image:
             _require_pixels(path, image.width * image.height, max_pixels)
-            return _as_rgb(ImageOps.exif_transpose(image))
+            return _as_rgb(_upright(image))
     except Image.DecompressionBombError as error:
         raise DataError(f"image {path} is over the limit of {max_pixels} pixels") from error
     except UnidentifiedImageError as error:
@@ -41,6 +42,14 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def _require_pixels(path: Path, pixels: int, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise DataError(f"image {path} has {pixels} pixels, over the limit of {max_pixels}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF rotation; Pillow reads and writes back every tag, and these are what damaged ones raise."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (struct.error, TypeError, AttributeError) as error:
+        raise ValueError(f"its EXIF is damaged: {error}") from error
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -1,3 +1,4 @@
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,32 @@ def test_exif_rotation_is_applied(
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(pixels(saved(tmp_path / "a.png", Image.fromarray(PHOTO), exif=exif)), upright)
+
+
+def exif(*entries: tuple[int, int, int]) -> bytes:
+    """EXIF of one value (tag, type, value) each."""
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+
+
+ROTATED, BYTE, TEXT, RATIO = (0x0112, 3, 6), 1, 2, 5
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"II*\0", id="ends after its first four bytes"),
+        pytest.param(exif((0xA005, BYTE, 6), ROTATED), id="a pointer of the wrong type"),
+        pytest.param(exif((0x010E, RATIO, 6), ROTATED), id="a text that is a ratio"),
+        pytest.param(exif(ROTATED, (0x011B, TEXT, ord("a"))), id="a ratio that is a text"),
+    ],
+)
+def test_damaged_exif(tmp_path: Path, damage: bytes, suffix: str) -> None:
+    head = b"Exif\0\0" if suffix == "jpg" else b""
+    path = saved(tmp_path / f"a.{suffix}", Image.fromarray(PHOTO), exif=head + damage, dpi=(72, 72))
+    with pytest.raises(DataError, match=rf"a.{suffix} cannot be decoded: its EXIF is damaged: "):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp"])
