@@ -40,7 +40,6 @@ def test_benchmarks_differ_in_data_and_name_alone() -> None:
     pipelines = [read_yaml(PIPELINES / benchmark / "dvc.yaml")["stages"] for benchmark in BENCHMARKS]
     for stages in pipelines:
         stages["import"].pop("cmd")
-        stages["import"].pop("deps")
         stages["report"]["cmd"][0] = re.sub(r"--benchmark \S+", "", stages["report"]["cmd"][0])
     assert pipelines[0] == pipelines[1] == pipelines[2]
 
@@ -115,13 +114,25 @@ def test_one_changed_seed_reruns_its_runs_and_the_tables_alone(scratch: Path) ->
     pipeline = "pipelines/market1501/dvc.yaml"
     first = set(RAN.findall(dvc(scratch, "repro", pipeline)))
     assert first == {"import", "extract", "report"} | {f"{s}@pirt-{n}" for s in ("train", "evaluate") for n in range(3)}
-    assert RAN.findall(dvc(scratch, "repro", pipeline)) == []
+    assert RAN.findall(dvc(scratch, "repro", pipeline)) == ["import"]
     params = scratch / "pipelines/market1501/params.yaml"
     yaml = YAML()
     table = yaml.load(params)
     table["seeds"][2] = 7
     yaml.dump(table, params)
-    assert set(RAN.findall(dvc(scratch, "repro", pipeline))) == {"train@pirt-7", "evaluate@pirt-7", "report"}
+    assert set(RAN.findall(dvc(scratch, "repro", pipeline))) == {
+        "import",
+        "train@pirt-7",
+        "evaluate@pirt-7",
+        "report",
+    }
+
+
+@pytest.mark.slow
+def test_other_data_are_noticed(scratch: Path) -> None:
+    pipeline = "pipelines/market1501/dvc.yaml"
+    dvc(scratch, "repro", f"{pipeline}:extract")
+    assert RAN.findall(dvc(scratch, "repro", f"{pipeline}:extract", data="/elsewhere")) == ["import", "extract"]
 
 
 @pytest.mark.slow
