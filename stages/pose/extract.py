@@ -100,7 +100,8 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         device=source.device,
         skipped=bad,
     )
-    writer = create_store(out, manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
+    # Absolute, for a cluster's workers have folders of their own.
+    writer = create_store(out.absolute(), manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
     skipped = {image.key for image in bad}
     paths = {
         number: None if row.key in skipped else manifest.image_path(row).absolute()

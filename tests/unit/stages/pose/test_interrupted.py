@@ -65,7 +65,9 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]
     """Start a scheduler and two workers as a user would, each worker without a nanny that would revive it."""
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     address = f"tcp://127.0.0.1:{_free_port()}"
-    quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     port = address.rpartition(":")[2]
     scheduler = subprocess.Popen([*dask, "--host", "127.0.0.1", "--port", port, "--no-dashboard"], **quiet)  # type: ignore[call-overload]
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
@@ -93,9 +95,11 @@ def test_a_worker_of_a_cluster_is_killed(
     cluster: tuple[str, list["subprocess.Popen[bytes]"]],
 ) -> None:
     address, workers = cluster
-    out = tmp_path / "h.zarr"
-    command = _command(crowd, tiny, out, "--scheduler", address)
-    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE)
+    out = tmp_path / "login" / "h.zarr"
+    out.parent.mkdir()
+    # Relative to another folder than that of the workers.
+    command = _command(crowd, tiny, Path(out.name), "--scheduler", address)
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, cwd=out.parent)
     _wait_for_shards(out, 2, process)
     assert process.poll() is None, process.communicate()[1].decode()
     workers[0].send_signal(signal.SIGKILL)
