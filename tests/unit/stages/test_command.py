@@ -1,8 +1,13 @@
+import errno
+import os
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from pirt.errors import DataError
+from pirt.files import written_whole
 from stages.command import Group
 
 
@@ -21,6 +26,19 @@ def bug() -> None:
     raise KeyError("inner")
 
 
+@program.command()
+@click.argument("path", type=Path)
+def write(path: Path) -> None:
+    with written_whole(path) as beside:
+        beside.write_text("content")
+
+
+@program.command()
+@click.argument("number", type=int)
+def fail(number: int) -> None:
+    raise OSError(number, os.strerror(number)) if number else OSError("of a library")
+
+
 def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(program, ["mendable"])
     assert result.exit_code == 2
@@ -30,3 +48,37 @@ def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(KeyError, match="inner"):
         CliRunner().invoke(program, ["bug"], catch_exceptions=False)
+
+
+def _said(*arguments: object) -> str:
+    result = CliRunner().invoke(program, [str(argument) for argument in arguments])
+    assert result.exit_code == 2, result.exception
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "far")
+    assert f"Error: {tmp_path}/dangling: File exists; take another name" in _said("write", tmp_path / "dangling/a")
+    assert f"Error: {tmp_path}/file: File exists; take another name" in _said("write", tmp_path / "file" / "a")
+    assert "File name too long; take a shorter name and run" in _said("write", tmp_path / ("x" * 300))
+    assert "Error: /proc/" in _said("write", "/proc/self/nothing/a")
+
+
+def test_a_refusal_that_names_no_file_is_one_line() -> None:
+    assert _said("fail", errno.ENOSPC) == (
+        "Error: No space left on device; make room there and run the same command again\n"
+    )
+    assert "Error: Input/output error; mend that and run" in _said("fail", errno.EIO)
+
+
+def test_an_error_of_a_library_keeps_its_traceback() -> None:
+    with pytest.raises(OSError, match="of a library"):
+        CliRunner().invoke(program, ["fail", "0"], catch_exceptions=False)
+
+
+def test_a_closed_pipe_is_no_error_of_the_user() -> None:
+    result = CliRunner().invoke(program, ["fail", str(errno.EPIPE)])
+    assert result.exit_code == 1
+    assert result.stderr == ""
