@@ -38,7 +38,8 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Pa
     if root.is_file() and root.suffix.lower() == ".csv":
         return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
-        raise DataError(f"data root {root} is not a folder, zip or tar; pass where the data set lies")
+        expected = _expected(layouts) if len(layouts) == 1 else "a data set"
+        raise DataError(f"data root {root} is not a folder, zip or tar; expected there: {expected}")
     level = [root]
     for _ in range(_DEPTH):
         looked = ((folder, next((layout for layout in layouts if layout.recognises(folder)), None)) for folder in level)
@@ -49,12 +50,12 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Pa
         if found:
             return found[0]
         level = [child for folder in level for child in subfolders(folder)]
-    raise DataError(f"no data set found in {root}; {'; '.join(_expected(layouts))}")
+    raise DataError(f"no data set found in {root}; expected {_expected(layouts)}")
 
 
-def _expected(layouts: tuple[Layout, ...]) -> list[str]:
+def _expected(layouts: tuple[Layout, ...]) -> str:
     """Say what each kind of layout looks like, those that look alike together."""
     titles: dict[str, list[str]] = {}
     for layout in layouts:
         titles.setdefault(layout.signs, []).append(layout.title)
-    return [f"{', '.join(names)}: {signs}" for signs, names in titles.items()]
+    return "; ".join(f"{', '.join(names)} ({signs})" for signs, names in titles.items())

@@ -220,6 +220,15 @@ def test_wrong_roots_are_one_line_and_leave_nothing(standin: Make, run: Run, tmp
     assert "--with-val is for MSMT17" in run("import", market, "--with-val", "--out", tmp_path / "m.csv").output
 
 
+def test_a_missing_root_says_what_belongs_there(run: Run, tmp_path: Path) -> None:
+    result = run("import", tmp_path / "market1501", "--layout", "market1501", "--out", tmp_path / "m.csv")
+    assert result.exit_code == 2
+    expected = "Market-1501 (folders bounding_box_train, query, bounding_box_test)"
+    assert result.output == (
+        f"Error: data root {tmp_path / 'market1501'} is not a folder, zip or tar; expected there: {expected}\n"
+    )
+
+
 def test_the_rendered_benchmark_enters_as_market_does(smoke: Path, run: Run, tmp_path: Path) -> None:
     result = run("import", smoke, "--out", tmp_path / "m.csv", "--layout", "market1501")
     assert "train 48, query 16, gallery 56 with 4 distractors and 4 junk" in result.output
