@@ -1,4 +1,4 @@
-"""Every layout that can be imported, tried in this order."""
+"""Every layout that can be imported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +42,7 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Pa
         raise DataError(f"data root {root} is not a folder, zip or tar; expected there: {expected}")
     level = [root]
     for _ in range(_DEPTH):
-        looked = ((folder, next((layout for layout in layouts if layout.recognises(folder)), None)) for folder in level)
-        found = [(folder, layout) for folder, layout in looked if layout is not None]
+        found = [(folder, layout) for folder in level for layout in _recognised(folder, layouts)]
         if len(found) > 1:
             listed = " and ".join(f"{layout.title} in {folder}" for folder, layout in found[:2])
             raise DataError(f"{root} holds several data sets, {listed}; pass the folder of one, or --layout")
@@ -51,6 +50,12 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Pa
             return found[0]
         level = [child for folder in level for child in subfolders(folder)]
     raise DataError(f"no data set found in {root}; expected {_expected(layouts)}")
+
+
+def _recognised(folder: Path, layouts: tuple[Layout, ...]) -> list[Layout]:
+    """Return the layouts that `folder` has; an own table wins, since nobody puts it there by accident."""
+    found = [layout for layout in layouts if layout.recognises(folder)]
+    return [CSV] if CSV in found else found
 
 
 def _expected(layouts: tuple[Layout, ...]) -> str:

@@ -156,6 +156,11 @@ def test_own_data_come_from_a_table(own: Path, named: str, tmp_path: Path) -> No
     manifest.require_files()
 
 
+def test_an_own_table_wins_over_a_data_set_beside_it(own: Path, standin: Make, tmp_path: Path) -> None:
+    shutil.copytree(standin("partial_reid") / "Partial-REID", own, dirs_exist_ok=True)
+    assert import_data_set(own, tmp_path / "m.csv").title == "own data"
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -190,6 +195,9 @@ def test_wrong_roots_are_one_line_and_leave_nothing(standin: Make, run: Run, tmp
     mixed = tmp_path / "mixed"
     shutil.copytree(market / "Market-1501-v15.09.15", mixed)
     shutil.copytree(duke / "DukeMTMC-reID", mixed, dirs_exist_ok=True)
+    bodies = tmp_path / "bodies"
+    shutil.copytree(market / "Market-1501-v15.09.15", bodies)
+    shutil.copytree(standin("partial_reid") / "Partial-REID", bodies, dirs_exist_ok=True)
     torn = tmp_path / "torn"
     shutil.copytree(market, torn)
     shutil.rmtree(torn / "Market-1501-v15.09.15" / "query")
@@ -201,7 +209,8 @@ def test_wrong_roots_are_one_line_and_leave_nothing(standin: Make, run: Run, tmp
         (tmp_path / "nowhere", "is not a folder, zip or tar"),
         (empty, "no data set found"),
         (both, "holds several data sets, Market-1501 in"),
-        (mixed, "mixes names of two data sets"),
+        (mixed, f"holds several data sets, Market-1501 in {mixed} and DukeMTMC-reID in {mixed}"),
+        (bodies, f"holds several data sets, Market-1501 in {bodies} and Partial-REID in {bodies}"),
         (torn, "has no folder 'query'"),
         (hollow, "the query split of Market-1501 has no image"),
     ):
