@@ -79,7 +79,9 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
     )
     geometry = find_geometry(source, options.geometry, options.input_size)
-    heatmap_size = _heatmap_size(source, geometry)
+    # This machine need not have the device of a cluster's workers.
+    asked = source if options.scheduler is None else replace(source, device="cpu", precision="float32")
+    heatmap_size = _heatmap_size(asked, geometry)
     bad = find_bad_images(manifest, options.workers)
     if bad and not options.skip_bad:
         raise DataError(bad_listing(bad))

@@ -116,6 +116,23 @@ def test_a_worker_writes_the_bytes_of_the_local_run(
     assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
 
 
+def test_only_the_workers_of_a_cluster_need_the_device(
+    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.pose import cluster
+
+    def at_a_worker(work: recipe.Work, scheduler: str) -> None:
+        assert work.network.device == "cuda"
+        cluster.compute_shard(0, work.part(0))
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(cluster, "run_on_cluster", at_a_worker)
+    elsewhere = replace(options, scheduler="tcp://any:8786", device="cuda")
+    with pytest.raises(ParamsError, match="device cuda is not available here"):
+        extract(people.manifest, tmp_path / "h.zarr", elsewhere)
+    assert (tmp_path / "h.zarr.partial").is_dir()  # it got as far as the workers
+
+
 def test_an_unreachable_scheduler_is_one_line(people: People, options: ExtractOptions, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"dask scheduler nonsense://x cannot be reached"):
         extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler="nonsense://x"))
