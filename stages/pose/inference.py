@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ DEFAULT_CHECKPOINT = (
     "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth"
 )
 PAPER_INPUT = (384, 128)
+_LOADING = Lock()
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,14 @@ def find_geometry(source: NetworkSource, name: GeometryName, input_size: tuple[i
     return geometry_of(config, name, input_size, source.name)
 
 
-@lru_cache(maxsize=1)
 def load_network(source: NetworkSource) -> HeatmapNetwork:
-    """Load the network once in a process, ready to run."""
+    """Load the network once in a process, however many threads ask for it, ready to run."""
+    with _LOADING:
+        return _load_network(source)
+
+
+@lru_cache(maxsize=1)
+def _load_network(source: NetworkSource) -> HeatmapNetwork:
     if sha256_of(source.checkpoint) != source.weights_sha256:
         raise CheckpointError(f"checkpoint {source.checkpoint} changed or is another one here; start again")
     if source.device == "cuda" and not torch.cuda.is_available():

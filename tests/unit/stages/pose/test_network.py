@@ -1,6 +1,8 @@
 """Networks give what MMPose gives, and those without heatmaps are refused by name."""
 
+import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,11 @@ def test_weights_that_changed_since_are_refused(tiny: TinyNetwork) -> None:
     source = NetworkSource(str(tiny.config), tiny.checkpoint, "0" * 64, "float32", "cpu", flip_test=False)
     with pytest.raises(CheckpointError, match="changed"):
         load_network(source)
+
+
+def test_threads_share_one_network(tiny: TinyNetwork, tmp_path: Path) -> None:
+    shutil.copy(tiny.checkpoint, tmp_path / "fresh.pth")
+    source = find_network(str(tiny.config), str(tmp_path / "fresh.pth"), "float32", "cpu", flip_test=False)
+    with ThreadPoolExecutor(4) as pool:
+        networks = list(pool.map(load_network, [source] * 4))
+    assert len(set(map(id, networks))) == 1
