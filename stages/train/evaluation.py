@@ -1,18 +1,21 @@
 """How good the model is so far: query against gallery, as `pirt-eval` measures it."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import Manifest, Split
 from pirt.data.transforms import EvalTransform
-from pirt.evaluation import Persons, evaluate
+from pirt.evaluation import Persons, evaluate, require_valid_matches
 from pirt.matching import DEFAULT_MODE, make_features
 from pirt.models import Pirt
 from pirt.params import Params
+from pirt.rerank import KReciprocal
 from stages.train.setup import readable_rows
 
 _BATCH_SIZE = 64
@@ -25,6 +28,11 @@ class Evaluation:
         self.params, self.workers = params, workers
         self.query = self._images("query", manifest, heatmaps)
         self.gallery = self._images("gallery", manifest, heatmaps)
+        # Now, not after the first epochs.
+        (query, query_cameras), (gallery, gallery_cameras) = (
+            (_numbers(images, "pid"), _numbers(images, "camid")) for images in (self.query, self.gallery)
+        )
+        require_valid_matches(query, gallery, query_cameras, gallery_cameras)
 
     def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
         """Return mAP and rank-1 of the default mode, by name."""
@@ -32,7 +40,9 @@ class Evaluation:
         network.eval()
         query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
         network.train(training)
-        found = evaluate(query, gallery, **self.params.evaluate.model_dump(), device=device)
+        chosen = self.params.evaluate
+        rerank = None if chosen.rerank is None else KReciprocal(**chosen.rerank.model_dump())
+        found = evaluate(query, gallery, **chosen.model_dump(exclude={"rerank"}), rerank=rerank, device=device)
         metrics = found[DEFAULT_MODE if network.has_parts else "none"]
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 
@@ -50,8 +60,8 @@ class Evaluation:
         features = make_features(
             [whole[name] for name in network.global_names], whole.get("groups"), whole.get("confidence")
         )
-        return Persons(
-            features,
-            np.array([row.pid for row in images.rows]),
-            np.array([row.camid for row in images.rows]),
-        )
+        return Persons(features, _numbers(images, "pid"), _numbers(images, "camid"))
+
+
+def _numbers(images: PersonDataset, name: Literal["pid", "camid"]) -> NDArray[np.int64]:
+    return np.array([getattr(row, name) for row in images.rows])
