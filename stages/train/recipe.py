@@ -129,9 +129,11 @@ class Training:
         """Write the trained weights, move the best ones beside them and forget the state."""
         save_run(self.job.out, self.network, self.record)
         best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
-        shutil.rmtree(best, ignore_errors=True)
         if kept.exists():
+            shutil.rmtree(best, ignore_errors=True)
             shutil.move(kept, best)
+        elif not self.recipe.evaluate_every:
+            shutil.rmtree(best, ignore_errors=True)
         remove_state(self.job.out)
 
     def run_epoch(self, epoch: int, bar: "tqdm[Never]") -> None:

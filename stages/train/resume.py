@@ -76,7 +76,7 @@ def remove_state(out: Path) -> None:
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name in ours:
-        if isinstance(ours[name], dict):
+        if isinstance(ours[name], dict) and isinstance(theirs[name], dict):
             yield from _differences(theirs[name], ours[name], f"{prefix}{name}.")
         elif theirs[name] != ours[name]:
             yield f"{prefix}{name} was {theirs[name]}, now {ours[name]}"
