@@ -43,7 +43,7 @@ class HeatmapCache:
         """Return float32 heatmaps in [0, 1], of the shape and on the device of `codes`."""
         if self.table is None:
             return codes.float()
-        return self.table.to(codes.device).index_select(0, codes.flatten().int()).view(codes.shape)
+        return self.table.to(codes.device, non_blocking=True).index_select(0, codes.flatten().int()).view(codes.shape)
 
 
 def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:

@@ -1,4 +1,4 @@
-"""What a step came to, read one step late so that the GPU never waits for Python."""
+"""What a step came to, read one step late so that a GPU has the next step in hand meanwhile."""
 
 import math
 from typing import NamedTuple
@@ -15,6 +15,8 @@ class _Late(NamedTuple):
     learning_rate: float
     names: tuple[str, ...]
     values: Tensor
+    copied: torch.cuda.Event | None
+    """When `values` have come from the GPU; a plain read would wait for the step after them too."""
 
 
 class Watch:
@@ -34,14 +36,20 @@ class Watch:
         stacked = torch.stack([*scalars, torch.full_like(scalars[0], float(stop))])
         if self._fabric.world_size > 1:
             stacked = self._fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
+        on_cpu, copied = stacked.to("cpu", non_blocking=True), None
+        if stacked.is_cuda:
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
         self.flush()
-        self._late = _Late(step, learning_rate, tuple(values), stacked)
+        self._late = _Late(step, learning_rate, tuple(values), on_cpu, copied)
 
     def flush(self) -> None:
         """Read what has been handed in."""
         if self._late is None:
             return
         late, self._late = self._late, None
+        if late.copied is not None:
+            late.copied.synchronize()
         *values, stop = late.values.tolist()
         for name, value in zip(late.names, values, strict=True):
             if not math.isfinite(value):
