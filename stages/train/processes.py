@@ -6,17 +6,22 @@ from typing import Any, Literal, Self
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins import Precision as FabricPrecision
 from torch import Tensor, nn
 
 from pirt.errors import ParamsError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]
-_FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "float32": "32-true",
-    "bfloat16": "bf16-mixed",
-    "float16": "16-mixed",
-}
+
+
+class Autocast(MixedPrecision):
+    """Mixed precision that leaves the inputs alone: heatmaps near τ would change sides in bfloat16."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Return `data`."""
+        return data
 
 
 def launch(device: Device, precision: Precision) -> Fabric:
@@ -32,15 +37,26 @@ def launch(device: Device, precision: Precision) -> Fabric:
         raise ParamsError(
             f"{on_this_node} processes were started for {torch.cuda.device_count()} GPUs; start one a GPU"
         )
+    if precision == "float16" and accelerator == "cpu":
+        raise ParamsError("train.precision float16 needs a GPU; take bfloat16 or float32")
     fabric = Fabric(
         accelerator=accelerator,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
         strategy="ddp" if processes > 1 else "auto",
-        precision=_FABRIC_PRECISION[precision],
+        plugins=_precision(precision, accelerator),
     )
     fabric.launch()
     return fabric
+
+
+def _precision(precision: Precision, accelerator: str) -> FabricPrecision:
+    match precision:
+        case "bfloat16":
+            return Autocast("bf16-mixed", accelerator)
+        case "float16":
+            return Autocast("16-mixed", accelerator)
+    return FabricPrecision()
 
 
 class SumOverProcesses(torch.autograd.Function):

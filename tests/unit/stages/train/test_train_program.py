@@ -208,6 +208,35 @@ def test_a_resume_with_other_parameters_is_refused(arguments, persons, tmp_path,
     assert "going on" not in restarted.output
 
 
+def test_a_section_that_was_empty_before_is_another_training(arguments, persons, tmp_path, monkeypatch):
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 3"))
+    stopped_in_step(monkeypatch, arguments)
+    changed = tmp_path / "changed.yaml"
+    changed.write_text((tmp_path / "params.yaml").read_text() + "evaluate: {rerank: {k1: 4}}\n")
+    arguments[1] = str(changed)
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "params.evaluate.rerank was None, now {'k1': 4" in refused.output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="Fabric takes the GPU")
+def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tmp_path, monkeypatch):
+    seen = set()
+    build = recipe.build_network
+
+    def watched(*given):
+        network = build(*given)
+        network.register_forward_pre_hook(lambda _, inputs: seen.update(tensor.dtype for tensor in inputs))
+        return network
+
+    monkeypatch.setattr(recipe, "build_network", watched)
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 1\n  precision: bfloat16"))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert seen == {torch.float32}
+    assert load_run(tmp_path / "run")[1].params.train.precision == "bfloat16"
+
+
 def test_a_damaged_state_is_refused(arguments, tmp_path):
     folder = resume_folder(tmp_path / "run")
     folder.mkdir()
@@ -246,6 +275,8 @@ def edited(persons, tmp_path, *replacements):
         (("image_size: [64, 32]", "image_size: [64, 24]"), "heatmap width 8 is no multiple of the feature grid's 3"),
         (("width: 8", "width: 8\n  tau: 0.0001"), "model.tau 0.0001 is below 0.001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
+        (("epochs: 3", "epochs: 3\n  precision: float16"), "train.precision float16 needs a GPU"),
+        (("  pirt: {inter_layers: 1}", "  pirt: 3"), "variant pirt must be a mapping, found int 3"),
         (("seed: 3", "speed: 3"), "unknown section ['speed']"),
     ],
 )
@@ -392,6 +423,28 @@ def test_evaluation_measures_as_the_evaluation_program_does(arguments, persons, 
     logged = json.loads((out / "logs/metrics.json").read_text())["evaluation"]
     assert logged["mAP"] == pytest.approx(metrics["mAP"], abs=1e-6)
     assert logged["rank-1"] == pytest.approx(metrics["rank-1"], abs=1e-6)
+
+
+def test_evaluation_re_ranks_as_the_parameters_say(arguments, persons, tmp_path):
+    arguments[1] = edited(
+        persons,
+        tmp_path,
+        ("epochs: 3", "epochs: 1\n  evaluate_every: 1"),
+        ("seed: 3", "seed: 3\nevaluate: {rerank: {k1: 4, k2: 2}}"),
+    )
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "evaluation/mAP" in result.output
+
+
+def test_an_evaluation_without_any_valid_match_is_refused_at_once(tmp_path):
+    rows = [replace(row, camid=0) for row in write_persons(tmp_path).rows]
+    write_heatmaps(tmp_path / "heatmaps.zarr", write_manifest(tmp_path / "manifest.csv", rows, tmp_path))
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("epochs: 3", "epochs: 3\n  evaluate_every: 3"))
+    refused = run(*training_arguments(tmp_path, tmp_path / "run"))
+    assert refused.exit_code == 2
+    assert "epoch 1/3" not in refused.output
+    assert not resume_folder(tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
