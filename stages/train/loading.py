@@ -18,11 +18,14 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def hold_pixels_within(dataset: PersonDataset, gib: float) -> bool:
-    """Decode all images into shared memory if they take at most `gib` GiB and half of what is free."""
+    """Decode all images into shared memory if they take at most `gib` GiB and half of what is free.
+
+    Every process of this machine holds its own, so the room is shared among them.
+    """
     room = gib * _GIB
     if _SHARED_MEMORY.is_dir():
         room = min(room, shutil.disk_usage(_SHARED_MEMORY).free / 2)
-    fits = dataset.pixel_bytes <= room
+    fits = dataset.pixel_bytes <= room / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if fits:
         dataset.hold_pixels()
     return fits
