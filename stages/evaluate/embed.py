@@ -121,6 +121,11 @@ def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[
             f"heatmap store {heatmaps} has heatmaps of {cache.size}, the run was trained with {record.heatmap_size}; "
             "extract them with the same --input-size"
         )
+    if record.params.model.tau < cache.floor:
+        raise StoreError(
+            f"heatmap store {heatmaps} holds 0 up to {cache.floor}, the run was trained with tau "
+            f"{record.params.model.tau}; extract them with a lower --tau"
+        )
     return cache
 
 

@@ -15,7 +15,7 @@ from pirt.embeddings import open_embeddings
 from pirt.heatmaps.cache import load_heatmaps
 from pirt.matching import coarse_to_fine, global_distances, make_features
 from pirt.metrics import rank_metrics
-from pirt.run import load_run
+from pirt.run import load_run, read_record
 from stages.evaluate.cli import main
 
 
@@ -187,6 +187,16 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     assert_refused(invoke(*arguments, "--root", tmp_path), "query/00.png", out)
     no_heatmaps = [argument for argument in arguments if "heatmaps" not in argument]
     assert_refused(invoke(*no_heatmaps), "this model looks at heatmaps", out)
+
+
+def test_a_store_that_cuts_more_than_the_model_does_is_refused(evaluated, arguments_for, tmp_path):
+    out, run = tmp_path / "out", tmp_path / "run"
+    shutil.copytree(evaluated / "run", run)
+    record = read_record(run)
+    model = record.params.model.model_copy(update={"tau": 0.0005})
+    record = record.model_copy(update={"params": record.params.model_copy(update={"model": model})})
+    (run / "run.json").write_text(record.model_dump_json())
+    assert_refused(invoke(*arguments_for(out), "--run", run), "holds 0 up to 0.001", out)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
