@@ -4,7 +4,7 @@ Only the programs' `cli.py` read it; everything below takes plain arguments.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -123,11 +123,20 @@ def load_params(path: Path, variant: str | None = None) -> Params:
     if unknown := table.keys() - known.keys() - {"data", "pose", "report", "seeds", "variants"}:
         raise ParamsError(f"{path}: unknown section {sorted(unknown)}; expected {sorted(Params.model_fields)}")
     if variant is not None:
-        variants = table.get("variants") or {}
+        variants = _mapping(table.get("variants"), f"{path}, section variants")
         if variant not in variants:
             raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(variants)}")
-        known["model"] = {**(known.get("model") or {}), **(variants[variant] or {})}
+        known["model"] = {
+            **_mapping(known.get("model"), f"{path}, section model"),
+            **_mapping(variants[variant], f"{path}, variant {variant}"),
+        }
     return checked(Params, known, str(path))
+
+
+def _mapping(table: object, where: str) -> dict[str, Any]:
+    if not isinstance(table or {}, dict):
+        raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {table!r}")
+    return cast(dict[str, Any], table or {})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -136,6 +145,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         table = YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise ParamsError(f"parameter file {path} does not exist") from None
+    except OSError as error:
+        raise ParamsError(f"parameter file {path} cannot be read: {error.strerror}") from None
     except YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(table, dict):

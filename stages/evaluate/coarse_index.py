@@ -91,6 +91,8 @@ def open_index(
 def build_index(gallery: Embeddings, kind: IndexKind, progress: Progress) -> Any:
     """Put the gallery's global features into a new index, a block at a time."""
     rows = gallery.rows("gallery")
+    if rows.start == rows.stop:
+        raise StoreError(f"{gallery.path} has no gallery images; pass the embeddings.h5 that pirt-eval made of them")
     channels = gallery.unit_globals(slice(rows.start, rows.start + 1)).shape[1]
     index = _empty_index(kind, channels, rows.stop - rows.start)
     if kind == "ivf":

@@ -4,7 +4,7 @@ import torch
 
 from pirt.data.manifest import ImageRow
 from pirt.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
-from pirt.errors import ParamsError
+from pirt.errors import ParamsError, StoreError
 from pirt.matching import Features
 from pirt.params import ModelParams, TrainParams
 from stages.evaluate import coarse_index
@@ -15,9 +15,13 @@ QUERIES, GALLERY = 40, 3000
 
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory):
+    return embedded(tmp_path_factory.mktemp("gallery"), GALLERY)
+
+
+def embedded(folder, gallery):
     rows = [
         ImageRow(f"{number:04}", "", "query" if number < QUERIES else "gallery", 1, 1, "")
-        for number in range(QUERIES + GALLERY)
+        for number in range(QUERIES + gallery)
     ]
     lineage = EmbeddingsLineage(
         variant=None,
@@ -31,9 +35,14 @@ def embeddings(tmp_path_factory):
         image_size=(8, 4),
     )
     features = torch.randn(len(rows), 12, generator=torch.Generator().manual_seed(0))
-    path = tmp_path_factory.mktemp("gallery") / "embeddings.h5"
+    path = folder / "embeddings.h5"
     write_embeddings(path, rows, lineage, [{"global": features[:1000]}, {"global": features[1000:]}])
     return open_embeddings(path)
+
+
+def test_a_gallery_without_images_is_told(tmp_path):
+    with pytest.raises(StoreError, match="has no gallery images"):
+        open_index(embedded(tmp_path, 0), "flat", 1.0, None, lambda images: None)
 
 
 def test_exact_nearest_reads_in_blocks(embeddings, monkeypatch):
