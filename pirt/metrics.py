@@ -107,7 +107,11 @@ class RankMeter:
     def update(self, distances: Floats | torch.Tensor, query_pids: ArrayLike, query_camids: ArrayLike) -> None:
         """Add a block of queries: distances queries × gallery, one pid and camid a query."""
         pids, camids = _integers(query_pids, "query_pids"), _integers(query_camids, "query_camids")
-        rows = distances.detach().cpu().numpy() if isinstance(distances, torch.Tensor) else np.asarray(distances)
+        if isinstance(distances, torch.Tensor):
+            # NumPy has no bfloat16.
+            distances = distances.detach().cpu()
+            distances = (distances.float() if distances.dtype == torch.bfloat16 else distances).numpy()
+        rows = np.asarray(distances)
         expected = (len(pids), self._gallery.size)
         if rows.shape != expected or len(camids) != len(pids):
             raise DataError(

@@ -95,3 +95,8 @@ def test_meter_reports_what_it_has_so_far():
     assert meter.compute().mAP == 1.0
     meter.update(np.array([[0.1, 0.2]]), [2], [0])
     assert meter.compute().mAP == 0.75
+
+
+def test_bfloat16_distances_are_ranked():
+    found = rank_metrics(torch.tensor([[0.3, 0.1, 0.2]], dtype=torch.bfloat16), [1], [2, 2, 1], [0], [1, 1, 1])
+    assert found.mAP == 0.5

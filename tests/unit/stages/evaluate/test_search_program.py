@@ -1,13 +1,18 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from pirt.data.manifest import read_manifest, write_manifest
 from pirt.embeddings import open_embeddings
+from pirt.heatmaps.reader import open_store
+from pirt.heatmaps.writer import create_store
 from pirt.search import rank_gallery
 from stages.evaluate.search_cli import main
 
@@ -62,9 +67,24 @@ def test_picture_shows_all_queries(search, evaluated, tmp_path):
 
 
 def test_new_images_have_no_known_identity(search, evaluated, tmp_path):
-    text = (evaluated / "manifest.csv").read_text().splitlines()
-    (tmp_path / "new.csv").write_text("\n".join([text[0].replace(".", str(evaluated)), *text[1:4]]) + "\n")
-    new = [*("--run", evaluated / "baseline"), *("--manifest", tmp_path / "new.csv"), *("--root", evaluated)]
+    rows = [replace(row, pid=99) for row in read_manifest(evaluated / "manifest.csv").split("query")]
+    manifest = write_manifest(tmp_path / "new.csv", rows, evaluated)
+    attributes = open_store(evaluated / "heatmaps.zarr").attributes
+    attributes = attributes.model_copy(update={"manifest_fingerprint": manifest.fingerprint, "skipped": ()})
+    writer = create_store(tmp_path / "new.zarr", manifest.keys, attributes, shard_size=8)
+    for shard in writer.pending():
+        writer.write(shard, np.full((len(writer.rows(shard)), 17, *attributes.heatmap_size), 0.5, np.float32))
+    writer.seal()
+    images = ("--manifest", tmp_path / "new.csv", "--heatmaps", tmp_path / "new.zarr")
+    ended = search("--run", evaluated / "run", *images, "--gallery-manifest", evaluated / "manifest.csv")
+    assert ended.exit_code == 0, ended.output
+    shown = [image for found in results(tmp_path) for image in found["found"]]
+    assert {image["match"] for image in shown} == {image["same_camera"] for image in shown} == {None}
+    assert "same person" not in ended.output
+
+
+def test_new_images_embedded_by_another_model_are_refused(search, evaluated, tmp_path):
+    new = [*("--run", evaluated / "baseline"), *("--manifest", evaluated / "manifest.csv")]
     refused = search(*new)
     assert refused.exit_code == 2
     assert "features of different models cannot be compared" in refused.output
