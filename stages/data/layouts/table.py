@@ -10,6 +10,7 @@ from pirt.errors import DataError
 from stages.data.layouts.found import FoundImage, Reading
 
 COLUMNS = ("path", "split", "pid", "camid")
+_HEADER_LENGTH = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class TableLayout:
         tables = _tables(root) if self.table is None else [root / self.table]
         if len(tables) > 1:
             raise DataError(f"{root} holds several tables, {', '.join(path.name for path in tables)}; keep one")
-        reading = Reading()
+        reading, text = Reading(), _text(tables[0])
         if (delimiter := _delimiter(tables[0])) is None:
             raise DataError(f"{tables[0]} lacks a header with the columns {', '.join(COLUMNS)}")
-        rows = csv.DictReader(io.StringIO(_text(tables[0])), delimiter=delimiter)
+        rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
         for number, row in enumerate(rows, 2):
             reading.images.append(_image(row, root, f"{tables[0]}, line {number}"))
         if not reading.images:
@@ -55,8 +56,13 @@ def _text(path: Path) -> str:
 
 def _delimiter(path: Path) -> str | None:
     """Return what separates the columns (spreadsheets write , or ; or tabs), None if they are not ours."""
-    header = _text(path).partition("\n")[0].strip()
-    return next((mark for mark in ",;\t" if set(COLUMNS) <= set(header.split(mark))), None)
+    try:
+        # Whether the rest is UTF-8 matters only of a table of ours.
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline(_HEADER_LENGTH)
+    except OSError as error:
+        raise DataError(f"table {path} cannot be read: {error}") from error
+    return next((mark for mark in ",;\t" if set(COLUMNS) <= set(next(csv.reader([header], delimiter=mark), ()))), None)
 
 
 def _image(row: dict[str, str], root: Path, where: str) -> FoundImage:

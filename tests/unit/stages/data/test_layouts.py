@@ -156,6 +156,26 @@ def test_own_data_come_from_a_table(own: Path, named: str, tmp_path: Path) -> No
     manifest.require_files()
 
 
+def test_a_quoted_header_is_read(own: Path, tmp_path: Path) -> None:
+    table = (own / "images.csv").read_text(encoding="utf-8-sig")
+    (own / "images.csv").write_text(table.replace("path;split;pid;camid", '"path";"split";"pid";"camid"'))
+    assert len(import_data_set(own, tmp_path / "m.csv").manifest.rows) == 12
+
+
+def test_a_foreign_table_beside_a_data_set_is_passed_over(standin: Make, tmp_path: Path) -> None:
+    root = standin("market1501") / "Market-1501-v15.09.15"
+    (root / "notes.csv").write_bytes("Käfer;größer\n".encode("cp1252"))
+    assert import_data_set(root, tmp_path / "m.csv").title == "Market-1501"
+
+
+@pytest.mark.parametrize("named", [".", "images.csv"])
+def test_an_own_table_of_another_encoding_is_named(own: Path, named: str, tmp_path: Path) -> None:
+    with (own / "images.csv").open("ab") as file:
+        file.write("x.jpg;train;1;1;Käfer\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"images.csv cannot be read as UTF-8 text"):
+        import_data_set(own / named, tmp_path / "m.csv")
+
+
 def test_an_own_table_wins_over_a_data_set_beside_it(own: Path, standin: Make, tmp_path: Path) -> None:
     shutil.copytree(standin("partial_reid") / "Partial-REID", own, dirs_exist_ok=True)
     assert import_data_set(own, tmp_path / "m.csv").title == "own data"
