@@ -22,7 +22,6 @@ _READ_TOGETHER = 16
 """Images that one task takes, so that dask's own cost is small beside decoding."""
 _CHECKED_TOGETHER = 4096
 _BATCHES_AHEAD = 3
-_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,7 @@ def _bad_of(root: Path, rows: Sequence[ImageRow]) -> list[SkippedImage]:
 
 def bad_listing(bad: Sequence[SkippedImage]) -> str:
     """Say which images are bad and what to do."""
-    lines = [f"  {image.reason}" for image in bad[:_LISTED]]
-    if len(bad) > _LISTED:
-        lines.append(f"  and {len(bad) - _LISTED} more")
+    lines = [f"  {image.reason}" for image in bad]
     return "\n".join(
         [f"{len(bad)} images cannot be used; mend them or pass --skip-bad to record them as skipped:", *lines]
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import People, TinyNetwork
+from conftest import People, TinyNetwork, make_people
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -154,6 +154,15 @@ def test_bad_images_are_listed_before_the_network_starts(
         extract(people.manifest, tmp_path / "h.zarr", options)
     assert all(name in str(told.value) for name in names)
     assert not list(tmp_path.glob("h.zarr*"))
+
+
+def test_every_bad_image_is_listed(options: ExtractOptions, tmp_path: Path) -> None:
+    crowd = make_people(tmp_path / "crowd", identities=1, images=30)
+    for row in crowd.manifest.rows:
+        crowd.manifest.image_path(row).write_bytes(b"")
+    with pytest.raises(DataError, match="30 images cannot be used") as told:
+        extract(crowd.manifest, tmp_path / "h.zarr", options)
+    assert all(row.path in str(told.value) for row in crowd.manifest.rows)
 
 
 def test_skipped_images_are_recorded_and_change_no_other(
