@@ -1,5 +1,6 @@
 """Checkpoints: found or fetched, checked by hash, and read without running the code that pickles can carry."""
 
+import hashlib
 import pickle
 import re
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from pirt.errors import CheckpointError
 from pirt.files import sha256_of
 
 _URL = re.compile(r"https?://")
-_HASH = re.compile(r"-([0-9a-f]{8})[_.]")
+# A date, such as 20220913, is no hash.
+_HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d)([0-9a-f]{8})[_.]")
 
 
 def find_checkpoint(name: str) -> Path:
@@ -27,7 +29,7 @@ def find_checkpoint(name: str) -> Path:
         if not Path(name).is_file():
             raise CheckpointError(f"checkpoint {name} does not exist; pass a file or URL")
         return Path(name)
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name.rpartition("/")[2]
+    path = _fetched_path(name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -43,6 +45,12 @@ def find_checkpoint(name: str) -> Path:
             f"{path} is damaged: its SHA-256 does not begin with {expected[1]}; delete it and try again"
         )
     return path
+
+
+def _fetched_path(url: str) -> Path:
+    """Return where torch keeps the file; one without a hash in its name may be another's namesake."""
+    folder, name = Path(torch.hub.get_dir()) / "checkpoints", url.rpartition("/")[2]
+    return folder / name if _HASH.search(name) else folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
 def load_weights(network: nn.Module, path: Path, name: str) -> None:
@@ -72,9 +80,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file may break torch's reader anywhere
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not weights or not all(map(_is_weight, weights.items())):
         raise CheckpointError(f"checkpoint {path} has no 'state_dict' of tensors; expected MMEngine's form")
     return {key.removeprefix("module."): value for key, value in weights.items()}
+
+
+def _is_weight(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 class _HistoryBuffer:

@@ -91,8 +91,12 @@ def test_a_bare_state_dict_and_one_of_data_parallel_load(tmp_path: Path) -> None
     assert read_weights(tmp_path / "bare.pth").keys() == {"weight"}
 
 
-def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
-    torch.save({"state_dict": {"weight": 3}}, tmp_path / "odd.pth")
+@pytest.mark.parametrize(
+    "table",
+    [{"state_dict": {"weight": 3}}, {"state_dict": [1]}, {"state_dict": {1: torch.ones(1)}}, {1: torch.ones(1)}, [1]],
+)
+def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path, table: Any) -> None:
+    torch.save(table, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match="no 'state_dict' of tensors"):
         read_weights(tmp_path / "odd.pth")
 
@@ -134,6 +138,25 @@ def test_a_fetched_file_is_checked_by_the_hash_in_its_name(tmp_path: Path, monke
     assert find_checkpoint(f"https://example.org/net-{digits}_20220913.pth").read_bytes() == content
     with pytest.raises(CheckpointError, match="does not begin with 00000000"):
         find_checkpoint("https://example.org/net-00000000_20220913.pth")
+
+
+def _fetch_the_url(url: str, path: str) -> None:
+    Path(path).write_text(url)
+
+
+def test_a_date_in_a_name_is_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _fetch_the_url)
+    assert find_checkpoint("https://example.org/net-20220913.pth").name == "net-20220913.pth"
+    with pytest.raises(CheckpointError, match="does not begin with 12345678"):
+        find_checkpoint("https://example.org/net-20220913-12345678.pth")
+
+
+def test_namesakes_are_fetched_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", _fetch_the_url)
+    for url in ("https://example.org/a/best.pth", "https://example.org/b/best.pth"):
+        assert find_checkpoint(url).read_text() == url
 
 
 def test_a_missing_file_is_named() -> None:
