@@ -83,7 +83,7 @@ class Contender:
         """Return what sends codes to the device and decodes them, as training does."""
         shape = (self.setting.batch_size, len(COCO_KEYPOINTS), *self.setting.heatmap_size)
         codes = torch.randint(256, shape, dtype=torch.uint8)
-        cache = HeatmapCache(codes, torch.from_numpy(decode_table(self.setting.params.model.tau).copy()), "", ())
+        cache = HeatmapCache(codes, torch.from_numpy(decode_table(self.setting.params.model.tau).copy()), "")
         return lambda: cache.decode(codes.to(self.device))
 
     def pose(self, name: str) -> Callable[[], Tensor]:

@@ -14,7 +14,6 @@ from pirt.data.manifest import ImageRow, Manifest
 from pirt.errors import StoreError
 from pirt.heatmaps.codec import code_dtype, decode_table
 from pirt.heatmaps.reader import HeatmapStore, open_store
-from pirt.heatmaps.schema import SkippedImage
 
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -29,8 +28,6 @@ class HeatmapCache:
     """The values of tau8's 256 codes, float32; None for the other codecs."""
     fingerprint: str
     """The store's."""
-    skipped: tuple[SkippedImage, ...]
-    """Those of the n images that stage 1 could not read; their heatmaps are zero."""
     floor: float = 0.0
     """Values up to it were stored as 0 (τ for tau8), so a mask with a lower threshold would not be the true one."""
 
@@ -59,13 +56,11 @@ def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]
     if missing := [row.key for row in rows if row.key not in row_of]:
         raise StoreError(f"heatmap store {store_path} lacks {len(missing)} images, the first is {missing[0]!r}")
     wanted = np.array([row_of[row.key] for row in rows], dtype=np.int64)
-    names = {row.key for row in rows}
     tau8 = store.attributes.codec == "tau8"
     return HeatmapCache(
         codes=_read_shared(store, wanted),
         table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
         fingerprint=store.fingerprint,
-        skipped=tuple(image for image in store.skipped if image.key in names),
         floor=store.attributes.tau if tau8 else 0.0,
     )
 

@@ -28,7 +28,7 @@ def manifest(tmp_path):
 @pytest.fixture
 def cache(manifest):
     codes = torch.from_numpy(np.random.default_rng(1).random((len(manifest.rows), 17, 6, 3), np.float32))
-    return HeatmapCache(codes, None, "fingerprint", ())
+    return HeatmapCache(codes, None, "fingerprint")
 
 
 def epoch_of(dataset, workers):
@@ -90,7 +90,7 @@ def test_a_damaged_image_is_named(manifest, cache):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_carry_codes_and_are_decoded_as_single_items_are(manifest, workers):
     codes = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (12, 17, 6, 3), np.uint8))
-    cache = HeatmapCache(codes, torch.arange(256) / 255, "fingerprint", ())
+    cache = HeatmapCache(codes, torch.arange(256) / 255, "fingerprint")
     dataset = PersonDataset(manifest, manifest.rows, cache, TrainTransform(SIZE, pad=3))
     sampler = PKSampler(dataset.labels, identities=2, instances=2, seed=7)
     loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)

@@ -13,7 +13,6 @@ from pirt.errors import StoreError
 from pirt.heatmaps.cache import load_heatmaps
 from pirt.heatmaps.codec import CodecName
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.schema import SkippedImage
 from pirt.heatmaps.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
@@ -65,13 +64,6 @@ def test_missing_image_is_named(store_path: Path, manifest: Manifest) -> None:
     stranger = ImageRow("train/none.jpg", "none.jpg", "train", 1, 1, "")
     with pytest.raises(StoreError, match=r"lacks 1 images, the first is 'train/none\.jpg'"):
         load_heatmaps(store_path, manifest, (*manifest.rows, stranger))
-
-
-def test_skipped_images_are_told(tmp_path: Path, begin: Begin, fill: Fill, manifest: Manifest) -> None:
-    skipped = (SkippedImage(key=manifest.keys[0], reason="zero bytes"),)
-    path = fill(begin(tmp_path / "s.zarr", skipped=skipped))
-    assert load_heatmaps(path, manifest, manifest.rows).skipped == skipped
-    assert load_heatmaps(path, manifest, manifest.rows[1:]).skipped == ()
 
 
 def test_too_little_shared_memory_is_said_beforehand(
