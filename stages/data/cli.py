@@ -55,7 +55,9 @@ def synthesize_command(
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--out", type=_FILE, required=True, help="Manifest to write.")
 @click.option(
-    "--layout", type=click.Choice([layout.name for layout in LAYOUTS]), help="Admit this one only.  [default: look]"
+    "--layout",
+    type=click.Choice([layout.name for layout in LAYOUTS]),
+    help="Admit this one only; `folder` is any folder of images without labels.  [default: look for the others]",
 )
 @_UNPACK
 @click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
@@ -68,6 +70,7 @@ def import_command(root: Path, out: Path, layout: str | None, unpack_to: Path | 
     Example:
       pirt-data import ~/data/Market-1501-v15.09.15 --out data/market1501.csv
       pirt-data import ~/data/DukeMTMC-reID.zip --out data/duke.csv
+      pirt-data import ~/pictures --layout folder --out data/pictures.csv
     """
     _tell(import_data_set(root, out, layout, unpack_to, with_val), out)
 

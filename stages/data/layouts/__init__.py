@@ -8,6 +8,7 @@ from stages.data.layouts.body_images import OCCLUDED_REID, P_DUKEMTMC_REID, PART
 from stages.data.layouts.found import Layout, subfolders
 from stages.data.layouts.market import DUKEMTMC_REID, MARKET1501, OCCLUDED_DUKEMTMC, MarketLayout
 from stages.data.layouts.msmt17 import MSMT17
+from stages.data.layouts.plain import FOLDER
 from stages.data.layouts.table import CSV
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -20,20 +21,23 @@ LAYOUTS: tuple[Layout, ...] = (
     OCCLUDED_REID,
     PARTIAL_REID,
     PARTIAL_ILIDS,
+    FOLDER,
 )
 _DEPTH = 3
 
 
 def layouts_named(name: str | None) -> tuple[Layout, ...]:
-    """Return all layouts, or the one of this name; a named one does not care what the folder is called."""
-    chosen = tuple(layout for layout in LAYOUTS if name in (None, layout.name))
+    """Return those to look for, or the one of this name; a named one does not care what the folder is called."""
+    if name is None:
+        return tuple(layout for layout in LAYOUTS if layout is not FOLDER)
     return tuple(
-        replace(layout, occluded=None) if name is not None and isinstance(layout, MarketLayout) else layout
-        for layout in chosen
+        replace(layout, occluded=None) if isinstance(layout, MarketLayout) else layout
+        for layout in LAYOUTS
+        if layout.name == name
     )
 
 
-def find_data_set(root: Path, layouts: tuple[Layout, ...] = LAYOUTS) -> tuple[Path, Layout]:
+def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout]:
     """Return the data root at or below `root`, and which of `layouts` it has."""
     if root.is_file() and root.suffix.lower() == ".csv":
         return root.parent, replace(CSV, table=root.name)

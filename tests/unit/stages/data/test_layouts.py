@@ -249,6 +249,28 @@ def test_wrong_roots_are_one_line_and_leave_nothing(standin: Make, run: Run, tmp
     assert "--with-val is for MSMT17" in run("import", market, "--with-val", "--out", tmp_path / "m.csv").output
 
 
+def test_any_folder_of_images_enters_when_asked(smoke: Path, run: Run, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(smoke / "query", pictures / "2024" / "may")
+    shutil.copy(next((smoke / "bounding_box_train").iterdir()), pictures / "holiday.jpg")
+    (pictures / "readme.txt").touch()
+    arguments = ("import", pictures, "--out", tmp_path / "m.csv")
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "no data set found" in refused.output
+    assert "gallery 17 with 17 junk" in run(*arguments, "--layout", "folder").output
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert {(row.split, row.pid) for row in manifest.rows} == {("gallery", -1)}
+    assert manifest.rows[-1].path == "holiday.jpg"
+    assert run("check", tmp_path / "m.csv").exit_code == 0
+
+
+def test_a_folder_without_images_is_one_line(run: Run, tmp_path: Path) -> None:
+    result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
+    assert result.exit_code == 2
+    assert "expected unlabelled images (image files, at any depth)" in result.output
+
+
 def test_a_missing_root_says_what_belongs_there(run: Run, tmp_path: Path) -> None:
     result = run("import", tmp_path / "market1501", "--layout", "market1501", "--out", tmp_path / "m.csv")
     assert result.exit_code == 2
