@@ -7,6 +7,7 @@ Then whole trainings by `pirt-train`: the share of an epoch's time that was spen
 """
 
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,13 +42,14 @@ def images_per_second(dataset: PersonDataset, params: Params, workers: int, seco
 
 
 def training(params: Path, variant: str, manifest: Path, heatmaps: Path, options: list[str]) -> tuple[float, float]:
-    """Return images/s and the data wait of a training's fastest epoch but the first, which starts the workers."""
+    """Return images/s and the data wait of a training's epochs but the first, which starts the workers: medians."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "stages.train", "--params", str(params), "--variant", variant]
         command += ["--manifest", str(manifest), "--heatmaps", str(heatmaps), "--out", f"{folder}/run", *options]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     epochs = [(float(speed), float(wait)) for number, speed, wait in _WAIT.findall(output) if number != "1"]
-    return max(epochs)
+    speeds, waits = zip(*epochs, strict=True)
+    return statistics.median(speeds), statistics.median(waits)
 
 
 @click.command(context_settings={"show_default": True})
