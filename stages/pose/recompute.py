@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pirt.data.manifest import ImageRow, Manifest
@@ -18,9 +19,13 @@ _THREADS = 2
 
 
 def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoint: str | None) -> Recompute:
-    """Find the network of the store at `path` and return what computes raw heatmaps of images of `manifest`."""
+    """Find the network of the store at `path` and return what computes raw heatmaps of images of `manifest`.
+
+    It runs where the store was made, or on the CPU of a machine without that device.
+    """
     made_by = open_store(path).attributes
-    source = find_network(config, checkpoint, made_by.precision, made_by.device, flip_test=made_by.flip_test)
+    device = made_by.device if torch.cuda.is_available() else "cpu"
+    source = find_network(config, checkpoint, made_by.precision, device, flip_test=made_by.flip_test)
     if source.weights_sha256 != made_by.weights_sha256:
         raise CheckpointError(
             f"checkpoint {source.checkpoint} (SHA-256 {source.weights_sha256[:12]}) is not the one that made {path} "

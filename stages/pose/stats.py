@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pirt.errors import StoreError
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.keypoints import GROUP_NAMES, GROUPS
@@ -61,6 +62,8 @@ def measure(store: HeatmapStore) -> StoreStatistics:
     """Read the whole store once, a shard at a time."""
     skipped = {image.key for image in store.skipped}
     kept = np.array([key not in skipped for key in store.keys])
+    if not kept.any():
+        raise StoreError(f"{store.path}: all {len(kept)} images were skipped, nothing is left to measure")
     scores = store.scores[kept]
     grouped = np.stack([scores[:, list(group)].max(axis=1) for group in GROUPS["paper"]], axis=1)
     covered = np.concatenate(list(_coverage(store)))[kept]

@@ -180,6 +180,36 @@ def test_verify_recomputes_with_the_network(cli: Cli, tmp_path: Path, tiny, peop
     assert "recomputed differs by up to" in result.output
 
 
+def test_verify_recomputes_on_the_cpu_where_the_stores_device_is_not(  # type: ignore[no-untyped-def]
+    cli: Cli, tmp_path: Path, tiny, people, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = ("--config", tiny.config, "--checkpoint", tiny.checkpoint)
+    extract = ("extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32)
+    assert cli(*extract, "--out", tmp_path / "s.zarr").exit_code == 0
+    made = open_store(tmp_path / "s.zarr")
+    on_gpu = made.attributes.model_copy(update={"device": "cuda"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for apart, code in ((0.003, 0), (0.1, 2)):  # TF32 is a little apart
+        writer = create_store(tmp_path / f"{apart}.zarr", made.keys, on_gpu, 256)
+        writer.write(0, made.read(slice(None)) + np.float32(apart))
+        writer.seal()
+        result = cli("verify", writer.path, "--manifest", people.manifest_path, "--sample", 5, *network)
+        assert result.exit_code == code, result.output
+
+
+def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) -> None:  # type: ignore[no-untyped-def]
+    for file in (people.manifest_path.parent / "data").iterdir():
+        file.write_bytes(b"")
+    network = ("--config", tiny.config, "--checkpoint", tiny.checkpoint)
+    extract = ("extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32, "--skip-bad")
+    assert cli(*extract, "--out", tmp_path / "s.zarr").exit_code == 0
+    verify = ("verify", tmp_path / "s.zarr", "--manifest", people.manifest_path, "--sample", 5, *network)
+    assert cli(*verify).stdout.endswith("0 images recomputed alike\n")
+    stats = cli("stats", tmp_path / "s.zarr")
+    assert stats.exit_code == 2
+    assert "all 12 images were skipped" in stats.stderr
+
+
 @pytest.mark.parametrize(
     "more",
     [["--count", 3], ["--split", "query", "--count", 2], ["--weakest", "--count", 1], ["--key", "gallery/2.png"]],
