@@ -16,6 +16,8 @@ Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
 _ROOT_LINE = "# root: "
+_STAND_IN_LINE = "# stand-in"
+_STAND_IN_MARK = "-standin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,20 @@ class ImageRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The images of one benchmark, in a fixed order, and the folder that their paths start from."""
+    """The images of one benchmark, in a fixed order, and the folder that their paths start from.
+
+    `stand_in` says that they only stand in for those of a published data set.
+    """
 
     rows: tuple[ImageRow, ...]
     root: Path
+    stand_in: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the rows; where the images lie does not change it."""
-        return hashlib.sha256(_rows_as_csv(self.rows).encode()).hexdigest()
+        """SHA-256 of the rows, marked if of a stand-in; where the images lie does not change it."""
+        digest = hashlib.sha256(_rows_as_csv(self.rows).encode()).hexdigest()
+        return digest + _STAND_IN_MARK if self.stand_in else digest
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -71,13 +78,18 @@ class Manifest:
             )
 
 
-def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path) -> Manifest:
+def is_of_stand_in(fingerprint: str) -> bool:
+    """Tell from a manifest's fingerprint, as every lineage holds it, whether the images were a stand-in."""
+    return fingerprint.endswith(_STAND_IN_MARK)
+
+
+def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
-    manifest = Manifest(_checked(tuple(rows), path), root)
+    manifest = Manifest(_checked(tuple(rows), path), root, stand_in)
     recorded = root if root.is_absolute() else Path(os.path.relpath(root, path.parent))
     with written_whole(path) as beside:
-        text = f"{_ROOT_LINE}{recorded.as_posix()}\n{_rows_as_csv(manifest.rows)}"
-        beside.write_text(text, encoding="utf-8", newline="")
+        head = f"{_ROOT_LINE}{recorded.as_posix()}\n" + (f"{_STAND_IN_LINE}\n" if stand_in else "")
+        beside.write_text(head + _rows_as_csv(manifest.rows), encoding="utf-8", newline="")
     return manifest
 
 
@@ -93,12 +105,14 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     if text.startswith(_ROOT_LINE):
         first, _, text = text.partition("\n")
         recorded = first.removeprefix(_ROOT_LINE).strip()
+    if stand_in := text.startswith(f"{_STAND_IN_LINE}\n"):
+        text = text.partition("\n")[2]
     table = csv.reader(io.StringIO(text))
     header = tuple(next(table, ()))
     if header != COLUMNS:
         raise ManifestError(f"manifest {path} has columns {header}, expected {COLUMNS}")
     rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table, 1) if fields)
-    return Manifest(_checked(rows, path), path.parent / recorded if root is None else root)
+    return Manifest(_checked(rows, path), path.parent / recorded if root is None else root, stand_in)
 
 
 def _rows_as_csv(rows: Iterable[ImageRow]) -> str:

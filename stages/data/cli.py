@@ -152,7 +152,8 @@ def _tell(imported: Imported, out: Path) -> None:
     said = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
     if odd := [f"{counts[name]:,} {name}" for name in ("distractors", "junk") if counts[name]]:
         said += f" with {' and '.join(odd)}"
-    click.echo(f"{imported.title} in {manifest.root}: {said}; manifest {out}")
+    title = f"{imported.title} (stand-in)" if manifest.stand_in else imported.title
+    click.echo(f"{title} in {manifest.root}: {said}; manifest {out}")
     for name, count in imported.reading.passed_over.most_common(5):
         click.echo(f"passed over {count:,} × {name}")
     for remark in imported.reading.remarks:

@@ -15,6 +15,7 @@ from stages.data.archives import is_archive, unpacked
 from stages.data.layouts import find_data_set, layouts_named
 from stages.data.layouts.found import FoundImage, Reading
 from stages.data.layouts.msmt17 import MSMT17Layout
+from stages.data.standins import mark_of
 
 _THREADS = 8
 _Result = TypeVar("_Result")
@@ -42,7 +43,8 @@ def import_data_set(
             raise DataError(f"--with-val is for MSMT17, but {root} is {found.title}")
         found = replace(found, with_val=True)
     reading = found.read(root)
-    return Imported(found.title, write_manifest(out, hashed(reading.images, root), root), reading)
+    manifest = write_manifest(out, hashed(reading.images, root), root, stand_in=mark_of(root) is not None)
+    return Imported(found.title, manifest, reading)
 
 
 def opened(source: Path, unpack_to: Path | None = None) -> Path:

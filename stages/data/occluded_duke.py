@@ -14,6 +14,7 @@ from stages.data.layouts import find_data_set, layouts_named
 from stages.data.layouts.found import FoundImage, Reading, subfolders
 from stages.data.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from stages.data.layouts.msmt17 import lines_of
+from stages.data.standins import mark_of
 
 _TITLE = "Occluded-DukeMTMC"
 
@@ -42,11 +43,13 @@ def occluded_duke(
         )
     reading = Reading(split.images, source.passed_over, _remarks(split, source))
     reading.require(*SPLITS, root=root, title=_TITLE)
+    mark = mark_of(root)
     if copy_to is not None:
-        _copy(split.images, root, copy_to)
+        _copy(split.images, root, copy_to, mark)
         root = copy_to
         reading.images[:] = [_in_own_folder(image) for image in split.images]
-    return Imported(_TITLE, write_manifest(out, hashed(reading.images, root), root), reading)
+    manifest = write_manifest(out, hashed(reading.images, root), root, stand_in=mark is not None)
+    return Imported(_TITLE, manifest, reading)
 
 
 def _read_lists(folder: Path) -> dict[Split, list[str]]:
@@ -99,7 +102,7 @@ def _in_own_folder(image: FoundImage) -> FoundImage:
     return FoundImage(f"{FOLDERS[image.split]}/{name}", image.split, image.pid, image.camid)
 
 
-def _copy(images: list[FoundImage], root: Path, target: Path) -> None:
+def _copy(images: list[FoundImage], root: Path, target: Path, mark: Path | None) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target} exists and is not empty; name another folder with --copy-to")
     with written_whole(target) as beside:
@@ -107,3 +110,5 @@ def _copy(images: list[FoundImage], root: Path, target: Path) -> None:
             path = beside / _in_own_folder(image).path
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / image.path, path)
+        if mark is not None:
+            shutil.copyfile(mark, beside / mark.name)

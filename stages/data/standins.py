@@ -39,11 +39,18 @@ def make_standin(
     standin = STANDINS[name](size, world)
     images = _one_pixels(standin.items) if one_pixel else _rendered(standin.items, world, workers)
     with written_whole(out) as folder:
-        for path, content in (*standin.extras.items(), *_marked(name, size, one_pixel, seed)):
+        tops = {item.path.partition("/")[0] for item in standin.items}
+        marks = dict.fromkeys((MARK, *(f"{top}/{MARK}" for top in tops)), _mark(name, size, one_pixel, seed))
+        for path, content in (standin.extras | marks).items():
             _write(folder / path, content)
         for item, content in zip(standin.items, images, strict=True):
             _write(folder / item.path, content)
     return len(standin.items)
+
+
+def mark_of(root: Path) -> Path | None:
+    """Return the mark of the stand-in whose data root is `root`, None of other data."""
+    return next((mark for mark in (root / MARK, root.parent / MARK) if _maker(mark) == MAKER), None)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -51,9 +58,9 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _marked(name: str, size: Size, one_pixel: bool, seed: int) -> list[tuple[str, bytes]]:
+def _mark(name: str, size: Size, one_pixel: bool, seed: int) -> bytes:
     mark = {"maker": MAKER, "standin": name, "size": size, "one_pixel": one_pixel, "seed": seed}
-    return [(MARK, (json.dumps(mark) + "\n").encode())]
+    return (json.dumps(mark) + "\n").encode()
 
 
 def _maker(mark: Path) -> object:

@@ -36,7 +36,11 @@ def main() -> None:
     help="A metrics.json, or a folder searched for them; may be repeated.",
 )
 @_PARAMS
-@click.option("--stand-in", is_flag=True, help="The images stand in for the benchmark's: no published numbers.")
+@click.option(
+    "--stand-in",
+    is_flag=True,
+    help="The images stand in for the benchmark's, as known of `pirt-data standin`: no published numbers.",
+)
 @click.option("--out", type=EXISTING, required=True, help="Report folder; the tables go into its folder tables.")
 def tables(benchmark: str, metrics: tuple[Path, ...], params: Path | None, stand_in: bool, out: Path) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.

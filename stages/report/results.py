@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pirt.data.manifest import is_of_stand_in
 from pirt.errors import ParamsError, PirtError
 from pirt.params import Fraction, ModelParams, TrainParams, read_yaml
 
@@ -50,6 +51,11 @@ class Lineage(BaseModel):
     heatmaps_fingerprint: str | None = None
     manifest_fingerprint: str
     trained_on_manifest: str
+
+    @property
+    def stand_in(self) -> bool:
+        """Tell whether the images were a stand-in that `pirt-data` made."""
+        return is_of_stand_in(self.manifest_fingerprint)
 
 
 class Result(Scores):

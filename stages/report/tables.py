@@ -100,7 +100,8 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
     """Fill the tables that belong to `benchmark`.
 
     Published numbers stand beside ours only where `benchmark` is one of the paper's, the results are not of
-    a stand-in, and their number of queries is the published one.
+    a stand-in (`stand_in` says so of one that `pirt-data` did not make), and their number of queries is the
+    published one.
     """
     known = set(paper.TABLE_3) | {(True, True, layers) for layers in paper.TABLE_4}
     if not any(result.row in known for result in results):
@@ -108,6 +109,7 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
             f"none of the {len(results)} results is a row of the paper's tables (baseline, parts, parts + intra, "
             "parts + intra + 1 to 4 inter layers); evaluate one of these variants"
         )
+    stand_in = stand_in or results[0].lineage.stand_in
     data = paper.published_data(benchmark)
     compared = data if data and not stand_in and _is_published(data, results[0]) else None
     name = (data.name if data else benchmark) + (" (stand-in)" if stand_in else "")

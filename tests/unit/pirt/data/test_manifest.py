@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pirt.data.manifest import COLUMNS, ImageRow, Manifest, read_manifest, write_manifest
+from pirt.data.manifest import COLUMNS, ImageRow, Manifest, is_of_stand_in, read_manifest, write_manifest
 from pirt.errors import ManifestError
 
 ROWS = (
@@ -40,6 +40,18 @@ def test_without_a_recorded_root_it_is_the_manifests_folder(tmp_path: Path) -> N
     (tmp_path / "m.csv").write_text(text)
     assert read_manifest(tmp_path / "m.csv").root == tmp_path
     assert read_manifest(tmp_path / "m.csv", tmp_path / "other").root == tmp_path / "other"
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_stand_in_is_known_from_file_and_fingerprint(tmp_path: Path, ends: str) -> None:
+    written = write_manifest(tmp_path / "m.csv", ROWS, tmp_path, stand_in=True)
+    (tmp_path / "m.csv").write_bytes((tmp_path / "m.csv").read_text().replace("\n", ends).encode())
+    read = read_manifest(tmp_path / "m.csv")
+    assert (read.rows, read.root, read.stand_in) == (ROWS, tmp_path, True)
+    plain = Manifest(ROWS, tmp_path).fingerprint
+    assert read.fingerprint == written.fingerprint != plain
+    assert is_of_stand_in(read.fingerprint)
+    assert not is_of_stand_in(plain)
 
 
 def test_windows_line_ends_and_byte_order_mark(tmp_path: Path) -> None:

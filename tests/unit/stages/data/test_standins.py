@@ -55,6 +55,30 @@ def test_a_stand_in_is_marked_and_replaced_only_by_itself(run: Run, tmp_path: Pa
     assert run(*arguments, "--force").exit_code == 0
 
 
+@pytest.mark.parametrize("name", [name for name in STANDINS if name != "occluded_dukemtmc"])
+def test_the_import_knows_a_stand_in(name: str, run: Run, tmp_path: Path) -> None:
+    run("standin", name, "--out", tmp_path / "made", "--one-pixel")
+    assert "(stand-in) in" in run("import", tmp_path / "made", "--out", tmp_path / "m.csv").output
+    assert read_manifest(tmp_path / "m.csv").stand_in
+    [inner] = [path for path in (tmp_path / "made").iterdir() if path.is_dir()]
+    inner.rename(tmp_path / inner.name)
+    run("import", tmp_path / inner.name, "--out", tmp_path / "moved.csv")
+    assert read_manifest(tmp_path / "moved.csv").stand_in
+
+
+def test_the_re_split_of_a_stand_in_and_its_copy_are_known(run: Run, tmp_path: Path) -> None:
+    run("standin", "occluded_dukemtmc", "--out", tmp_path / "o", "--one-pixel")
+    base = ("occluded-duke", "--duke", tmp_path / "o", "--lists", tmp_path / "o", "--copy-to", tmp_path / "occluded")
+    run(*base, "--out", tmp_path / "m.csv")
+    run("import", tmp_path / "occluded", "--out", tmp_path / "copy.csv")
+    assert [read_manifest(tmp_path / name).stand_in for name in ("m.csv", "copy.csv")] == [True, True]
+
+
+def test_other_data_are_no_stand_in(smoke: Path, run: Run, tmp_path: Path) -> None:
+    run("import", smoke, "--out", tmp_path / "m.csv")
+    assert not read_manifest(tmp_path / "m.csv").stand_in
+
+
 def test_one_pixel_images_all_differ(run: Run, tmp_path: Path) -> None:
     run("standin", "occluded_reid", "--out", tmp_path / "o", "--one-pixel")
     run("import", tmp_path / "o", "--out", tmp_path / "m.csv")

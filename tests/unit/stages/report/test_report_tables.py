@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pirt.data.manifest import ImageRow, Manifest
 from stages.report.cli import main
 from stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
 from stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
@@ -66,6 +67,17 @@ def test_published_numbers_never_beside_other_data(all_rows: Path, benchmark: st
     assert not cells & numbers
     assert "paper mAP" not in as_markdown(made.tables[0])
     assert "HONet" not in printed
+
+
+def test_a_stand_in_is_known_by_its_fingerprint_alone(all_rows: Path, tmp_path: Path) -> None:
+    row = ImageRow("query/a.jpg", "query/a.jpg", "query", 1, 1, "00")
+    made = Manifest((row,), tmp_path, stand_in=True).fingerprint
+    for path in all_rows.rglob("metrics.json"):
+        path.write_text(path.read_text().replace("m" * 64, made))
+    tables = report(all_rows).tables
+    assert {name for t in tables for name in t.benchmarks} == {"Occluded-DukeMTMC (stand-in)"}
+    assert not any(entry.published for t in tables[1:] for line in t.rows for entry in line.entries)
+    assert all(any("Stand-in images" in note for note in t.notes) for t in tables)
 
 
 def test_another_number_of_queries_is_not_the_papers_data(write_metrics: Write) -> None:
