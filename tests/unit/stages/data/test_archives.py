@@ -12,7 +12,7 @@ from click.testing import Result
 
 from pirt.data.manifest import read_manifest
 from pirt.errors import DataError
-from stages.data.archives import MARK, Limits, is_archive, unpacked
+from stages.data.archives import GIGABYTE, MARK, Limits, is_archive, unpacked
 
 FORMATS = {"zip": "zip", "tar": "tar", "gztar": "tar.gz", "xztar": "tar.xz"}
 
@@ -110,6 +110,22 @@ def test_a_bomb_is_refused_before_anything_is_unpacked(tmp_path: Path, monkeypat
     monkeypatch.setattr("stages.data.archives._write", lambda *arguments: pytest.fail("a file was written"))
     with pytest.raises(DataError, match="would unpack to over 40 times its"):
         unpacked(archive, limits=Limits(ratio_from=1_000_000))
+
+
+def test_a_zip_that_declares_ten_gigabytes_is_refused_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "a.zip", {f"{number}.jpg": bytes(50_000) for number in range(10)})
+    content = bytearray(archive.read_bytes())
+    declared, at = (1_000_000_000).to_bytes(4, "little"), -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        content[at + 24 : at + 28] = declared
+    archive.write_bytes(content)
+    assert sum(info.file_size for info in zipfile.ZipFile(archive).infolist()) == 10 * GIGABYTE
+    monkeypatch.setattr("stages.data.archives._write", lambda *arguments: pytest.fail("a file was written"))
+    with pytest.raises(DataError, match=r"would unpack to over 40 times its [\d,]+ bytes"):
+        unpacked(archive)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 def test_a_compressed_tar_bomb_stops_at_the_limit(tmp_path: Path) -> None:
