@@ -1,5 +1,5 @@
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ from PIL import Image
 from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.data.transforms import EvalTransform
+from pirt.embeddings import EmbeddingsLineage, write_embeddings
 from pirt.heatmaps.cache import load_heatmaps
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.heatmaps.writer import create_store
@@ -181,12 +182,25 @@ def chunks(path: Path) -> set[str]:
     return found
 
 
-def draw(tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object, name: str) -> Path:
+def draw(
+    tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object, name: str, *more: object
+) -> Path:
     out = tmp_path / name
     folder = write_metrics("pirt", 0, 0.5) if callable(write_metrics) else Path()
     commands = [
         ["tables", "--benchmark", "mine", "--metrics", folder, "--out", out],
-        ["figures", "--runs", runs, "--manifest", manifest.root / "manifest.csv", "--heatmaps", store, "--out", out],
+        [
+            "figures",
+            "--runs",
+            runs,
+            "--manifest",
+            manifest.root / "manifest.csv",
+            "--heatmaps",
+            store,
+            "--out",
+            out,
+            *more,
+        ],
     ]
     for command in commands:
         result = CliRunner().invoke(main, [str(part) for part in command])
@@ -204,6 +218,47 @@ def test_figures_have_the_same_bytes_each_time_and_tell_no_time(
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
         assert chunks(first / name) <= {"IHDR", "pHYs", "IDAT", "IEND"}
+
+
+def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> None:
+    """Embeddings that say who it is."""
+    model = ModelParams.model_validate({**TINY, **row})
+    lineage = EmbeddingsLineage(
+        variant=None,
+        seed=0,
+        model=model,
+        train=TrainParams(image_size=SIZE),
+        checkpoint_sha256="0" * 64,
+        trained_on_manifest=manifest.fingerprint,
+        manifest_fingerprint=manifest.fingerprint,
+        heatmaps_fingerprint=None,
+        image_size=SIZE,
+    )
+    images = [*manifest.split("query"), *manifest.split("gallery")]
+    pids = torch.tensor([one.pid - 1 for one in images])
+    features = torch.nn.functional.one_hot(pids, 8).float()
+    names = ("stripe", "patch") if model.inter_layers else ("global",)
+    batch = dict.fromkeys(names, features)
+    if model.parts:
+        batch |= {"groups": features[:, None].expand(-1, 6, -1), "confidence": torch.ones(len(images), 6)}
+    path.parent.mkdir(parents=True)
+    write_embeddings(path, images, lineage, [batch])
+
+
+def test_rank_lists_stand_side_by_side_where_there_are_embeddings(
+    tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: Callable[..., Path]
+) -> None:
+    evaluations = write_metrics("pirt", 0, 0.5)
+    write_identities(evaluations / "a" / "embeddings.h5", manifest, {"parts": False, "intra": False, "inter_layers": 0})
+    write_identities(evaluations / "b" / "embeddings.h5", manifest, {})
+    with_lists = draw(tmp_path, manifest, store, runs, write_metrics, "lists", "--evaluations", evaluations)
+    with Image.open(with_lists / "ranks.png") as picture:
+        both = picture.convert("RGB")
+    (evaluations / "a" / "embeddings.h5").unlink()
+    alone = draw(tmp_path, manifest, store, runs, write_metrics, "alone", "--evaluations", evaluations)
+    with Image.open(alone / "ranks.png") as picture:
+        assert picture.height == both.height
+        assert picture.width < both.width
 
 
 def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
