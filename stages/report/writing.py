@@ -29,10 +29,18 @@ def write_tables(report: Report, out: Path) -> None:
     }
     for name, table in zip(table_names(report), report.tables, strict=True):
         files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
+    _refuse_foreign(out)
     with written_whole(out / TABLES) as folder:
         folder.mkdir()
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise when tables or figures that no report made would be replaced."""
+    for folder in (out / TABLES, out / FIGURES):
+        if folder.is_dir() and any(folder.iterdir()) and not (out / TABLES / _REPORT).is_file():
+            raise ReportError(f"{folder} is of no report and would be replaced; name another --out or remove it")
 
 
 def read_report(out: Path) -> Report:
@@ -61,14 +69,14 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     names = [slug(part.runs[0].benchmark) for part in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
+    tables = join_tables(table for part in parts for table in part.tables)
+    write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
         for name, report in zip(names, reports, strict=True):
             for figure in figure_files(report):
                 (folder / name).mkdir(exist_ok=True)
                 shutil.copyfile(figure, folder / name / figure.name)
-    tables = join_tables(table for part in parts for table in part.tables)
-    write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
 
 
 def write_page(out: Path) -> None:

@@ -118,6 +118,21 @@ def test_joining_one_benchmark_twice_is_refused(report: Path, tmp_path: Path) ->
     assert not (tmp_path / "both").exists()
 
 
+@pytest.mark.parametrize("folder", ["tables", "figures"])
+@pytest.mark.parametrize("command", ["tables", "join"])
+def test_folders_that_no_report_made_are_left(
+    report: Path, write_metrics: Write, tmp_path: Path, command: str, folder: str
+) -> None:
+    mine = tmp_path / "thesis" / folder / "mine.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years")
+    sources = ["--benchmark", "any", "--metrics", write_metrics("pirt", 0, 0.4)] if command == "tables" else [report]
+    result = CliRunner().invoke(main, [command, *map(str, sources), "--out", str(tmp_path / "thesis")])
+    assert result.exit_code == 2
+    assert f"{mine.parent} is of no report" in result.output
+    assert [file for file in (tmp_path / "thesis").rglob("*") if file.is_file()] == [mine]
+
+
 @pytest.mark.parametrize("command", ["html", "show"])
 def test_a_folder_without_report_is_one_line(command: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [command, str(tmp_path)])
