@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from stages.pose.params import PoseTrainParams
 from stages.pose.small_hrnet import small_hrnet_config
 
 _FILES = ("config.py", "checkpoint.pth", "metrics.json", "scores.json")
+_IGNORED = ".gitignore"
+"""DVC's, which says that the files are not Git's."""
 _MARGIN, _SLOPE = 0.05, 0.1
 """Of the loss where a heatmap should be empty."""
 
@@ -49,7 +52,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     """
     if any(side % 32 for side in params.input_size):
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
-    refuse_foreign(out, _FILES)
+    refuse_foreign(out, (*_FILES, _IGNORED))
     rows = manifest.split("train")
     manifest.require_files(rows)
     learn, hold = _by_identity(rows, params.held_out)
@@ -75,6 +78,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     scores = {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
     with written_whole(out) as folder:
         folder.mkdir()
+        if (out / _IGNORED).is_file():
+            shutil.copyfile(out / _IGNORED, folder / _IGNORED)
         config_file, checkpoint_file, *tables = (folder / name for name in _FILES)
         config.dump(str(config_file))
         checkpoint_file.write_bytes(checkpoint_bytes(network, params))

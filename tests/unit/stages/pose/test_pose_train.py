@@ -38,6 +38,14 @@ def test_a_folder_that_something_else_made_is_left(people: People, tmp_path: Pat
     assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 
 
+def test_what_dvc_lets_git_ignore_stays_so(people: People, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / ".gitignore").write_text("/checkpoint.pth\n")
+    train(people.manifest, people.keypoints, SHORT, tmp_path / "one", "cpu")
+    assert (tmp_path / "one" / ".gitignore").read_text() == "/checkpoint.pth\n"
+    assert (tmp_path / "one" / "checkpoint.pth").is_file()
+
+
 def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
     from stages.pose.labels import read_keypoints
     from stages.pose.network import build_network
