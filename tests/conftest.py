@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("mmpose") and find_spec("dask") else ["unit/stages/pose/*", "*/test_*pose*"]
+collect_ignore_glob = [] if find_spec("mmpose") and find_spec("dask") else ["unit/stages/pose", "*/test_*pose*"]

@@ -10,6 +10,8 @@ from pirt.params import ModelParams, TrainParams
 from stages.evaluate import coarse_index
 from stages.evaluate.coarse_index import exact_nearest, open_index, recall_of, spread
 
+pytest.importorskip("faiss")
+
 QUERIES, GALLERY = 40, 3000
 
 

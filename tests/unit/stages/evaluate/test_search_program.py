@@ -16,6 +16,8 @@ from pirt.heatmaps.writer import create_store
 from pirt.search import rank_gallery
 from stages.evaluate.search_cli import main
 
+pytest.importorskip("faiss")
+
 
 @pytest.fixture
 def search(embeddings_file: Path, tmp_path: Path) -> Callable[..., Result]:
