@@ -14,10 +14,11 @@ from tiny_persons import training_arguments
 # is truly zero (a bias before a normalisation) into whole steps.
 IN_FLOAT64 = """
 import sys, torch
+from lightning_fabric.plugins import DoublePrecision
 from stages.train import processes
 from stages.train.cli import main
 
-processes._FABRIC_PRECISION["float32"] = "64-true"
+processes._precision = lambda precision, accelerator: DoublePrecision()
 torch.set_num_threads(1)
 main(sys.argv[1:])
 """
