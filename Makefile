@@ -56,7 +56,7 @@ bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached
 
 bench-store: demo  ## Bytes an image, bulk reading, what heatmaps cost the loader
 	pirt-pose extract --manifest runs/manifest.csv --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth \
-	  --codec float32 --out runs/bench/float32.zarr
+	  --input-size 128 64 --codec float32 --out runs/bench/float32.zarr
 	python benchmarks/store.py --manifest runs/manifest.csv --heatmaps runs/bench/float32.zarr
 
 bench-train: demo  ## Steps of each Table 3 row, what the cache saves, waiting for data
