@@ -14,13 +14,13 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from pirt.data.images import read_image
 from pirt.data.manifest import read_manifest
 from pirt.data.transforms import Box, EvalTransform, draw_box, erase, flip, shift
 from pirt.heatmaps.cache import load_heatmaps
 from pirt.keypoints import GROUPS
+from pirt.models.part_masks import pool_heatmaps
 from stages.pose.geometry import Geometry
 from stages.pose.inference import find_geometry, find_network, heatmaps_of, load_network
 from stages.pose.network import HeatmapNetwork
@@ -49,7 +49,7 @@ def changes(size: tuple[int, int], pad: int, chance: np.random.Generator) -> dic
 def part_masks(heatmaps: NDArray[np.float32], tau: float, grid: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Return G×H×W masks of heatmaps K×Hm×Wm, on their own grid or max-pooled to `grid`."""
     tensor = torch.from_numpy(heatmaps)
-    pooled = tensor if grid is None else nn.functional.adaptive_max_pool2d(tensor[None], grid)[0]
+    pooled = tensor if grid is None else pool_heatmaps(tensor[None], grid)[0]
     return np.stack([(pooled[list(group)] > tau).any(dim=0).numpy() for group in GROUPS["paper"]])
 
 
