@@ -219,7 +219,6 @@ def test_a_section_that_was_empty_before_is_another_training(arguments, persons,
     assert "params.evaluate.rerank was None, now {'k1': 4" in refused.output
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="Fabric takes the GPU")
 def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tmp_path, monkeypatch):
     seen = set()
     build = recipe.build_network
