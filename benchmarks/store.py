@@ -125,7 +125,7 @@ def bulk(folder: Path, store: HeatmapStore, values: Values) -> Iterator[str]:
 
 def _by_zarr(array: "zarr.Array[zarr.core.metadata.ArrayV3Metadata]") -> None:
     shared = torch.empty(array.shape, dtype=torch.uint8)
-    shared.share_memory_()  # type: ignore[no-untyped-call]
+    shared.share_memory_()  # type: ignore[no-untyped-call]  (torch has no types for it)
     codes = shared.numpy()
     for start in range(0, array.shape[0], SHARD_SIZE):
         codes[start : start + SHARD_SIZE] = array[start : start + SHARD_SIZE]
