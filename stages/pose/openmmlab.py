@@ -3,11 +3,32 @@
 They warn on import about compiled operators and pkg_resources, neither of which is used here.
 """
 
+import importlib
+import pickle
+import time
 import warnings
 from pathlib import Path
 
+
+def _import_yapf() -> None:
+    """Import yapf, which MMEngine imports, again while another process half-way writes yapf's cache of its grammar.
+
+    yapf renames the file before its last bytes are on disk (https://github.com/google/yapf/issues/1164), so that of
+    several processes that start together on a new machine, such as the workers of a cluster, one may find it cut.
+    """
+    for _ in range(20):
+        try:
+            importlib.import_module("yapf")
+        except (EOFError, pickle.UnpicklingError):
+            time.sleep(0.1)
+        else:
+            return
+    importlib.import_module("yapf")
+
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    _import_yapf()
     import mmpose
     import mmpose.codecs
     import mmpose.models
