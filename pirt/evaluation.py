@@ -16,7 +16,8 @@ from pirt.matching import (
     global_distances,
 )
 from pirt.metrics import JUNK_PID, AveragePrecision, Integers, Junk, RankMeter, RankMetrics, Unmatched
-from pirt.rerank import KReciprocal, Reranker
+from pirt.params import RerankParams
+from pirt.rerank import Reranker
 
 MatchingMode = Literal["coarse-to-fine", "full"]
 
@@ -46,7 +47,7 @@ def evaluate(
     average_precision: AveragePrecision = "step",
     unmatched: Unmatched = "skip",
     junk: Junk = "drop",
-    rerank: KReciprocal | None = None,
+    rerank: RerankParams | None = None,
     device: torch.device | None = None,
     progress: Callable[[int], object] = lambda queries: None,
 ) -> dict[ConfidenceMode, RankMetrics]:

@@ -84,7 +84,9 @@ class RerankParams(Frozen):
     """Re-ranking by k-reciprocal encoding; the defaults are its authors'."""
 
     k1: Positive = 20
+    """Neighbours that must name each other."""
     k2: Positive = 6
+    """Neighbours whose codes are averaged."""
     original: Fraction = 0.3
     """Share of the global distance."""
 

@@ -1,7 +1,6 @@
 """Re-ranking by k-reciprocal encoding (Zhong et al., CVPR 2017), with sparse codes instead of full matrices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,20 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pirt.matching import Features, global_distances
+from pirt.params import RerankParams
 
 Codes = tuple[NDArray[np.int64], NDArray[np.float64]]
 """The images that a sparse vector names, ascending, and their weights."""
 
 _BLOCK = 256
-
-
-@dataclass(frozen=True)
-class KReciprocal:
-    """k1 neighbours must name each other, the codes of k2 are averaged, `original` is the old distance's share."""
-
-    k1: int = 20
-    k2: int = 6
-    original: float = 0.3
 
 
 class Reranker:
@@ -33,7 +24,7 @@ class Reranker:
     of images, not with its square.
     """
 
-    def __init__(self, query: Features, gallery: Features, settings: KReciprocal) -> None:
+    def __init__(self, query: Features, gallery: Features, settings: RerankParams) -> None:
         self._query_count, self._count = len(query), len(query) + len(gallery)
         self._lambda = settings.original
         everyone = Features(torch.cat([query.globals, gallery.globals]), query.global_count)

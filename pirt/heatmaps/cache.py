@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pirt.data.manifest import ImageRow, Manifest
-from pirt.errors import StoreError
+from pirt.errors import ParamsError, StoreError
 from pirt.heatmaps.codec import code_dtype, decode_table
 from pirt.heatmaps.reader import HeatmapStore, open_store
 
@@ -63,6 +63,28 @@ def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]
         fingerprint=store.fingerprint,
         floor=store.attributes.tau if tau8 else 0.0,
     )
+
+
+def heatmaps_for_model(
+    store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow], tau: float
+) -> HeatmapCache:
+    """Load what a model looks at whose part masks are where a heatmap exceeds `tau`."""
+    if store_path is None:
+        raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
+    cache = load_heatmaps(store_path, manifest, rows)
+    if tau < cache.floor:
+        raise StoreError(
+            f"heatmap store {store_path} holds 0 up to {cache.floor}, the model's tau is {tau}; extract heatmaps with "
+            f"--tau {tau}, or train with a higher model.tau"
+        )
+    return cache
+
+
+def without_skipped(store_path: Path | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
+    """Return `rows` but for the images that stage 1 could not read, which the store names."""
+    skipped = () if store_path is None else open_store(store_path).skipped
+    keys = {image.key for image in skipped}
+    return tuple(row for row in rows if row.key not in keys)
 
 
 def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:

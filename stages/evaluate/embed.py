@@ -18,8 +18,7 @@ from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
 from pirt.errors import ManifestError, ParamsError, StoreError
 from pirt.evaluation import require_valid_matches
 from pirt.files import sha256_of
-from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
-from pirt.heatmaps.reader import open_store
+from pirt.heatmaps.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.models import Pirt
 from pirt.run import WEIGHTS_FILE, RunRecord, load_run
 
@@ -61,8 +60,9 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     """Describe `rows` of the manifest (queries, then gallery) with the model of the run and write them to `out`."""
     run, manifest = source.run, source.manifest
     model, record = load_run(run)
-    rows, unreadable = readable(manifest, source.heatmaps, rows)
-    cache = heatmaps_for(model, record, source, rows)
+    readable = without_skipped(source.heatmaps, rows)
+    manifest.require_files(readable)
+    cache = heatmaps_for(model, record, source, readable)
     lineage = EmbeddingsLineage(
         variant=record.variant,
         seed=record.params.seed,
@@ -73,10 +73,10 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         image_size=record.params.train.image_size,
-        unreadable=unreadable,
+        unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
-    dataset = PersonDataset(manifest, rows, cache, EvalTransform(lineage.image_size))
-    write_embeddings(out, rows, lineage, outputs_of(model, dataset, speed))
+    dataset = PersonDataset(manifest, readable, cache, EvalTransform(lineage.image_size))
+    write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
 
 
 def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
@@ -97,34 +97,15 @@ def rows_to_measure(manifest: Manifest) -> tuple[ImageRow, ...]:
     return query + gallery
 
 
-def readable(
-    manifest: Manifest, heatmaps: Path | None, rows: Sequence[ImageRow]
-) -> tuple[tuple[ImageRow, ...], tuple[str, ...]]:
-    """Split `rows` into those that stage 1 could read and the keys of the others."""
-    skipped = () if heatmaps is None else open_store(heatmaps).skipped
-    bad = {image.key for image in skipped}
-    kept = tuple(row for row in rows if row.key not in bad)
-    manifest.require_files(kept)
-    return kept, tuple(row.key for row in rows if row.key in bad)
-
-
 def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[ImageRow]) -> HeatmapCache | None:
     """Return the heatmaps of `rows` if the model looks at them."""
-    heatmaps = source.heatmaps
     if not model.uses_heatmaps:
         return None
-    if heatmaps is None:
-        raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
-    cache = load_heatmaps(heatmaps, source.manifest, rows)
+    cache = heatmaps_for_model(source.heatmaps, source.manifest, rows, record.params.model.tau)
     if record.heatmap_size != cache.size:
         raise StoreError(
-            f"heatmap store {heatmaps} has heatmaps of {cache.size}, the run was trained with {record.heatmap_size}; "
-            "extract them with the same --input-size"
-        )
-    if record.params.model.tau < cache.floor:
-        raise StoreError(
-            f"heatmap store {heatmaps} holds 0 up to {cache.floor}, the run was trained with tau "
-            f"{record.params.model.tau}; extract them with a lower --tau"
+            f"heatmap store {source.heatmaps} has heatmaps of {cache.size}, the run was trained with "
+            f"{record.heatmap_size}; extract them with the same --input-size"
         )
     return cache
 

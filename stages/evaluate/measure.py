@@ -16,7 +16,6 @@ from pirt.files import written_whole
 from pirt.matching import DEFAULT_MODE
 from pirt.metrics import JUNK_PID, RankMetrics
 from pirt.params import EvaluateParams
-from pirt.rerank import KReciprocal
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
 HEADLINE = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
@@ -27,9 +26,7 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
     """Rank the gallery for every query; return what `metrics.json` says."""
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     with tqdm(total=len(query), desc="matching", unit="query", disable=None) as bar:
-        chosen = params.model_dump(exclude={"rerank"})
-        rerank = None if params.rerank is None else KReciprocal(**params.rerank.model_dump())
-        found = evaluate(query, gallery, **chosen, rerank=rerank, device=device, progress=bar.update)
+        found = evaluate(query, gallery, **dict(params), device=device, progress=bar.update)
     default = found[DEFAULT_MODE] if embeddings.has_parts else found["none"]
     lineage = embeddings.lineage
     return {

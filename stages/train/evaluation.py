@@ -15,7 +15,6 @@ from pirt.evaluation import Persons, evaluate, require_valid_matches
 from pirt.matching import DEFAULT_MODE, make_features
 from pirt.models import Pirt
 from pirt.params import Params
-from pirt.rerank import KReciprocal
 from stages.train.setup import readable_rows
 
 _BATCH_SIZE = 64
@@ -40,9 +39,7 @@ class Evaluation:
         network.eval()
         query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
         network.train(training)
-        chosen = self.params.evaluate
-        rerank = None if chosen.rerank is None else KReciprocal(**chosen.rerank.model_dump())
-        found = evaluate(query, gallery, **chosen.model_dump(exclude={"rerank"}), rerank=rerank, device=device)
+        found = evaluate(query, gallery, **dict(self.params.evaluate), device=device)
         metrics = found[DEFAULT_MODE if network.has_parts else "none"]
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 

@@ -6,8 +6,7 @@ from pirt.data.dataset import PersonDataset
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import TrainTransform
 from pirt.errors import CheckpointError, ParamsError
-from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
-from pirt.heatmaps.reader import open_store
+from pirt.heatmaps.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.models import Pirt, build_pirt, load_imagenet
 from pirt.params import EvaluateParams, ModelParams, Params
 from pirt.run import RunRecord, load_weights, read_record, read_weights, weights_sha256
@@ -30,26 +29,16 @@ def readable_rows(
     manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
 ) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
     """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
-    if heatmaps is not None:
-        unreadable = {image.key for image in open_store(heatmaps).skipped}
-        rows = tuple(row for row in rows if row.key not in unreadable)
-    cache = None
+    rows, cache = without_skipped(heatmaps, rows), None
     if params.model.parts or params.model.intra:
-        if heatmaps is None:
-            raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
-        cache = load_heatmaps(heatmaps, manifest, rows)
-        check_heatmaps(params, cache)
+        cache = heatmaps_for_model(heatmaps, manifest, rows, params.model.tau)
+        check_grid(params, cache)
     manifest.require_files(rows)
     return rows, cache
 
 
-def check_heatmaps(params: Params, cache: HeatmapCache) -> None:
-    """Raise when image and heatmaps cannot share the model's feature grid, or its masks are below the store's τ."""
-    if params.model.tau < cache.floor:
-        raise ParamsError(
-            f"model.tau {params.model.tau} is below {cache.floor}, up to which the heatmap store holds 0; raise it or "
-            "extract heatmaps with a lower --tau"
-        )
+def check_grid(params: Params, cache: HeatmapCache) -> None:
+    """Raise when image and heatmaps cannot share the model's feature grid."""
     stride = 4
     for layer in params.model.strides:
         stride *= layer

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pirt.matching import Features, global_distances, make_features
-from pirt.rerank import KReciprocal, Reranker
+from pirt.params import RerankParams
+from pirt.rerank import Reranker
 
 
 def people(count: int, generator: torch.Generator) -> Features:
@@ -58,7 +59,7 @@ def oracle(query: Features, gallery: Features, k1: int, k2: int, share: float) -
 def test_equals_loops(queries, images, k1, k2, seed):
     generator = torch.Generator().manual_seed(seed)
     query, gallery = people(queries, generator), people(images, generator)
-    reranker = Reranker(query, gallery, KReciprocal(k1, k2, 0.3))
+    reranker = Reranker(query, gallery, RerankParams(k1=k1, k2=k2, original=0.3))
     expected = oracle(query, gallery, k1, k2, 0.3)
     for q in range(queries):
         rows = slice(q, q + 1)

@@ -7,7 +7,7 @@ import torch
 from pirt.errors import DataError
 from pirt.evaluation import Persons, evaluate, query_blocks, require_valid_matches
 from pirt.matching import make_features
-from pirt.rerank import KReciprocal
+from pirt.params import RerankParams
 
 
 def valid(query_pids, gallery_pids, query_camids, gallery_camids):
@@ -53,5 +53,5 @@ def test_reranking_changes_the_ranking_and_helps_clusters():
 
     query, gallery = persons(24, 0), persons(240, 1)
     plain = evaluate(query, gallery)["none"].mAP
-    reranked = evaluate(query, gallery, rerank=KReciprocal())["none"].mAP
+    reranked = evaluate(query, gallery, rerank=RerankParams())["none"].mAP
     assert reranked > plain + 0.02

@@ -272,7 +272,7 @@ def edited(persons, tmp_path, *replacements):
         (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
         (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is no multiple of the model's stride 8"),
         (("image_size: [64, 32]", "image_size: [64, 24]"), "heatmap width 8 is no multiple of the feature grid's 3"),
-        (("width: 8", "width: 8\n  tau: 0.0001"), "model.tau 0.0001 is below 0.001"),
+        (("width: 8", "width: 8\n  tau: 0.0001"), "holds 0 up to 0.001, the model's tau is 0.0001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
         (("epochs: 3", "epochs: 3\n  precision: float16"), "train.precision float16 needs a GPU"),
         (("  pirt: {inter_layers: 1}", "  pirt: 3"), "variant pirt must be a mapping, found int 3"),
