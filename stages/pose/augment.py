@@ -1,4 +1,6 @@
-"""Augmentation of a batch of images and their keypoints: flip, scale and shift, colour, occluders."""
+"""Augmentation of a batch of images and their keypoints: flip, scale and shift, colour, occluders; a second view."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,6 +26,30 @@ def augment(images: Tensor, keypoints: Tensor, generator: Generator, geometry_on
     return _occlude(images, keypoints, generator)
 
 
+def second_view(
+    images: Tensor, keypoints: Tensor, cell: int, generator: Generator
+) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+    """Mirror or not, and move by up to a heatmap cell of `cell` pixels; what comes in from outside is 0.
+
+    Returns:
+        Images and keypoints, and what turns heatmaps B×K×Hm×Wm of the first view into heatmaps of this one.
+    """
+    mirrored = bool(torch.rand((), generator=generator) < 0.5)
+    down, right = torch.randint(-1, 2, (2,), generator=generator).tolist()
+
+    def moved(grid: Tensor, size: int) -> Tensor:
+        across, along = right * size, down * size
+        return nn.functional.pad(grid.flip(-1) if mirrored else grid, (across, -across, along, -along))
+
+    places, flags = keypoints[..., :2], keypoints[..., 2:]
+    if mirrored:
+        places, flags = places[:, list(FLIP_ORDER)], flags[:, list(FLIP_ORDER)]
+        places = torch.cat([images.shape[-1] - 1 - places[..., :1], places[..., 1:]], dim=-1)
+    places = places + cell * torch.tensor([right, down])
+    order = list(FLIP_ORDER) if mirrored else slice(None)
+    return moved(images, cell), torch.cat([places, flags], dim=-1), lambda heatmaps: moved(heatmaps[:, order], 1)
+
+
 def _between(low: float, high: float, shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.empty(shape).uniform_(low, high, generator=generator)
 
@@ -40,15 +66,21 @@ def _flip(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tens
 
 
 def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """What comes in from outside is, as often as not, black: stage 2 pads its images so before it crops them."""
     B, _, H, W = images.shape
     zoom = _between(0.88, 1.15, (B,), generator)
-    shift = _between(-0.05, 0.05, (B, 2), generator)  # of width and height
+    shift = _between(-0.1, 0.1, (B, 2), generator)  # of width and height
+    black = torch.rand((B, 1, 1, 1), generator=generator) < 0.5
     # affine_grid asks where each output pixel comes from, in [-1, 1] across the image.
     theta = torch.zeros(B, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = 1 / zoom
     theta[:, :, 2] = -2 * shift / zoom[:, None]
     grid = nn.functional.affine_grid(theta, [B, 3, H, W], align_corners=False)
-    moved = nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    continued, blackened = (
+        nn.functional.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+        for outside in ("border", "zeros")
+    )
+    moved = torch.where(black, blackened, continued)
     size = torch.tensor([W, H], dtype=torch.float32)
     centred = (keypoints[..., :2] + 0.5) / size - 0.5
     placed = (centred * zoom[:, None, None] + shift[:, None] + 0.5) * size - 0.5

@@ -4,6 +4,8 @@ from typing import Any
 
 from stages.pose.openmmlab import Config
 
+CELL = 4
+"""Pixels of the input that a heatmap cell is wide and high."""
 _MEAN = [123.675, 116.28, 103.53]
 _STD = [58.395, 57.12, 57.375]
 
@@ -11,7 +13,7 @@ _STD = [58.395, 57.12, 57.375]
 def small_hrnet_config(input_size: tuple[int, int], channels: int, sigma: float) -> Config:
     """Return an ordinary MMPose config: TopdownPoseEstimator, HRNet with one block a branch, HeatmapHead.
 
-    `input_size` is height and width; the heatmaps have a quarter of it. `sigma` is in heatmap cells.
+    `input_size` is height and width; `sigma` is in heatmap cells.
     """
     height, width = input_size
     # UDP's cells lie symmetrically in the image, so the mirrored heatmap is the heatmap of the mirrored image;
@@ -19,9 +21,9 @@ def small_hrnet_config(input_size: tuple[int, int], channels: int, sigma: float)
     codec = {
         "type": "UDPHeatmap",
         "input_size": (width, height),
-        "heatmap_size": (width // 4, height // 4),
+        "heatmap_size": (width // CELL, height // CELL),
         "sigma": sigma,
-        "blur_kernel_size": 3,
+        "blur_kernel_size": 7,
     }
     # What MMPose's own inference needs: the whole image as the box, without MMPose's padding of 1.25.
     pipeline = [

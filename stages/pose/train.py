@@ -21,18 +21,20 @@ from pirt.data.manifest import ImageRow, Manifest
 from pirt.errors import DataError, ParamsError
 from pirt.files import refuse_foreign, written_whole
 from stages.pose.accuracy import pck, visibility_auc
-from stages.pose.augment import augment
+from stages.pose.augment import augment, second_view
 from stages.pose.labels import OCCLUDED, VISIBLE, Labels, read_keypoints
 from stages.pose.network import HeatmapNetwork, build_network, channels_last
 from stages.pose.openmmlab import VERSION, MMLogger
 from stages.pose.params import PoseTrainParams
-from stages.pose.small_hrnet import small_hrnet_config
+from stages.pose.small_hrnet import CELL, small_hrnet_config
 
 _FILES = ("config.py", "checkpoint.pth", "metrics.json", "scores.json")
 _IGNORED = ".gitignore"
 """DVC's, which says that the files are not Git's."""
-_MARGIN, _SLOPE = 0.05, 0.1
-"""Of the loss where a heatmap should be empty."""
+_EDGE, _MARGIN, _SLOPE = 0.05, 0.05, 0.1
+"""Where a target is below the edge a heatmap should be empty; the loss there has a margin and a slope."""
+_AGREEMENT, _SOFTNESS = 0.07, 0.05
+"""Weight of the part masks' agreement over two views, and how soft these masks are."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def load_labelled(
 def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device: str) -> None:
     """Train the network in place; the same data, parameters and machine give the same weights.
 
-    The last third of the epochs sees the images in their own colours, as they will be at extraction.
+    The second half of the epochs sees the images in their own colours, as they will be at extraction, and each of them
+    in two views.
     """
     generator = torch.Generator().manual_seed(params.seed)
     steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
@@ -140,11 +143,15 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     network.train()
     with tqdm(total=steps, desc="training", unit="batch", mininterval=1) as progress:
         for epoch in range(params.epochs):
-            plain = 3 * epoch >= 2 * params.epochs
+            settled = 2 * epoch >= params.epochs
             order = torch.randperm(len(data.images), generator=generator)
             for batch in torch.split(order, params.batch_size):
-                images, keypoints = augment(data.images[batch].float(), data.keypoints[batch], generator, plain)
-                loss = heatmap_loss(network, images.to(device), keypoints)
+                images, keypoints = augment(data.images[batch].float(), data.keypoints[batch], generator, settled)
+                loss = (
+                    two_views_loss(network, images, keypoints, generator, device)
+                    if settled
+                    else heatmap_loss(network, heatmaps_of(network, images, device), keypoints)
+                )
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
@@ -153,17 +160,45 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
                 progress.set_postfix_str(f"loss {loss.item():.5f}", refresh=False)
 
 
-def heatmap_loss(network: HeatmapNetwork, images: Tensor, keypoints: Tensor) -> Tensor:
+def heatmaps_of(network: HeatmapNetwork, images: Tensor, device: str) -> Tensor:
+    """Return heatmaps B×K×Hm×Wm of images B×3×Hi×Wi."""
+    heatmaps: Tensor = network(images.contiguous(memory_format=torch.channels_last).to(device))
+    return heatmaps
+
+
+def two_views_loss(
+    network: HeatmapNetwork, images: Tensor, keypoints: Tensor, generator: torch.Generator, device: str
+) -> Tensor:
+    """Return the loss of the heatmaps of two views of the images, and of how little these agree.
+
+    Stage 2 mirrors and moves the heatmaps of an image instead of asking the network again, which is right as far as
+    the network follows its image. Cells that one of the views does not show do not count.
+    """
+    moved, places, follow = second_view(images, keypoints, CELL, generator)
+    heatmaps = heatmaps_of(network, torch.cat([images, moved]), device)
+    first, second = torch.split(heatmaps, len(images))
+    shown = follow(torch.ones_like(first))
+    apart = (soft_mask(follow(first)) - soft_mask(second)).square() * shown
+    return heatmap_loss(network, heatmaps, torch.cat([keypoints, places])) + _AGREEMENT * apart.mean()
+
+
+def soft_mask(heatmaps: Tensor) -> Tensor:
+    """Return how far a cell belongs to the mask of eq. 3 with a τ near 0, between 0 and 1."""
+    return torch.sigmoid(heatmaps / _SOFTNESS)
+
+
+def heatmap_loss(network: HeatmapNetwork, heatmaps: Tensor, keypoints: Tensor) -> Tensor:
     """Return MMPose's loss between the network's heatmaps and its codec's targets.
 
     The target of an occluded keypoint is an empty heatmap, so that a heatmap's height tells visibility; what is not
     labelled does not count. The part mask of eq. 3 is what exceeds a τ near 0, so where the target is 0 the network
     learns to stay `_MARGIN` below: its noise then does not reach τ. Falling deeper costs little, for the store clips
-    at 0; the small slope keeps every channel alive.
+    at 0; the small slope keeps every channel alive. A target below `_EDGE` counts as 0: the codec cuts its peaks to a
+    square around the nearest cell, of which a mask's outline would follow the corners and the rounding.
     """
     estimator: Any = network.estimator
-    targets, weights = (table.to(images.device) for table in _targets(estimator.head.decoder, keypoints.numpy()))
-    heatmaps = network(images.contiguous(memory_format=torch.channels_last))
+    targets, weights = (table.to(heatmaps.device) for table in _targets(estimator.head.decoder, keypoints.numpy()))
+    targets = torch.where(targets > _EDGE, targets, 0)
     heatmaps = torch.where(targets > 0, heatmaps, nn.functional.leaky_relu(heatmaps + _MARGIN, _SLOPE))
     loss: Tensor = estimator.head.loss_module(heatmaps, targets, weights)
     return loss

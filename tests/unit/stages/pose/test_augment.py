@@ -1,9 +1,10 @@
 """Augmentation moves keypoints as it moves pixels."""
 
+import pytest
 import torch
 
 from pirt.keypoints import FLIP_ORDER
-from stages.pose.augment import _flip, _occlude, _scale_and_shift, augment
+from stages.pose.augment import _flip, _occlude, _scale_and_shift, augment, second_view
 
 
 def _dots(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,3 +79,29 @@ def test_geometry_alone_invents_no_colour_and_covers_nothing() -> None:
     assert not torch.equal(moved, images)
     assert torch.equal(moved[:, 0], moved[:, 1])
     assert torch.equal(places[..., 2], keypoints[..., 2])
+
+
+def _cells(keypoints: torch.Tensor) -> torch.Tensor:
+    """Return heatmaps B×17×16×16 that are 1 in the cell of 4 pixels where a keypoint is."""
+    heatmaps = torch.zeros(len(keypoints), 17, 16, 16)
+    x, y = (keypoints[..., :2] // 4).long().unbind(-1)
+    heatmaps[torch.arange(len(keypoints))[:, None], torch.arange(17), y, x] = 1
+    return heatmaps
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_heatmaps_keypoints_and_pixels_agree_in_the_second_view(seed: int) -> None:
+    images, keypoints = _dots(4)
+    moved, places, follow = second_view(images, keypoints, 4, torch.Generator().manual_seed(seed))
+    assert torch.equal(follow(_cells(keypoints)), _cells(places))
+    for image, place in zip(moved, places[:, 0], strict=True):
+        assert torch.allclose(_centre(image), place[:2], atol=0.01)
+    bright, _, _ = second_view(torch.ones_like(images), keypoints, 4, torch.Generator().manual_seed(seed))
+    assert torch.equal(follow(torch.ones(4, 17, 16, 16))[:, 0], bright[:, 0, ::4, ::4])
+
+
+def test_second_views_are_mirrored_and_moved_in_turn() -> None:
+    images, keypoints = _dots(1)
+    generator = torch.Generator().manual_seed(0)
+    kinds = {tuple(second_view(images, keypoints, 4, generator)[1].flatten().tolist()) for _ in range(200)}
+    assert len(kinds) == 2 * 3 * 3

@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
     for _ in range(150):
-        loss = heatmap_loss(network, data.images.float(), data.keypoints)
+        loss = heatmap_loss(network, network(data.images.float()), data.keypoints)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -78,11 +79,36 @@ def test_what_is_not_labelled_does_not_count(people: People) -> None:
     from stages.pose.train import heatmap_loss
 
     network = build_network(small_hrnet_config((64, 32), 4, 1.0), "tiny").eval()
-    images, keypoints = torch.rand(2, 3, 64, 32) * 255, torch.rand(2, 17, 3) * 20
+    heatmaps, keypoints = torch.rand(2, 17, 16, 8), torch.rand(2, 17, 3) * 20
     keypoints[..., 2] = 0
-    assert heatmap_loss(network, images, keypoints).item() == 0
+    assert heatmap_loss(network, heatmaps, keypoints).item() == 0
     keypoints[:, 3, 2] = 1
-    assert heatmap_loss(network, images, keypoints).item() > 0
+    assert heatmap_loss(network, heatmaps, keypoints).item() > 0
+
+
+def test_a_network_that_does_not_follow_its_image_pays_for_it() -> None:
+    from stages.pose.augment import second_view
+    from stages.pose.network import build_network
+    from stages.pose.small_hrnet import small_hrnet_config
+    from stages.pose.train import heatmap_loss, two_views_loss
+
+    torch.manual_seed(0)
+    network: Any = build_network(small_hrnet_config((64, 32), 4, 1.0), "tiny").eval()
+    images, keypoints = torch.rand(4, 3, 64, 32) * 255, torch.rand(4, 17, 3) * 20
+    keypoints[..., 2] = 2
+
+    def losses() -> tuple[float, float]:
+        moved, places, _ = second_view(images, keypoints, 4, torch.Generator().manual_seed(0))
+        both, labels = torch.cat([images, moved]), torch.cat([keypoints, places])
+        whole = two_views_loss(network, images, keypoints, torch.Generator().manual_seed(0), "cpu")
+        return whole.item(), heatmap_loss(network, network(both), labels).item()
+
+    whole, labelled = losses()
+    assert whole > labelled
+    for weights in network.estimator.head.final_layer.parameters():
+        weights.data.zero_()  # the same heatmaps of any image, mirrored or not
+    whole, labelled = losses()
+    assert whole == labelled
 
 
 def test_mmpose_itself_runs_the_result(people: People, tmp_path: Path) -> None:
