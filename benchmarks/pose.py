@@ -43,7 +43,7 @@ TAU = 0.001
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 Turn = Callable[[], int]
 """Does its work once and returns the number of images."""
-LOOP_IMAGES = 32
+LOOP_IMAGES = 64
 
 
 def draw_images(folder: Path, count: int) -> Manifest:
@@ -221,9 +221,9 @@ def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--images", type=click.IntRange(min=1), default=192)
+@click.option("--images", type=click.IntRange(min=1), default=512)
 @click.option("--rounds", type=click.IntRange(min=1), default=3)
-@click.option("--batch-size", type=click.IntRange(min=1), default=16)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--trained", type=click.Path(path_type=Path), help="Folder of `pirt-pose train`.")
 @click.option("--manifest", type=click.Path(path_type=Path), help="Images for the trained network.")

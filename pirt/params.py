@@ -56,7 +56,7 @@ class AugmentParams(Frozen):
 
 
 class TrainParams(Frozen):
-    """The recipe; the defaults are the paper's."""
+    """The recipe; the defaults are the paper's, but for its ImageNet weights."""
 
     image_size: Size = (384, 128)
     epochs: Positive = 60
@@ -125,17 +125,18 @@ def load_params(path: Path, variant: str | None = None) -> Params:
     if unknown := table.keys() - known.keys() - {"data", "pose", "report", "seeds", "variants"}:
         raise ParamsError(f"{path}: unknown section {sorted(unknown)}; expected {sorted(Params.model_fields)}")
     if variant is not None:
-        variants = _mapping(table.get("variants"), f"{path}, section variants")
+        variants = mapping(table.get("variants"), f"{path}, section variants")
         if variant not in variants:
             raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(variants)}")
         known["model"] = {
-            **_mapping(known.get("model"), f"{path}, section model"),
-            **_mapping(variants[variant], f"{path}, variant {variant}"),
+            **mapping(known.get("model"), f"{path}, section model"),
+            **mapping(variants[variant], f"{path}, variant {variant}"),
         }
     return checked(Params, known, str(path))
 
 
-def _mapping(table: object, where: str) -> dict[str, Any]:
+def mapping(table: object, where: str) -> dict[str, Any]:
+    """Return a section of a YAML file, empty where it says nothing."""
     if not isinstance(table or {}, dict):
         raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {table!r}")
     return cast(dict[str, Any], table or {})

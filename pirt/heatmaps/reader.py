@@ -153,7 +153,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
         raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
     return HeatmapStore(path, layout, decoded, seal, scores)
 

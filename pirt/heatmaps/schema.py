@@ -50,6 +50,8 @@ class StoreAttributes(Frozen):
     heatmap_size: Size
     geometry: Literal["resize", "topdown"]
     network: str
+    config_sha256: str
+    """Of what decides the heatmaps: the network's layers and what it does to an image."""
     weights_sha256: str
     manifest_fingerprint: str
     precision: Literal["float32", "bfloat16", "float16"]

@@ -31,6 +31,8 @@ class StoreWriter:
     path: Path
     layout: Layout
     skipped_rows: tuple[int, ...]
+    beside: str = ""
+    """Where in the unfinished store this writer's files become whole; one left over from before has another place."""
     finished: bool = False
     """The store was already there, made with the same keys, attributes and shard size."""
 
@@ -60,7 +62,7 @@ class StoreWriter:
         contents = self.layout.shard_contents(codes, values.max(axis=(2, 3)))
         with _reported(self.path):
             for file, content in zip(self.layout.files(shard), contents, strict=True):
-                _put(partial_path(self.path), file, content)
+                _put(partial_path(self.path), self.beside, file, content)
 
     def seal(self) -> Path:
         """Read every shard back, stamp the store with its contents' SHA-256 and rename it to `path`.
@@ -75,8 +77,9 @@ class StoreWriter:
         self._drop_damaged(open_unsealed(partial))
         with _reported(self.path):
             seal = self.layout.contents_sha256(partial)
-            _put(partial, METADATA, root_metadata(self.layout.attributes, seal))
-            shutil.rmtree(partial / _BESIDE)
+            _put(partial, self.beside, METADATA, root_metadata(self.layout.attributes, seal))
+            shutil.rmtree(partial / self.beside)
+            _require_stores(self.path)
             if self.path.exists():
                 shutil.rmtree(self.path)
             partial.replace(self.path)
@@ -123,7 +126,10 @@ def create_store(
     attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an unfinished
     store away and, on sealing, replaces a finished one, but nothing that is no heatmap store.
     """
+    if path.is_symlink():
+        path = path.resolve()
     layout = Layout(attributes, len(keys), shard_size)
+    beside = f"{_BESIDE}-{uuid4().hex}"
     row_of = {key: row for row, key in enumerate(keys)}
     skipped_rows = tuple(row_of[image.key] for image in attributes.skipped)
     partial = partial_path(path)
@@ -134,14 +140,15 @@ def create_store(
             shutil.rmtree(partial)
         if partial.exists():
             _require_same(open_unsealed(partial), layout, keys)
-            shutil.rmtree(partial / _BESIDE, ignore_errors=True)
-            (partial / _BESIDE).mkdir()
+            for left in partial.glob(f"{_BESIDE}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            (partial / beside).mkdir()
         elif path.exists() and not restart:
             _require_same(open_store(path), layout, keys)
             return StoreWriter(path, layout, skipped_rows, finished=True)
         else:
-            _begin(partial, layout, keys)
-    return StoreWriter(path, layout, skipped_rows)
+            _begin(partial, beside, layout, keys)
+    return StoreWriter(path, layout, skipped_rows, beside)
 
 
 def _require_stores(*paths: Path) -> None:
@@ -151,12 +158,12 @@ def _require_stores(*paths: Path) -> None:
             raise StoreError(f"{path} is no heatmap store and is not thrown away; write to another --out or remove it")
 
 
-def _begin(partial: Path, layout: Layout, keys: Sequence[str]) -> None:
+def _begin(partial: Path, place: str, layout: Layout, keys: Sequence[str]) -> None:
     with written_whole(partial) as beside:
-        (beside / _BESIDE).mkdir(parents=True)
+        (beside / place).mkdir(parents=True)
         for file, content in layout.metadata(keys).items():
             (beside / file).parent.mkdir(exist_ok=True)
-            _put(beside, file, content)
+            _put(beside, place, file, content)
 
 
 def _require_same(store: HeatmapStore, layout: Layout, keys: Sequence[str]) -> None:
@@ -179,12 +186,12 @@ def _reported(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"cannot write heatmap store {path}: {error.strerror or error}; finished shards are kept, so mend this "
-            f"(make room?) and run the same command again"
+            f"(make room?) and run the same command again, without --restart"
         ) from error
 
 
-def _put(folder: Path, file: str, content: bytes) -> None:
-    beside = folder / _BESIDE / uuid4().hex
+def _put(folder: Path, place: str, file: str, content: bytes) -> None:
+    beside = folder / place / uuid4().hex
     try:
         with beside.open("wb") as stream:
             stream.write(content)

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import re
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def find_checkpoint(name: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(name, str(path))
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise CheckpointError(
                 f"{name} cannot be fetched ({reason}); fetch it elsewhere, put it at {path}"
@@ -123,7 +124,8 @@ def _refusal(path: Path, error: Exception) -> str:
         with safe_globals(_mmengine_globals()):
             names = get_unsafe_globals_in_checkpoint(path)
     except (ValueError, RuntimeError, pickle.UnpicklingError):
-        names = re.findall(r"GLOBAL ([\w.]+)", str(error))
+        names = []
+    names = names or re.findall(r"GLOBAL ([\w.]+)", str(error))
     if not names:
         return f"checkpoint {path} is not a PyTorch checkpoint"
     return (

@@ -13,13 +13,25 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _MANIFEST = click.option("--manifest", "manifest_path", type=_FILE, required=True, help="CSV of `pirt-data import`.")
 _ROOT = click.option("--root", type=_FOLDER, help="Data root, if it is not the one that the manifest records.")
+
+
+def _device_of(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    import torch
+
+    if value == "auto" and context.params.get("scheduler") is not None:
+        raise click.UsageError("with --scheduler, say what the workers run on: --device cpu or --device cuda")
+    return value if value != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
 _DEVICE = click.option(
     "--device",
-    type=click.Choice(["cpu", "cuda"]),
-    default="cpu",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
     show_default=True,
+    callback=_device_of,
     envvar="PIRT_DEVICE",
     show_envvar=True,
+    help="auto: a GPU if there is one.",
 )
 
 # The commands import their modules themselves, because MMPose takes seconds and --help should not.

@@ -17,7 +17,7 @@ def run_on_cluster(work: Work, scheduler: str) -> None:
     """
     try:
         client = Client(scheduler, timeout="15s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ParamsError(f"dask scheduler {scheduler} cannot be reached: {error}") from error
     pending = work.writer.pending()
     with client, progress_over(work, pending) as progress:

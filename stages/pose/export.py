@@ -27,8 +27,16 @@ _PERSON = 1
 def export_hdf5(store: HeatmapStore, out: Path) -> None:
     """Write `heatmaps` N×K×Hm×Wm and `scores` N×K float32, `keys` N strings, and the store's attributes."""
     refuse_folder(out)
+    try:
+        with written_whole(out) as beside:
+            _write_hdf5(store, beside)
+    except RuntimeError as error:  # what h5py makes of a full disk
+        raise StoreError(f"cannot write {out}: {' '.join(str(error).split())}; make room and try again") from error
+
+
+def _write_hdf5(store: HeatmapStore, path: Path) -> None:
     count, shape = store.layout.count, store.layout.image_shape
-    with written_whole(out) as beside, h5py.File(beside, "w") as file:
+    with h5py.File(path, "w") as file:
         heatmaps = file.create_dataset(
             "heatmaps", (count, *shape), np.float32, chunks=(1, *shape), compression="gzip", compression_opts=1,
             shuffle=True, fletcher32=True,

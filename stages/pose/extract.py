@@ -75,6 +75,8 @@ class ExtractOptions:
 def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
     """Write the store of all images of `manifest` at `out`, going on with an unfinished one."""
     _require_tau(options.codec, options.tau)
+    if not out.name:
+        raise ParamsError(f"--out {out} is no name for a store; pass one as heatmaps.zarr")
     source = find_network(
         options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
     )
@@ -93,6 +95,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         heatmap_size=heatmap_size,
         geometry=geometry.name,
         network=source.name,
+        config_sha256=source.config_sha256,
         weights_sha256=source.weights_sha256,
         manifest_fingerprint=manifest.fingerprint,
         precision=source.precision,
@@ -176,7 +179,14 @@ def _heatmap_size(source: NetworkSource, geometry: Geometry) -> tuple[int, int]:
     """Ask the network itself, with one black image."""
     black = np.zeros((1, *geometry.input_size, 3), dtype=np.uint8)
     size = np.array([geometry.input_size[::-1]])
-    heatmaps = heatmaps_of(load_network(source), geometry, black, size, flip_test=False)
+    network = load_network(source)
+    try:
+        heatmaps = heatmaps_of(network, geometry, black, size, flip_test=False)
+    except RuntimeError as error:
+        raise ParamsError(
+            f"network {source.name} cannot take images of {geometry.input_size} ({str(error).splitlines()[0]}); "
+            "change --input-size"
+        ) from error
     if heatmaps.shape[1] != len(COCO_KEYPOINTS):
         raise DataError(f"network {source.name} gives {heatmaps.shape[1]} heatmaps, expected COCO's 17")
     return heatmaps.shape[2], heatmaps.shape[3]

@@ -16,7 +16,14 @@ from pirt.errors import CheckpointError, ParamsError
 from pirt.files import sha256_of
 from stages.pose.checkpoints import find_checkpoint, load_weights
 from stages.pose.geometry import Geometry, GeometryName, geometry_of
-from stages.pose.network import HeatmapNetwork, build_network, channels_last, own_input_size, read_config
+from stages.pose.network import (
+    HeatmapNetwork,
+    build_network,
+    channels_last,
+    config_sha256,
+    own_input_size,
+    read_config,
+)
 from stages.pose.openmmlab import fuse_conv_bn
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -37,6 +44,7 @@ class NetworkSource:
 
     config: str
     """Name or absolute path."""
+    config_sha256: str
     checkpoint: Path
     weights_sha256: str
     precision: Precision
@@ -59,7 +67,7 @@ def find_network(
     name = config or DEFAULT_CONFIG
     if Path(name).is_file():
         name = str(Path(name).absolute())
-    return NetworkSource(name, path, sha256_of(path), precision, device, flip_test)
+    return NetworkSource(name, config_sha256(read_config(name)), path, sha256_of(path), precision, device, flip_test)
 
 
 def find_geometry(source: NetworkSource, name: GeometryName, input_size: tuple[int, int] | None) -> Geometry:
@@ -82,7 +90,10 @@ def _load_network(source: NetworkSource) -> HeatmapNetwork:
         raise CheckpointError(f"checkpoint {source.checkpoint} changed or is another one here; start again")
     if source.device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
-    network = build_network(read_config(source.config), source.name)
+    config = read_config(source.config)
+    if config_sha256(config) != source.config_sha256:
+        raise ParamsError(f"config {source.config} changed or is another one here; start again")
+    network = build_network(config, source.name)
     load_weights(network.estimator, source.checkpoint, source.name)
     network.eval().requires_grad_(False)
     return prepared(network, source.precision, source.device)

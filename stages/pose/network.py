@@ -1,6 +1,8 @@
 """A pose network as this program uses it: RGB images in, heatmaps out."""
 
 import difflib
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,9 @@ class HeatmapNetwork(nn.Module):
         """Return B×3×Hi×Wi RGB images of 0 to 255 as the estimator wants them."""
         preprocessor: Any = self.estimator.data_preprocessor
         ordered = images if self.rgb else images.flip(1)
-        scaled: Tensor = (ordered.float() - preprocessor.mean) / preprocessor.std
+        scaled = ordered.float()
+        if hasattr(preprocessor, "mean"):
+            scaled = (scaled - preprocessor.mean) / preprocessor.std
         return scaled.to(self.dtype)
 
     def forward(self, images: Tensor, flip_test: bool = False) -> Tensor:
@@ -123,6 +127,13 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
         rgb=bool((model.get("data_preprocessor") or {}).get("bgr_to_rgb", False)),
         shift_flipped=bool(test.get("shift_heatmap", False)),
     )
+
+
+def config_sha256(config: Config) -> str:
+    """Return the SHA-256 of what decides the heatmaps: the model, and the steps that a test image goes through."""
+    table = config.to_dict()
+    steps = (table.get("test_dataloader") or {}).get("dataset", {}).get("pipeline", [])
+    return hashlib.sha256(json.dumps([table["model"], steps], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def own_input_size(config: Config, name: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pirt.params import Fraction, Frozen, Positive, Size, checked, read_yaml
+from pirt.params import Fraction, Frozen, Positive, Size, checked, mapping, read_yaml
 
 
 class PoseTrainParams(Frozen):
@@ -15,7 +15,7 @@ class PoseTrainParams(Frozen):
     epochs: Positive = 12
     input_size: Size = (128, 64)
     """Height and width, multiples of 32."""
-    sigma: Annotated[float, Field(gt=0)] = 1.0
+    sigma: Annotated[float, Field(gt=0)] = 2.0
     """Standard deviation of the target peaks, in heatmap cells."""
     channels: Positive = 16
     """Of HRNet's finest branch; each coarser branch has twice as many."""
@@ -28,5 +28,5 @@ class PoseTrainParams(Frozen):
 
 def load_train_params(path: Path | None) -> PoseTrainParams:
     """Read the section `pose.train` of a parameter file; without a file, the defaults."""
-    pose = {} if path is None else read_yaml(path).get("pose") or {}
+    pose = {} if path is None else mapping(read_yaml(path).get("pose"), f"{path}, section pose")
     return checked(PoseTrainParams, pose.get("train") or {}, f"{path}, section pose.train")

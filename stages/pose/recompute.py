@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pirt.data.manifest import ImageRow, Manifest
-from pirt.errors import CheckpointError
+from pirt.errors import CheckpointError, ParamsError
 from pirt.heatmaps.reader import open_store
 from stages.pose.geometry import Geometry
 from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
@@ -26,6 +26,8 @@ def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoin
     made_by = open_store(path).attributes
     device = made_by.device if torch.cuda.is_available() else "cpu"
     source = find_network(config, checkpoint, made_by.precision, device, flip_test=made_by.flip_test)
+    if source.config_sha256 != made_by.config_sha256:
+        raise ParamsError(f"config {source.config} is not the one that made {path} (network {made_by.network})")
     if source.weights_sha256 != made_by.weights_sha256:
         raise CheckpointError(
             f"checkpoint {source.checkpoint} (SHA-256 {source.weights_sha256[:12]}) is not the one that made {path} "

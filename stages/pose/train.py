@@ -54,6 +54,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     """
     if any(side % 32 for side in params.input_size):
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("device cuda is not available here; use --device cpu")
     refuse_foreign(out, (*_FILES, _IGNORED))
     rows = manifest.split("train")
     manifest.require_files(rows)
@@ -139,7 +141,9 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     optimizer = torch.optim.AdamW(
         network.parameters(), params.learning_rate, weight_decay=params.weight_decay, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps, pct_start=0.1)
+    # OneCycleLR divides by the length of its rise less one step.
+    rise = 0.1 if round(0.1 * steps, 6) != 1 else 0.2
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps, pct_start=rise)
     network.train()
     with tqdm(total=steps, desc="training", unit="batch", mininterval=1) as progress:
         for epoch in range(params.epochs):

@@ -19,7 +19,8 @@ from pirt.heatmaps.writer import create_store
 def test_reading_equals_zarr(count: int, shard_size: int, codec: CodecName, data: st.DataObject) -> None:
     attributes = StoreAttributes(
         keypoints=("nose", "tail"), codec=codec, tau=0.001, input_size=(12, 8), heatmap_size=(3, 2), geometry="resize",
-        network="any", weights_sha256="", manifest_fingerprint="", precision="float32", flip_test=False, batch_size=1,
+        network="any", config_sha256="",
+        weights_sha256="", manifest_fingerprint="", precision="float32", flip_test=False, batch_size=1,
     )  # fmt: skip
     values = np.random.default_rng(count).random((count, 2, 3, 2), np.float32) ** 8
     with TemporaryDirectory() as folder:

@@ -49,6 +49,7 @@ def attributes(manifest: Manifest) -> StoreAttributes:
         heatmap_size=(12, 8),
         geometry="resize",
         network="small_hrnet",
+        config_sha256="0" * 64,
         weights_sha256="0" * 64,
         manifest_fingerprint=manifest.fingerprint,
         precision="float32",

@@ -96,7 +96,7 @@ def test_missing_shard_is_named_and_never_read_as_zero(store_path: Path, file: s
 @pytest.mark.parametrize(
     "file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0.0"]
 )
-@pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b'{"zarr_format": 3}'])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"null", b"{", b'{"zarr_format": 3}'])
 def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: bytes | None) -> None:
     if content is None:
         (store_path / file).unlink()

@@ -103,6 +103,7 @@ def test_processes_write_side_by_side(tmp_path: Path, begin: Begin, store_path: 
         ("tau", 0.002, "tau 0.001 and not 0.002"),
         ("codec", "float16", "codec 'tau8' and not 'float16'"),
         ("batch_size", 5, "batch_size 4 and not 5"),
+        ("config_sha256", "1" * 64, "config_sha256"),
         ("weights_sha256", "1" * 64, "weights_sha256"),
         ("shard_size", 4, "shard_size 8 and not 4"),
     ],
@@ -141,9 +142,10 @@ def test_finished_store_is_left_alone(begin: Begin, store_path: Path) -> None:
 
 def test_restart_keeps_the_finished_store_until_the_new_one_is(begin: Begin, fill: Fill, store_path: Path) -> None:
     before = contents(store_path)
-    writer = begin(store_path, restart=True, tau=0.01)
+    begin(store_path, restart=True, tau=0.01)
     assert contents(store_path) == before
-    assert begin(store_path, tau=0.01).pending() == (0, 1, 2)
+    writer = begin(store_path, tau=0.01)
+    assert writer.pending() == (0, 1, 2)
     fill(writer)
     assert open_store(store_path).attributes.tau == 0.01
 
@@ -220,3 +222,33 @@ def test_what_is_no_store_is_not_overwritten(tmp_path: Path, begin: Begin) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write heatmap store .*file/s\.zarr"):
         begin(tmp_path / "file" / "s.zarr")
+
+
+def test_a_writer_of_before_a_restart_writes_no_more(
+    tmp_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps
+) -> None:
+    """A cluster may still run tasks of the run that was stopped."""
+    old = begin(tmp_path / "s.zarr")
+    new = begin(tmp_path / "s.zarr", restart=True)
+    with pytest.raises(StoreError, match="cannot write"):
+        write_one(old, 1, heatmaps)
+    assert new.pending() == (0, 1, 2)
+    fill(new)
+    assert not list((tmp_path / "s.zarr").glob(".writing*"))
+
+
+def test_a_linked_store_is_made_anew_where_it_lies(tmp_path: Path, begin: Begin, fill: Fill) -> None:
+    fill(begin(tmp_path / "far.zarr"))
+    (tmp_path / "near.zarr").symlink_to(tmp_path / "far.zarr")
+    fill(begin(tmp_path / "near.zarr", restart=True))
+    assert (tmp_path / "near.zarr").is_symlink()
+    assert open_store(tmp_path / "near.zarr").path.resolve() == tmp_path / "far.zarr"
+
+
+def test_what_came_to_the_stores_place_meanwhile_is_left(tmp_path: Path, begin: Begin, fill: Fill) -> None:
+    writer = begin(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr").mkdir()
+    (tmp_path / "s.zarr" / "thesis.tex").write_text("years")
+    with pytest.raises(StoreError, match="is no heatmap store and is not thrown away"):
+        fill(writer)
+    assert (tmp_path / "s.zarr" / "thesis.tex").read_text() == "years"

@@ -70,12 +70,14 @@ def test_any_other_global_is_refused_by_name(tmp_path: Path, zipped: bool, capfd
 
 class _Getattr:
     def __reduce__(self) -> Any:
-        return getattr, (nn.Linear, "forward")
+        from mmengine.logging import HistoryBuffer
+
+        return getattr, (HistoryBuffer, "update")
 
 
 def test_getattr_is_only_for_mmengines_statistics(tmp_path: Path) -> None:
     torch.save({"state_dict": {"weight": torch.ones(1)}, "meta": _Getattr()}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match=r"refused|damaged"):
+    with pytest.raises(CheckpointError, match=r"names builtins\.getattr, which is refused"):
         read_weights(tmp_path / "evil.pth")
 
 
@@ -126,6 +128,13 @@ def test_offline_the_url_and_the_place_are_told(tmp_path: Path, monkeypatch: pyt
     assert "https://example.org/net-0e67c616_20220913.pth" in str(told.value)
     assert str(tmp_path / "checkpoints" / "net-0e67c616_20220913.pth") in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["http://any:port/w.pth", "http://[::1/w.pth"])
+def test_what_is_no_url_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(CheckpointError, match="cannot be fetched"):
+        find_checkpoint(url)
 
 
 def test_a_fetched_file_is_checked_by_the_hash_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,3 +248,42 @@ def test_offline_the_default_network_says_where_its_weights_belong(
     assert done.exit_code == 2
     assert "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth" in done.output
     assert str(tmp_path / "checkpoints") in done.output
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(True, "cuda"), (False, "cpu")])
+def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpu: bool, device: str) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.delenv("PIRT_DEVICE", raising=False)
+    metrics, seen = {"pck": 1.0, "pck_unoccluded": 1.0}, []
+    monkeypatch.setattr("stages.pose.train.train", lambda *given: seen.append(given[-1]) or metrics)
+    monkeypatch.setattr("pirt.data.manifest.read_manifest", lambda *given: None)
+    done = CliRunner().invoke(main, ["train", "--manifest", "m.csv", "--keypoints", "k.json", "--out", "net"])
+    assert (done.exit_code, seen) == (0, [device]), done.output
+
+
+def test_another_config_of_the_same_name_is_another_network(
+    people: People, options: ExtractOptions, tiny: TinyNetwork, tmp_path: Path
+) -> None:
+    extract(people.manifest, tmp_path / "h.zarr", options)
+    (tmp_path / "tiny.py").write_text(tiny.config.read_text().replace("bgr_to_rgb=True", "bgr_to_rgb=False"))
+    with pytest.raises(StoreError, match="was made with other config_sha256"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, config=str(tmp_path / "tiny.py")))
+
+
+def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, options: ExtractOptions) -> None:
+    with pytest.raises(ParamsError, match="is no name for a store"):
+        extract(people.manifest, Path("/"), options)
+    command = ["extract", "--manifest", str(people.manifest_path), "--out", "h.zarr", "--scheduler", "tcp://any:8786"]
+    done = CliRunner().invoke(main, command, env={"PIRT_DEVICE": None})
+    assert (done.exit_code, "--device cpu or --device cuda" in done.output) == (2, True)
+
+
+def test_sizes_that_a_network_cannot_take_are_one_line(
+    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise RuntimeError("The size of tensor a (3) must match\nthe size of tensor b (4)")
+
+    monkeypatch.setattr(recipe, "heatmaps_of", refuse)
+    with pytest.raises(ParamsError, match=r"cannot take images of \(64, 32\) \(The size of tensor a"):
+        extract(people.manifest, tmp_path / "h.zarr", options)

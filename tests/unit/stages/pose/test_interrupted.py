@@ -98,7 +98,7 @@ def test_a_worker_of_a_cluster_is_killed(
     out = tmp_path / "login" / "h.zarr"
     out.parent.mkdir()
     # Relative to another folder than that of the workers.
-    command = _command(crowd, tiny, Path(out.name), "--scheduler", address)
+    command = _command(crowd, tiny, Path(out.name), "--device", "cpu", "--scheduler", address)
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, cwd=out.parent)
     _wait_for_shards(out, 2, process)
     assert process.poll() is None, process.communicate()[1].decode()

@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from conftest import TinyNetwork
 from PIL import Image
 from torch import nn
 
-from pirt.errors import CheckpointError, ParamsError
+from pirt.errors import ParamsError, PirtError
 from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
 from stages.pose.network import build_network, read_config
 
@@ -166,9 +167,11 @@ def test_config_and_checkpoint_come_together(tiny: TinyNetwork) -> None:
         find_network(str(tiny.config), None, "float32", "cpu", flip_test=False)
 
 
-def test_weights_that_changed_since_are_refused(tiny: TinyNetwork) -> None:
-    source = NetworkSource(str(tiny.config), tiny.checkpoint, "0" * 64, "float32", "cpu", flip_test=False)
-    with pytest.raises(CheckpointError, match="changed"):
+@pytest.mark.parametrize("name", ["weights_sha256", "config_sha256"])
+def test_weights_and_config_that_changed_since_are_refused(tiny: TinyNetwork, name: str) -> None:
+    source = find_network(str(tiny.config), str(tiny.checkpoint), "float32", "cpu", flip_test=False)
+    source = replace(source, **{name: "0" * 64})
+    with pytest.raises(PirtError, match="changed or is another one"):
         load_network(source)
 
 

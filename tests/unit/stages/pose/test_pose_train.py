@@ -86,6 +86,17 @@ def test_what_is_not_labelled_does_not_count(people: People) -> None:
     assert heatmap_loss(network, heatmaps, keypoints).item() > 0
 
 
+def test_ten_steps_are_a_training(people: People, tmp_path: Path) -> None:
+    train(people.manifest, people.keypoints, SHORT.model_copy(update={"epochs": 5}), tmp_path / "net", "cpu")
+    assert (tmp_path / "net" / "checkpoint.pth").is_file()
+
+
+def test_a_gpu_that_is_not_there_is_told(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ParamsError, match="device cuda is not available here"):
+        train(people.manifest, people.keypoints, SHORT, tmp_path / "net", "cuda")
+
+
 def test_a_network_that_does_not_follow_its_image_pays_for_it() -> None:
     from stages.pose.augment import second_view
     from stages.pose.network import build_network

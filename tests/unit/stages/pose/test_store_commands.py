@@ -64,6 +64,7 @@ def write_store(path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], c
             "heatmap_size": (HEIGHT, WIDTH),
             "geometry": "resize",
             "network": "any",
+            "config_sha256": "0" * 64,
             "weights_sha256": "0" * 64,
             "manifest_fingerprint": manifest.fingerprint,
             "precision": "float32",

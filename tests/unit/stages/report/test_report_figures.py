@@ -64,6 +64,7 @@ def store(manifest: Manifest) -> Path:
         heatmap_size=GRID,
         geometry="resize",
         network="none",
+        config_sha256="0" * 64,
         weights_sha256="0" * 64,
         manifest_fingerprint=manifest.fingerprint,
         precision="float32",

@@ -65,6 +65,7 @@ def write_heatmaps(path: Path, manifest: Manifest, size: tuple[int, int] = HEATM
         heatmap_size=size,
         geometry="resize",
         network="test",
+        config_sha256="0" * 64,
         weights_sha256="0" * 64,
         manifest_fingerprint=manifest.fingerprint,
         precision="float32",
