@@ -1,6 +1,7 @@
 """Checkpoints as MMEngine writes them load; anything that would run code is refused by name."""
 
 import hashlib
+import http.client
 import os
 import urllib.error
 from pathlib import Path
@@ -130,11 +131,15 @@ def test_offline_the_url_and_the_place_are_told(tmp_path: Path, monkeypatch: pyt
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("url", ["http://any:port/w.pth", "http://[::1/w.pth"])
-def test_what_is_no_url_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+@pytest.mark.parametrize("error", [http.client.InvalidURL("nonnumeric port: 'port'"), ValueError("Invalid IPv6 URL")])
+def test_what_is_no_url_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(url: str, path: str) -> None:
+        raise error
+
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     with pytest.raises(CheckpointError, match="cannot be fetched"):
-        find_checkpoint(url)
+        find_checkpoint("http://any:port/weights.pth")
 
 
 def test_a_fetched_file_is_checked_by_the_hash_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
