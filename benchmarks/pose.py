@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
-from stages.pose.extract import ExtractOptions, extract
+from stages.pose.extract import BATCH_SIZE, ExtractOptions, extract
 from stages.pose.inference import (
     Device,
     NetworkSource,
@@ -35,7 +35,8 @@ from stages.pose.inference import (
     load_network,
 )
 from stages.pose.network import build_network, read_config
-from stages.pose.reading import Reader
+from stages.pose.reading import Inputs, Reader
+from stages.pose.running import NetworkThreads
 
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 INPUT_SIZE = (256, 192)
@@ -87,13 +88,12 @@ def bare_network(source: NetworkSource, manifest: Manifest, batch_size: int) -> 
     geometry = find_geometry(source, "resize", INPUT_SIZE)
     with Reader(geometry, threads=2) as reader:
         given = reader.read([manifest.image_path(row) for row in manifest.rows])
-    network = load_network(source)
+    parts = [slice(start, start + batch_size) for start in range(0, len(given.images), batch_size)]
 
     def turn() -> int:
-        for start in range(0, len(given.images), batch_size):
-            part = slice(start, start + batch_size)
-            heatmaps_of(network, geometry, given.images[part], given.sizes[part], flip_test=False)
-        return len(given.images)
+        with NetworkThreads(source, geometry) as network:
+            batches = (Inputs(given.images[part], given.sizes[part]) for part in parts)
+            return sum(len(heatmaps) for heatmaps in network.heatmaps(batches))
 
     return turn
 
@@ -223,7 +223,7 @@ def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count:
 @click.command(context_settings={"show_default": True})
 @click.option("--images", type=click.IntRange(min=1), default=512)
 @click.option("--rounds", type=click.IntRange(min=1), default=3)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64)
+@click.option("--batch-size", type=click.IntRange(min=1), help="[default: the program's own]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--trained", type=click.Path(path_type=Path), help="Folder of `pirt-pose train`.")
 @click.option("--manifest", type=click.Path(path_type=Path), help="Images for the trained network.")
@@ -231,7 +231,7 @@ def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count:
 def main(
     images: int,
     rounds: int,
-    batch_size: int,
+    batch_size: int | None,
     device: Device,
     trained: Path | None,
     manifest: Path | None,
@@ -239,7 +239,7 @@ def main(
 ) -> None:
     """Print tables as Markdown."""
     print(f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}")
-    speed(images, rounds, batch_size, device)
+    speed(images, rounds, batch_size or BATCH_SIZE[device], device)
     if trained is not None and manifest is not None:
         narrow_cost(read_manifest(manifest), trained, input_size, count=min(200, len(read_manifest(manifest).rows)))
 

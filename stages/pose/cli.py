@@ -95,7 +95,7 @@ def train_command(
 @click.option(
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), help="[default: 16 on a CPU, 64 on a GPU]")
 @click.option("--flip-test", is_flag=True, help="Average with the mirrored image's heatmaps.")
 @click.option("--skip-bad", is_flag=True, help="Record unreadable images as skipped instead of stopping.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left at --out.")

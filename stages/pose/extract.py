@@ -31,8 +31,11 @@ from stages.pose.inference import (
     load_network,
 )
 from stages.pose.reading import Reader, bad_listing, find_bad_images
+from stages.pose.running import NetworkThreads
 
 SHARD_SIZE = 256
+BATCH_SIZE: dict[Device, int] = {"cpu": 16, "cuda": 64}
+"""What a device likes best: beyond it a CPU's memory pages cost more than the batch gains."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ExtractOptions:
     codec: CodecName
     tau: float
     precision: Precision
-    batch_size: int
+    batch_size: int | None
     flip_test: bool
     skip_bad: bool
     restart: bool
@@ -81,6 +84,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
     )
     geometry = find_geometry(source, options.geometry, options.input_size)
+    batch_size = options.batch_size or BATCH_SIZE[options.device]
     # This machine need not have the device of a cluster's workers.
     asked = source if options.scheduler is None else replace(source, device="cpu", precision="float32")
     heatmap_size = _heatmap_size(asked, geometry)
@@ -101,7 +105,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         precision=source.precision,
         flip_test=source.flip_test,
         udp=geometry.udp,
-        batch_size=options.batch_size,
+        batch_size=batch_size,
         device=source.device,
         skipped=bad,
     )
@@ -112,7 +116,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
         number: None if row.key in skipped else manifest.image_path(row).absolute()
         for number, row in enumerate(manifest.rows)
     }
-    work = Work(writer, paths, source, geometry, options.batch_size, options.workers)
+    work = Work(writer, paths, source, geometry, batch_size, options.workers)
     if options.scheduler is None:
         run_here(work)
     else:
@@ -125,7 +129,7 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
 
 
 def run_here(work: Work) -> None:
-    """Compute what is missing on this machine: threads decode, this one runs the network, one more writes."""
+    """Compute what is missing on this machine: threads decode, others run the network, one more writes."""
     pending = work.writer.pending()
     with progress_over(work, pending) as progress, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
         writing: Future[None] | None = None
@@ -148,15 +152,14 @@ def computed(
     work: Work, shards: Iterable[int], progress: "tqdm[Never] | None" = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
-    network = load_network(work.network)
     shards = tuple(shards)
-    with Reader(work.geometry, work.threads) as reader:
+    with Reader(work.geometry, work.threads) as reader, NetworkThreads(work.network, work.geometry) as network:
         inputs = reader.ahead([work.paths[i] for i in batch] for shard in shards for batch in _batches(work, shard))
+        made = network.heatmaps(inputs)
         for shard in shards:
             parts = []
             for batch in _batches(work, shard):
-                given = next(inputs)
-                parts.append(heatmaps_of(network, work.geometry, given.images, given.sizes, work.network.flip_test))
+                parts.append(next(made))
                 if progress is not None:
                     progress.update(len(batch))
             yield shard, np.concatenate(parts)

@@ -1,10 +1,11 @@
 """Images read and decoded by dask's threads, ahead of the network."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from dask.base import compute
@@ -18,10 +19,13 @@ from pirt.errors import DataError
 from pirt.heatmaps.schema import SkippedImage
 from stages.pose.geometry import Geometry
 
-_READ_TOGETHER = 16
-"""Images that one task takes, so that dask's own cost is small beside decoding."""
+_READ_TOGETHER = 4
+"""Images that one task takes: dask's own cost is small beside decoding, and a batch keeps several threads busy."""
 _CHECKED_TOGETHER = 4096
 _BATCHES_AHEAD = 3
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,20 @@ class Reader:
 
     def ahead(self, batches: Iterator[Sequence[Path | None]]) -> Iterator[Inputs]:
         """Read batches in order, a few ahead of the one that is asked for."""
-        waiting: deque[Future[Inputs]] = deque()
-        for batch in batches:
-            waiting.append(self._feeder.submit(self.read, batch))
-            if len(waiting) > _BATCHES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
+        return in_order(self._feeder, self.read, batches, _BATCHES_AHEAD)
+
+
+def in_order(
+    pool: ThreadPoolExecutor, make: Callable[[Given], Made], items: Iterable[Given], ahead: int
+) -> Iterator[Made]:
+    """Yield what `make` makes of each item, in order; `pool` works up to `ahead` items ahead of the one asked for."""
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
+        waiting.append(pool.submit(make, item))
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _inputs(paths: Sequence[Path | None], geometry: Geometry) -> Inputs:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.errors import CheckpointError, ParamsError
 from pirt.heatmaps.reader import open_store
-from stages.pose.geometry import Geometry
-from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
+from stages.pose.inference import find_geometry, find_network
 from stages.pose.reading import Reader
+from stages.pose.running import NetworkThreads
 from stages.pose.verify import Recompute
 
 _THREADS = 2
@@ -37,13 +37,8 @@ def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoin
 
     def recompute(rows: Sequence[ImageRow]) -> NDArray[np.float32]:
         paths = [manifest.image_path(row) for row in rows]
-        batches = [paths[start : start + made_by.batch_size] for start in range(0, len(paths), made_by.batch_size)]
-        return np.concatenate([_heatmaps(source, geometry, batch) for batch in batches])
+        batches = (paths[start : start + made_by.batch_size] for start in range(0, len(paths), made_by.batch_size))
+        with Reader(geometry, _THREADS) as reader, NetworkThreads(source, geometry) as network:
+            return np.concatenate(list(network.heatmaps(reader.ahead(batches))))
 
     return recompute
-
-
-def _heatmaps(source: NetworkSource, geometry: Geometry, paths: Sequence[Path]) -> NDArray[np.float32]:
-    with Reader(geometry, _THREADS) as reader:
-        given = reader.read(paths)
-    return heatmaps_of(load_network(source), geometry, given.images, given.sizes, source.flip_test)

@@ -1,12 +1,14 @@
 """Extraction: the same bytes whichever way, bad images found first, wrong inputs told in one line."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from conftest import People, TinyNetwork, make_people
 from numpy.typing import NDArray
@@ -101,6 +103,23 @@ def test_a_run_that_stops_goes_on_to_the_same_bytes(
     assert digest(tmp_path / "h.zarr") == digest(tmp_path / "whole.zarr")
     extract(people.manifest, tmp_path / "h.zarr", options)
     assert written == [0, 1, 2]  # a finished store is left alone
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_cores(
+    people: People, options: ExtractOptions, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    digests = set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            extract(people.manifest, tmp_path / f"{threads}.zarr", options)
+            with ThreadPoolExecutor(1) as later:
+                assert later.submit(torch.get_num_threads).result() == threads
+            digests.add(digest(tmp_path / f"{threads}.zarr"))
+    finally:
+        torch.set_num_threads(before)
+    assert len(digests) == 1
 
 
 def test_a_worker_writes_the_bytes_of_the_local_run(
