@@ -221,7 +221,7 @@ def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--images", type=click.IntRange(min=1), default=512)
+@click.option("--images", type=click.IntRange(min=1), default=1024)
 @click.option("--rounds", type=click.IntRange(min=1), default=3)
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: the program's own]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
