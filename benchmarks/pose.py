@@ -161,14 +161,14 @@ def ratio(speeds: dict[str, list[float]], name: str, baseline: str) -> float:
 def speed(images: int, rounds: int, batch_size: int, device: Device) -> None:
     """Print images/s and ratios."""
     print(f"{images} images, batches of {batch_size}, {rounds} rounds, {torch.get_num_threads()} threads, {device}\n")
-    print("| contender | images/s | over inference_topdown | over the bare network |")
-    print("|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = draw_images(folder, images)
         weights = str(save_random_weights(W32, folder / "w32.pth"))
         wide = find_network(W32, weights, "float32", device, flip_test=False)
         loop, plain = mmpose_loop(wide, manifest), plain_network(wide, manifest, batch_size)
+        print("| contender | images/s | over inference_topdown | over the bare network |")
+        print("|---|---:|---:|---:|")
         # A precision at a time, for only one network stays loaded.
         for precision in PRECISIONS:
             source = replace(wide, precision=precision)
