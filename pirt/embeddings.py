@@ -23,7 +23,8 @@ from pydantic import ValidationError
 
 from pirt.data.manifest import ImageRow, Split
 from pirt.errors import DataError, StoreError
-from pirt.files import sha256_of, written_whole
+from pirt.files import sha256_of
+from pirt.hdf5 import written_hdf5
 from pirt.matching import Features
 from pirt.params import Frozen, ModelParams, Size, TrainParams
 
@@ -61,7 +62,7 @@ def write_embeddings(
     batches: Iterable[Mapping[str, torch.Tensor]],
 ) -> None:
     """Write the outputs of `batches`, which describe `images` (queries, then gallery) in their order."""
-    with written_whole(path) as beside, h5py.File(beside, "w") as file:
+    with written_hdf5(path) as (file, disk):
         file.attrs[ATTRIBUTES] = lineage.model_dump_json()
         _write_images(file, images)
         done = 0
@@ -69,6 +70,7 @@ def write_embeddings(
             rows = slice(done, done + len(next(iter(batch.values()))))
             for name, values in batch.items():
                 _write_rows(file, name, values.float().cpu().numpy(), rows, images)
+            disk.check()
             done = rows.stop
         if done != len(images):
             raise ValueError(f"{done} embeddings for {len(images)} images")

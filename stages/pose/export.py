@@ -14,6 +14,7 @@ from pirt.data.images import read_image
 from pirt.data.manifest import Manifest
 from pirt.errors import DataError, StoreError
 from pirt.files import refuse_folder, refuse_foreign, written_whole
+from pirt.hdf5 import written_hdf5
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.heatmaps.schema import StoreAttributes
@@ -27,22 +28,15 @@ _PERSON = 1
 def export_hdf5(store: HeatmapStore, out: Path) -> None:
     """Write `heatmaps` N×K×Hm×Wm and `scores` N×K float32, `keys` N strings, and the store's attributes."""
     refuse_folder(out)
-    try:
-        with written_whole(out) as beside:
-            _write_hdf5(store, beside)
-    except RuntimeError as error:  # what h5py makes of a full disk
-        raise StoreError(f"cannot write {out}: {' '.join(str(error).split())}; make room and try again") from error
-
-
-def _write_hdf5(store: HeatmapStore, path: Path) -> None:
     count, shape = store.layout.count, store.layout.image_shape
-    with h5py.File(path, "w") as file:
+    with written_hdf5(out) as (file, disk):
         heatmaps = file.create_dataset(
             "heatmaps", (count, *shape), np.float32, chunks=(1, *shape), compression="gzip", compression_opts=1,
             shuffle=True, fletcher32=True,
         )  # fmt: skip
         for rows, values in _shards(store):
             heatmaps[rows.start : rows.stop] = values
+            disk.check()
         file.create_dataset("scores", data=store.scores)
         file.create_dataset("keys", data=list(store.keys), dtype=h5py.string_dtype())
         file.attrs["keypoints"] = list(store.attributes.keypoints)
