@@ -94,7 +94,7 @@ class PersonDataset(Dataset[Item]):
     def hold_pixels(self) -> None:
         """Decode and resize every image once, into memory that loader workers share."""
         pixels = torch.empty((len(self), *self.transform.image_size, 3), dtype=torch.uint8)
-        pixels.share_memory_()  # type: ignore[no-untyped-call]
+        pixels.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
         target = pixels.numpy()
 
         def decode(index: int) -> None:

@@ -92,7 +92,7 @@ def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
     shape = (len(wanted), *store.layout.image_shape)
     _require_room(int(np.prod(shape)) * dtype.itemsize)
     shared = torch.empty(shape, dtype=dtype)
-    shared.share_memory_()  # type: ignore[no-untyped-call]
+    shared.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
     store.read_codes_into(wanted, shared.numpy())
     return shared
 

@@ -152,9 +152,12 @@ def test_only_the_workers_of_a_cluster_need_the_device(
     assert (tmp_path / "h.zarr.partial").is_dir()  # it got as far as the workers
 
 
-def test_an_unreachable_scheduler_is_one_line(people: People, options: ExtractOptions, tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"dask scheduler nonsense://x cannot be reached"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler="nonsense://x"))
+@pytest.mark.parametrize("address", ["nonsense://x", "tls://127.0.0.1:1"])
+def test_an_unreachable_scheduler_is_one_line(
+    people: People, options: ExtractOptions, tmp_path: Path, address: str
+) -> None:
+    with pytest.raises(ParamsError, match=f"dask scheduler {address} cannot be reached"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler=address))
 
 
 def _spoil(people: People) -> list[str]:

@@ -118,6 +118,15 @@ def test_folding_batch_norms_is_dropped_where_it_would_change_the_network(tiny: 
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in _folded(backwards.eval()).modules())
 
 
+def test_images_stay_as_they_are_where_the_config_says_no_mean(tiny: TinyNetwork) -> None:
+    config = read_config(str(tiny.config))
+    config.model.data_preprocessor = {"type": "PoseDataPreprocessor", "bgr_to_rgb": True}
+    network = build_network(config, "bare")
+    images = torch.rand(2, 3, 64, 32) * 255
+    assert torch.equal(network.normalised(images), images)
+    assert network(images)[0].shape == (17, 16, 8)
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_narrow_precisions_stay_near(tiny: TinyNetwork, precision: Any) -> None:
     heatmaps = []
