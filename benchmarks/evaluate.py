@@ -207,6 +207,7 @@ def million_file(scratch: Path) -> Path:
         train=TrainParams(),
         checkpoint_sha256="0" * 64,
         trained_on_manifest="0" * 64,
+        trained_on_heatmaps=None,
         manifest_fingerprint="0" * 64,
         heatmaps_fingerprint=None,
         image_size=(384, 128),

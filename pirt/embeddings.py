@@ -48,6 +48,7 @@ class EmbeddingsLineage(Frozen):
     train: TrainParams
     checkpoint_sha256: str
     trained_on_manifest: str
+    trained_on_heatmaps: str | None
     manifest_fingerprint: str
     heatmaps_fingerprint: str | None
     image_size: Size

@@ -70,6 +70,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         train=record.params.train,
         checkpoint_sha256=sha256_of(run / WEIGHTS_FILE),
         trained_on_manifest=record.manifest_fingerprint,
+        trained_on_heatmaps=record.heatmaps_fingerprint,
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         image_size=record.params.train.image_size,

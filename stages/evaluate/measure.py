@@ -20,6 +20,13 @@ from pirt.params import EvaluateParams
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
 HEADLINE = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
 _DISTRACTOR_PID = 0
+_ORIGINS = {
+    "checkpoint_sha256",
+    "trained_on_manifest",
+    "trained_on_heatmaps",
+    "manifest_fingerprint",
+    "heatmaps_fingerprint",
+}
 
 
 def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device) -> dict[str, Any]:
@@ -39,9 +46,7 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
         "protocol": {**params.model_dump(), "cameras": cameras(query, gallery)},
         "model": lineage.model.model_dump(),
         "train": lineage.train.model_dump(),
-        "lineage": lineage.model_dump(
-            include={"checkpoint_sha256", "trained_on_manifest", "manifest_fingerprint", "heatmaps_fingerprint"}
-        ),
+        "lineage": lineage.model_dump(include=_ORIGINS),
     }
 
 

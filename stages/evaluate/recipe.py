@@ -65,7 +65,7 @@ def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manife
 
 def summary(metrics: dict[str, Any], out: Path) -> str:
     """Say what came out and what was left out."""
-    counts = metrics["counts"]
+    counts, origin = metrics["counts"], metrics["lineage"]
     lines = [
         f"{counts['queries']} queries ({counts['skipped']} skipped, without a valid match), {counts['gallery']} "
         f"gallery images ({counts['distractors']} distractors); left out: {counts['junk']} junk images, "
@@ -73,6 +73,11 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
         f"cameras: {metrics['protocol']['cameras']}",
         f"{'':16}{'mAP':>8}{'mINP':>8}{'rank-1':>8}{'rank-5':>8}{'rank-10':>8}",
     ]
+    if (
+        origin["trained_on_manifest"] == origin["manifest_fingerprint"]
+        and origin["trained_on_heatmaps"] != origin["heatmaps_fingerprint"]
+    ):
+        lines.insert(2, "heatmaps: of another store than the one that the run was trained with")
     for name, scores in (metrics["confidence_modes"] or {"global": metrics}).items():
         shown = (f"{100 * scores[column]:8.2f}" for column in ("mAP", "mINP", "rank-1", "rank-5", "rank-10"))
         lines.append(f"{name:16}{''.join(shown)}")

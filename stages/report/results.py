@@ -51,6 +51,7 @@ class Lineage(BaseModel):
     heatmaps_fingerprint: str | None = None
     manifest_fingerprint: str
     trained_on_manifest: str
+    trained_on_heatmaps: str | None = None
 
     @property
     def stand_in(self) -> bool:

@@ -113,7 +113,7 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
     data = paper.published_data(benchmark)
     compared = data if data and not stand_in and _is_published(data, results[0]) else None
     name = (data.name if data else benchmark) + (" (stand-in)" if stand_in else "")
-    notes = _data_notes(data, compared, results[0], stand_in)
+    notes = _data_notes(data, compared, results, stand_in)
     tables = [
         table.model_copy(update={"notes": (*_notes(table), *notes)}) for table in _tables(name, data, compared, results)
     ]
@@ -285,11 +285,15 @@ def _notes(table: Table) -> list[str]:
 
 
 def _data_notes(
-    data: paper.PublishedData | None, compared: paper.PublishedData | None, result: Result, stand_in: bool
+    data: paper.PublishedData | None, compared: paper.PublishedData | None, results: Sequence[Result], stand_in: bool
 ) -> list[str]:
-    notes = []
+    notes, result = [], results[0]
+    origins = [result.lineage for result in results]
+    stores = len({name for o in origins for name in (o.trained_on_heatmaps, o.heatmaps_fingerprint) if name})
     if result.lineage.trained_on_manifest != result.lineage.manifest_fingerprint:
         notes.append("Trained on another data set than measured on.")
+    elif stores > 1:
+        notes.append(f"Trained and measured with heatmaps of {stores} different stores; the lineage says which.")
     if stand_in:
         notes.append("Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs.")
     elif data and not compared:

@@ -32,6 +32,7 @@ def embedded(folder, gallery):
         train=TrainParams(),
         checkpoint_sha256="0" * 64,
         trained_on_manifest="0" * 64,
+        trained_on_heatmaps=None,
         manifest_fingerprint="0" * 64,
         heatmaps_fingerprint=None,
         image_size=(8, 4),

@@ -13,6 +13,7 @@ from pirt.data.manifest import read_manifest
 from pirt.data.transforms import EvalTransform, normalise
 from pirt.embeddings import open_embeddings
 from pirt.heatmaps.cache import load_heatmaps
+from pirt.heatmaps.reader import open_store
 from pirt.matching import coarse_to_fine, global_distances, make_features
 from pirt.metrics import rank_metrics
 from pirt.run import load_run, read_record
@@ -102,6 +103,19 @@ def test_baseline_has_no_confidence_modes(arguments_for, tmp_path):
     assert found["confidence_modes"] == {}
     assert found["counts"]["unreadable"] == 1
     assert open_embeddings(tmp_path / "embeddings.h5").global_names == ("global",)
+
+
+def test_heatmaps_of_another_store_than_the_runs_are_told(evaluated, arguments_for, tmp_path):
+    told = "heatmaps: of another store than the one that the run was trained with\n"
+    assert told not in invoke(*arguments_for(tmp_path / "elsewhere")).output
+    record = json.loads((evaluated / "run" / "run.json").read_text())
+    record["manifest_fingerprint"] = read_manifest(evaluated / "manifest.csv").fingerprint
+    for trained, expected in (("2" * 64, True), (open_store(evaluated / "heatmaps.zarr").fingerprint, False)):
+        shutil.copytree(evaluated / "run", tmp_path / trained)
+        (tmp_path / trained / "run.json").write_text(json.dumps({**record, "heatmaps_fingerprint": trained}))
+        ended = invoke(*arguments_for(tmp_path / "out", str(tmp_path / trained)))
+        assert ended.exit_code == 0, ended.output
+        assert (told in ended.output) is expected
 
 
 def test_data_without_camera_labels_is_told(evaluated, embeddings_file, tmp_path):

@@ -40,6 +40,7 @@ def metrics(variant: str, seed: int, mean_ap: float, *, epochs: int = 60, querie
             "checkpoint_sha256": f"{variant}{seed}",
             "manifest_fingerprint": "m" * 64,
             "trained_on_manifest": "m" * 64,
+            "trained_on_heatmaps": "h" * 64 if model.parts else None,
             "heatmaps_fingerprint": "h" * 64 if model.parts else None,
         },
     }

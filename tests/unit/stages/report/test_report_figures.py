@@ -231,6 +231,7 @@ def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> 
         train=TrainParams(image_size=SIZE),
         checkpoint_sha256="0" * 64,
         trained_on_manifest=manifest.fingerprint,
+        trained_on_heatmaps=None,
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None,
         image_size=SIZE,

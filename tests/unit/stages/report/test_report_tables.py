@@ -98,6 +98,15 @@ def test_training_on_another_data_set_is_not_the_papers_result(write_metrics: Wr
     assert "Trained on another data set than measured on." in made.notes
 
 
+def test_heatmaps_of_several_stores_are_told(write_metrics: Write) -> None:
+    write_metrics("baseline", 0, 0.4)
+    told = [note for note in table(3, report(write_metrics("pirt", 0, 0.5))).notes if "heatmaps" in note]
+    assert told == []
+    folder = write_metrics("pirt", 0, 0.5, lineage={"heatmaps_fingerprint": "o" * 64})
+    made = table(3, report(folder))
+    assert "Trained and measured with heatmaps of 2 different stores; the lineage says which." in made.notes
+
+
 def test_few_epochs_and_few_seeds_are_marked(write_metrics: Write) -> None:
     folder = write_metrics("pirt", 0, 0.5, train={"epochs": 10})
     made = table(3, report(folder, "mine"))
