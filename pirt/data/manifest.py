@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -18,6 +19,7 @@ COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
 _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,19 @@ def is_of_stand_in(fingerprint: str) -> bool:
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
     manifest = Manifest(_checked(tuple(rows), path), root, stand_in)
-    recorded = root if root.is_absolute() else Path(os.path.relpath(root, path.parent))
+    recorded = root if root.is_absolute() else _relative(root, path.parent)
     with written_whole(path) as beside:
         head = f"{_ROOT_LINE}{recorded.as_posix()}\n" + (f"{_STAND_IN_LINE}\n" if stand_in else "")
         beside.write_text(head + _rows_as_csv(manifest.rows), encoding="utf-8", newline="")
     return manifest
+
+
+def _relative(root: Path, folder: Path) -> Path:
+    """Return the way from `folder` to `root`, through the links that the user named unless ".." leads astray there."""
+    way = Path(os.path.relpath(root, folder))
+    if (folder / way).resolve() == root.resolve():
+        return way
+    return Path(os.path.relpath(root.resolve(), folder.resolve()))
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
@@ -107,11 +117,14 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         recorded = first.removeprefix(_ROOT_LINE).strip()
     if stand_in := text.startswith(f"{_STAND_IN_LINE}\n"):
         text = text.partition("\n")[2]
-    table = csv.reader(io.StringIO(text))
-    header = tuple(next(table, ()))
+    try:
+        table = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise ManifestError(f"manifest {path} is no CSV file: {error}") from error
+    header = tuple(table[0]) if table else ()
     if header != COLUMNS:
-        raise ManifestError(f"manifest {path} has columns {header}, expected {COLUMNS}")
-    rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table, 1) if fields)
+        raise ManifestError(f"manifest {path} has columns {reprlib.repr(header)}, expected {COLUMNS}")
+    rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table[1:], 1) if fields)
     return Manifest(_checked(rows, path), path.parent / recorded if root is None else root, stand_in)
 
 
@@ -147,4 +160,9 @@ def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:
         if not row.key or row.key in seen:
             raise ManifestError(f"manifest {path}: key {row.key!r} is empty or stands twice; keys must be unique")
         seen.add(row.key)
+        if not -1 <= row.pid <= _LARGEST or abs(row.camid) > _LARGEST:
+            raise ManifestError(
+                f"manifest {path}: {row.key!r} has pid {row.pid} and camid {row.camid}; expected 64-bit numbers and "
+                "a pid of -1 (junk), 0 (distractor) or above (an identity)"
+            )
     return rows

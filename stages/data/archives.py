@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Self
 
 from tqdm import tqdm
 
@@ -21,6 +21,14 @@ from pirt.files import written_whole
 
 MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
+_LONGEST_EXTENSION = 1 << 13
+_EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,23 @@ class Member:
 
 def is_archive(path: Path) -> bool:
     """Say whether `path` is a file that can be unpacked."""
-    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    if not path.is_file():
+        return False
+    with _damage_named(path):
+        if zipfile.is_zipfile(path):
+            return True
+        try:
+            tarfile.open(path, tarinfo=_TarHeader).close()
+        except tarfile.TarError:
+            return False
+        return True
 
 
 def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits()) -> Path:
     """Return the folder with the files of `archive`, unpacking it unless that was done before.
 
-    The folder is `target`, by default beside the archive. A folder that holds anything else is not touched.
+    The folder is `target`, by default beside the archive. A folder that holds anything else, be it another archive's
+    files, is not touched.
     """
     folder = target or archive.with_name(f"{archive.name}.unpacked")
     stamp = {"archive": archive.name, "bytes": archive.stat().st_size, "mtime_ns": archive.stat().st_mtime_ns}
@@ -59,8 +77,10 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
         found = _stamp(folder)
         if found == stamp:
             return folder
-        if found is None:
-            raise DataError(f"{folder} holds something else; name another folder for the files of {archive}")
+        other = found.get("archive") if isinstance(found, dict) else None
+        if other != archive.name:
+            held = "something else" if other is None else f"the files of another archive, {other}"
+            raise DataError(f"{folder} holds {held}; name another folder for the files of {archive}")
     with written_whole(folder) as beside, _damage_named(archive):
         beside.mkdir()
         _unpack(archive, beside, limits)
@@ -79,8 +99,26 @@ def _stamp(folder: Path) -> object:
 def _damage_named(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        UnicodeDecodeError,
+        RecursionError,  # of extensions that extend extensions
+    ) as error:
         raise DataError(f"archive {archive} is damaged or of an unknown kind: {error}") from error
+    except OSError as error:
+        # bz2 says so of damage; what the system refuses has a number.
+        if error.errno is not None:
+            raise
+        raise DataError(f"archive {archive} is damaged: {error}") from error
+    except _RefusedError as error:
+        raise DataError(
+            f"archive {archive} holds {error}; if you trust it, unpack it yourself and pass the folder"
+        ) from error
 
 
 def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
@@ -90,7 +128,7 @@ def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
             # A zip tells everything beforehand; a tar only as it is read.
             gate.write(list(gate.admit(_zip_members(archive, packed))))
     else:
-        with tarfile.open(archive, "r|*") as stream:
+        with tarfile.open(archive, "r|*", tarinfo=_TarHeader) as stream:
             gate.write(gate.admit(_tar_members(archive, stream)))
 
 
@@ -171,6 +209,30 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
         if info.flag_bits & 1:
             raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
         yield Member(info.filename, info.file_size, partial(packed.open, info))
+
+
+class _RefusedError(Exception):
+    """An archive may be whole, but holds what is not read."""
+
+
+class _TarHeader(tarfile.TarInfo):
+    """A tar header, looked at before what extends it is read: Python reads that whole, at worst in quadratic time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read one block."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Python takes any of these for the end of the archive, which only zeros or nothing at all are.
+            if not any(buf):
+                raise
+            raise tarfile.ReadError(str(error)) from error
+        if header.type in _EXTENSIONS and not 0 <= header.size <= _LONGEST_EXTENSION:
+            raise _RefusedError(
+                f"a header extension of {header.size:,} bytes, over the limit of {_LONGEST_EXTENSION:,}"
+            )
+        return header
 
 
 def _tar_members(archive: Path, stream: tarfile.TarFile) -> Iterator[Member]:

@@ -19,7 +19,10 @@ from stages.data.synthesize import synthesize
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _WORKERS = click.option(
-    "--workers", type=click.IntRange(1), envvar="PIRT_WORKERS", help="Processes.  [default: PIRT_WORKERS, or all cores]"
+    "--workers",
+    type=click.IntRange(0),
+    envvar="PIRT_WORKERS",
+    help="Processes; 0 works in this one.  [default: PIRT_WORKERS, or all cores]",
 )
 _FORCE = click.option("--force", is_flag=True, help="Replace OUT even if something else made it.")
 _UNPACK = click.option("--unpack-to", type=_FOLDER, help="Where an archive's files go.  [default: beside it]")

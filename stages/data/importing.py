@@ -60,6 +60,12 @@ def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
     keys = [f"{image.split}/{PurePosixPath(image.path).name}" for image in images]
     if len(set(keys)) < len(keys):
         keys = [image.path for image in images]
+    # A manifest is UTF-8; hashing a large data set takes long.
+    for name in (str(root), *(image.path for image in images)):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{name!r} is not UTF-8, which manifests are; rename it and import again") from None
     hashes = in_threads(sha256_of, [root / image.path for image in images], "hash")
     return [
         ImageRow(key, image.path, image.split, image.pid, image.camid, sha256)

@@ -31,7 +31,11 @@ def synthesize(
         pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)
         table = coco_keypoints(profile, seed, _written(folder, contact, pictures))
         (folder / KEYPOINTS).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
-        contact.draw().save(folder / SHEET if sheet is None else sheet)
+        if sheet is None:
+            contact.draw().save(folder / SHEET)
+    if sheet is not None:
+        with written_whole(sheet) as beside:
+            contact.draw().save(beside, format="PNG")
     return len(entries)
 
 

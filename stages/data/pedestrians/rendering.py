@@ -13,8 +13,8 @@ _WORTH_A_PROCESS = 250
 
 
 def render_all(seed: int, shots: Sequence[Shot], workers: int | None) -> Iterator[Picture]:
-    """Yield the picture of each shot in order; `workers` None takes every core where that pays."""
-    count = workers or min(os.cpu_count() or 1, 1 + len(shots) // _WORTH_A_PROCESS)
+    """Yield the picture of each shot in order; `workers` None takes every core where that pays, 0 works here."""
+    count = min(os.cpu_count() or 1, 1 + len(shots) // _WORTH_A_PROCESS) if workers is None else workers
     with tqdm(total=len(shots), unit="image", desc="render") as bar:
         if count <= 1:
             for shot in shots:

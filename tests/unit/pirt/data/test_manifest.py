@@ -34,6 +34,21 @@ def test_relative_root_is_relative_to_the_manifest(tmp_path: Path, monkeypatch: 
     assert read_manifest(tmp_path / "lists/m.csv").root.resolve() == tmp_path / "data"
 
 
+@pytest.mark.parametrize("folder", ["short", "lists"])
+def test_links_on_the_way_to_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for made in ("lists", "deep/er/lists", "elsewhere"):
+        Path(made).mkdir(parents=True)
+    Path("short").symlink_to("deep/er/lists")
+    Path("data").symlink_to("elsewhere")
+    write_manifest(Path(folder, "m.csv"), ROWS, Path("data"))
+    written = Path(folder).resolve() / "m.csv"
+    assert read_manifest(written).root.resolve() == tmp_path / "elsewhere"
+    # A link stays as named where that works: what it points to may change.
+    root = {"short": "../../../elsewhere", "lists": "../data"}[folder]
+    assert written.read_text().startswith(f"# root: {root}\n")
+
+
 def test_without_a_recorded_root_it_is_the_manifests_folder(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m.csv", ROWS, tmp_path)
     text = (tmp_path / "m.csv").read_text().partition("\n")[2]
@@ -123,12 +138,29 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> Non
         (",".join(COLUMNS) + "\nk,a.jpg,train,one,1,00\n", "whole numbers"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,1,1,00\nk,b.jpg,train,1,1,00\n", "stands twice"),
         (",".join(COLUMNS) + "\n,a.jpg,train,1,1,00\n", "empty"),
+        (",".join(COLUMNS) + '\n"k,a.jpg,train,1,1,00\n', "is no CSV file"),
+        (",".join(COLUMNS) + f"\nk,a.jpg,train,{2**63},1,00\n", f"'k' has pid {2**63} and"),
+        (",".join(COLUMNS) + f"\nk,a.jpg,train,1,-{2**64},00\n", "64-bit numbers"),
+        (",".join(COLUMNS) + "\nk,a.jpg,gallery,-2,1,00\n", r"pid -2 .* expected .* -1 \(junk\)"),
     ],
 )
 def test_malformed_manifests_are_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(ManifestError, match=said):
         read_manifest(tmp_path / "m.csv")
+
+
+def test_a_wrong_file_is_not_printed_whole(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("[" + "0, " * 100_000 + "x" * 10_000 + "]")
+    with pytest.raises(ManifestError, match="has columns") as raised:
+        read_manifest(tmp_path / "m.csv")
+    assert len(str(raised.value)) < 500 + len(str(tmp_path))
+
+
+def test_numbers_that_no_program_reads_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="pid -2"):
+        write_manifest(tmp_path / "m.csv", [replace(ROWS[0], pid=-2)], tmp_path)
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_missing_and_binary_manifests(tmp_path: Path) -> None:

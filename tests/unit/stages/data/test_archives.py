@@ -58,6 +58,17 @@ def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
+def test_another_archives_folder_is_not_touched(tmp_path: Path) -> None:
+    first, second = (packed(tmp_path / f"{name}.zip", {f"{name}.txt": b"1"}) for name in "ab")
+    folder = unpacked(first, tmp_path / "both")
+    with pytest.raises(DataError, match=r"both holds the files of another archive, a\.zip; name another"):
+        unpacked(second, folder)
+    assert (folder / "a.txt").exists()
+    (folder / MARK).write_text("[]")
+    with pytest.raises(DataError, match="holds something else"):
+        unpacked(first, folder)
+
+
 def test_windows_names_and_resource_forks(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.zip", {"query\\1.jpg": b"1", "__MACOSX/query/._1.jpg": b"2", "empty\\": b""})
     files = {str(path.relative_to(unpacked(archive))) for path in unpacked(archive).rglob("*") if path.is_file()}
@@ -167,6 +178,75 @@ def test_damage_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b.tar.gz is damaged"):
         unpacked(tmp_path / "b.tar.gz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.tar.gz"]
+
+
+def extended(path: Path, kind: bytes, content: bytes, size: int | None = None) -> Path:
+    """Write a compressed tar with one extended header of `content`, which claims `size`, before an empty a.jpg."""
+    extension = tarfile.TarInfo("extension")
+    extension.type, extension.size = kind, len(content) if size is None else size
+    blocks = [extension.tobuf(), content, bytes(-len(content) % 512), tarfile.TarInfo("a.jpg").tobuf(), bytes(1024)]
+    path.write_bytes(gzip.compress(b"".join(blocks)))
+    return path
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_a_huge_extended_header_is_refused_unread(tmp_path: Path, kind: bytes) -> None:
+    archive = extended(tmp_path / "a.tar.gz", kind, b"", 400_000_000)
+    for read in (is_archive, unpacked):
+        with pytest.raises(DataError, match=r"a\.tar\.gz holds a header extension of 400,000,000 bytes"):
+            read(archive)
+
+
+def test_extensions_of_extensions_are_damage(tmp_path: Path) -> None:
+    extension = tarfile.TarInfo("extension")
+    extension.type, extension.size = tarfile.XHDTYPE, 512
+    (tmp_path / "a.tar").write_bytes((extension.tobuf() + b"11 path=ab\n".ljust(512, b"\0")) * 5_000 + bytes(1024))
+    with pytest.raises(DataError, match=r"a\.tar is damaged"):
+        unpacked(tmp_path / "a.tar")
+
+
+def test_a_zip_with_damaged_bzip2_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("a.jpg", bytes(range(256)) * 200)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[60:80] = bytes(20)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip is damaged"):
+        unpacked(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_form_of_long_name_is_unpacked(tmp_path: Path, form: int) -> None:
+    names = ["a.jpg", f"{'d' * 90}/{'é' * 40}.jpg", "b.jpg"]
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=form, pax_headers={"comment": "by git"}) as file:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = 600, 1.5
+            file.addfile(member, io.BytesIO(bytes(600)))
+    folder = unpacked(tmp_path / "a.tar.gz")
+    assert [(folder / name).stat().st_size for name in names] == [600] * 3
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    headers = [tarfile.TarInfo(f"{number}.jpg").tobuf() for number in range(3)]
+    headers[1] = b"X" + headers[1][1:]
+    (tmp_path / "a.tar").write_bytes(b"".join(headers) + bytes(1024))
+    with pytest.raises(DataError, match=r"a\.tar is damaged"):
+        unpacked(tmp_path / "a.tar")
+
+
+def test_a_zip_name_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.zip", {"é.jpg": b"1"})
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xff"))
+    assert is_archive(archive)
+    with pytest.raises(DataError, match=r"a\.zip is damaged"):
+        unpacked(archive)
+
+
+def test_damage_where_the_kind_is_looked_for_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(bytes(range(256)) * 9)[:100])
+    with pytest.raises(DataError, match=r"a\.tar\.gz is damaged"):
+        is_archive(tmp_path / "a.tar.gz")
 
 
 def test_a_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,16 @@ def test_any_folder_of_images_enters_when_asked(smoke: Path, run: Run, tmp_path:
     assert {(row.split, row.pid) for row in manifest.rows} == {("gallery", -1)}
     assert manifest.rows[-1].path == "holiday.jpg"
     assert run("check", tmp_path / "m.csv").exit_code == 0
+
+
+def test_a_name_that_no_manifest_can_hold_is_refused_before_hashing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
+    monkeypatch.setattr("stages.data.importing.in_threads", lambda *arguments: pytest.fail("hashed"))
+    result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
+    assert result.exit_code == 2
+    assert result.output == "Error: 'caf\\udce9.jpg' is not UTF-8, which manifests are; rename it and import again\n"
 
 
 def test_a_folder_without_images_is_one_line(run: Run, tmp_path: Path) -> None:

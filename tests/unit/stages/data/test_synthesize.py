@@ -106,6 +106,18 @@ def test_the_same_bytes_with_any_number_of_processes() -> None:
     assert list(render_all(0, shots, 2)) == list(render_all(0, shots, 1))
 
 
+@pytest.mark.parametrize("arguments", [("synthesize", "--profile", "smoke"), ("standin", "partial_ilids")])
+def test_no_workers_render_in_this_process(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
+) -> None:
+    few(monkeypatch)
+    monkeypatch.setenv("PIRT_WORKERS", "0")
+    monkeypatch.setattr("stages.data.pedestrians.rendering._WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: pytest.fail("a process was started"))
+    result = run(*arguments, "--out", tmp_path / "people")
+    assert result.exit_code == 0, result.output
+
+
 def test_the_same_seed_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree_hash: Callable[[Path], dict[str, str]]
 ) -> None:
@@ -160,6 +172,17 @@ def test_contact_sheet_goes_where_it_is_wanted(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "people" / "contact_sheet.png").exists()
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 600
+
+
+@pytest.mark.parametrize("name", ["sheet", "new/sheet.png", "people/sheet.png"])
+def test_a_contact_sheet_may_have_any_name_and_lie_in_the_folder_itself(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(monkeypatch)
+    for _ in range(2):
+        synthesize("smoke", 0, tmp_path / "people", sheet=tmp_path / name, workers=1)
+    with Image.open(tmp_path / name) as sheet:
+        assert sheet.format == "PNG"
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
