@@ -1,8 +1,8 @@
 """Outputs that appear whole or not at all, and fingerprints of inputs."""
 
 import hashlib
-import os
 import shutil
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     if path.is_dir():
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield beside
         if not beside.is_dir():

@@ -1,6 +1,11 @@
 """How every program ends: a mendable error is one line on stderr and exit code 2, a bug keeps its traceback."""
 
 import errno
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -27,13 +32,27 @@ class Mendable(click.ClickException):
     exit_code = 2
 
 
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program as an exception does, so that half-written outputs are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Command(click.Command):
     """A click command that reports `PirtError` and refusals of the system as a message instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a mendable error into click's message with exit code 2."""
         try:
-            return super().invoke(ctx)
+            with _ending_on_sigterm():
+                return super().invoke(ctx)
         except PirtError as error:
             raise Mendable(str(error)) from error
         except OSError as error:

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -43,6 +45,33 @@ def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(program, ["mendable"])
     assert result.exit_code == 2
     assert result.stderr == "Error: image 'a.jpg' is empty; copy it again\n"
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+import click
+from pirt.files import written_whole
+from stages.command import Command
+
+@click.command(cls=Command)
+def main():
+    with written_whole(Path(sys.argv[1])) as beside:
+        beside.write_text("half")
+        print("writing", flush=True)
+        time.sleep(60)
+main(args=[])
+"""
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", _SLOW, tmp_path / "out"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.terminate()
+        assert process.wait(20) == 143
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bug_keeps_its_traceback() -> None:
