@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
+from pirt.files import sha256_of
 from stages.pose.extract import BATCH_SIZE, ExtractOptions, extract
 from stages.pose.inference import (
     Device,
@@ -53,8 +54,9 @@ def draw_images(folder: Path, count: int) -> Manifest:
     rows = []
     for index in range(count):
         coarse = Image.fromarray(chance.integers(0, 256, (16, 8, 3), dtype=np.uint8))
-        coarse.resize((64, 128), Image.Resampling.BICUBIC).save(folder / f"{index:05d}.jpg", quality=90)
-        rows.append(ImageRow(f"train/{index:05d}.jpg", f"{index:05d}.jpg", "train", 1, 1, "0" * 64))
+        file = folder / f"{index:05d}.jpg"
+        coarse.resize((64, 128), Image.Resampling.BICUBIC).save(file, quality=90)
+        rows.append(ImageRow(f"train/{file.name}", file.name, "train", 1, 1, sha256_of(file)))
     return write_manifest(folder / "manifest.csv", rows, folder)
 
 

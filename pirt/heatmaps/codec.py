@@ -60,9 +60,9 @@ class _Tables:
 @lru_cache(maxsize=4)
 def _tables(tau: float) -> _Tables:
     """Build the tables: code c stands for τ·r^(c−½) with r chosen so that code 255 is exactly 1."""
-    if not 0 < tau < 1:
-        raise ParamsError(f"codec tau8 needs 0 < tau < 1, got {tau}; take codec float16")
     limit = np.float32(tau)
+    if not 0 < limit < 1:
+        raise ParamsError(f"codec tau8 needs 0 < tau < 1, got {tau}; take codec float16")
     log_ratio = -math.log(limit) / 254.5
     values = np.exp(log_ratio * (np.arange(256) - 255.0)).astype(np.float32)
     values[0] = 0

@@ -26,12 +26,11 @@ def find_checkpoint(name: str) -> Path:
 
     OpenMMLab's file names carry the first 8 digits of the file's SHA-256, which are checked whenever they are there.
     """
-    if not _URL.match(name):
-        if not Path(name).is_file():
-            raise CheckpointError(f"checkpoint {name} does not exist; pass a file or URL")
-        return Path(name)
-    path = _fetched_path(name)
+    fetched = _URL.match(name)
+    path = _fetched_path(name) if fetched else Path(name)
     if not path.is_file():
+        if not fetched:
+            raise CheckpointError(f"checkpoint {name} does not exist; pass a file or URL")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(name, str(path))
@@ -43,7 +42,8 @@ def find_checkpoint(name: str) -> Path:
     expected = _HASH.search(path.name)
     if expected and not sha256_of(path).startswith(expected[1]):
         raise CheckpointError(
-            f"{path} is damaged: its SHA-256 does not begin with {expected[1]}; delete it and try again"
+            f"{path} is damaged: its SHA-256 does not begin with {expected[1]}; delete it and fetch it again, or give "
+            "it a name without these digits if it is another file"
         )
     return path
 

@@ -99,10 +99,16 @@ def train_command(
 @click.option("--flip-test", is_flag=True, help="Average with the mirrored image's heatmaps.")
 @click.option("--skip-bad", is_flag=True, help="Record unreadable images as skipped instead of stopping.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left at --out.")
-@click.option("--scheduler", metavar="ADDRESS", help="Run on this dask cluster, e.g. tcp://host:8786.")
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    is_eager=True,  # read before --device, which asks for it
+    help="Run on this dask cluster, e.g. tcp://host:8786.",
+)
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
+    callback=lambda _, __, value: value or 1,  # 0 asks for no more than one elsewhere
     default=os.cpu_count() or 1,
     envvar="PIRT_WORKERS",
     show_envvar=True,
@@ -123,10 +129,14 @@ def extract_command(manifest_path: Path, root: Path | None, out: Path, **options
     """
     from pirt.data.manifest import read_manifest
     from stages.pose.extract import ExtractOptions, extract
+    from stages.pose.info import skipped_listing
 
     work = extract(read_manifest(manifest_path, root), out, ExtractOptions(**options))
-    height, width = work.writer.layout.attributes.heatmap_size
-    click.echo(f"{out}: heatmaps {height}x{width} of {len(work.paths)} images")
+    attributes = work.writer.layout.attributes
+    height, width = attributes.heatmap_size
+    for line in skipped_listing(attributes.skipped):
+        click.echo(line, err=True)
+    click.echo(f"{out}: heatmaps {height}x{width} of {len(work.paths)} images, {len(attributes.skipped)} skipped")
 
 
 for command in STORE_COMMANDS:

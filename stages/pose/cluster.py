@@ -1,8 +1,11 @@
 """Extraction on a dask cluster that is already there: one shard a task, one network a worker."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 
 from distributed import Client, as_completed
+from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
@@ -10,26 +13,46 @@ from pirt.errors import ParamsError, StoreError
 from stages.pose.extract import Work, computed, progress_over
 
 
-def run_on_cluster(work: Work, scheduler: str) -> None:
-    """Compute what is missing on the workers of `scheduler`, which see images, weights and store at the same paths.
+@contextmanager
+def on_cluster(scheduler: str) -> Iterator[Callable[[Work], None]]:
+    """Connect to `scheduler` and yield what computes there what is missing of a work.
 
-    A worker that dies loses only its shards in work; dask gives them to another one, and the bytes are the same.
+    The workers see images, weights and store at the same paths as this machine. One that dies loses only its shards
+    in work; dask gives them to another one, and the bytes are the same.
     """
+    with _connected(scheduler) as client:
+
+        def run(work: Work) -> None:
+            try:
+                _compute(work, client)
+            except (CancelledError, CommClosedError, KilledWorker) as error:
+                raise StoreError(
+                    f"the dask cluster {scheduler} gave up ({error}); run the same command again to go on"
+                ) from error
+
+        yield run
+
+
+def _connected(scheduler: str) -> Client:
     try:
-        client = Client(scheduler, timeout="15s", set_as_default=False)  # type: ignore[no-untyped-call]
+        protocol, place = parse_address(scheduler)
+        # A client that cannot read its address hangs when it is thrown away.
+        if protocol in ("tcp", "tls"):
+            parse_host_port(place)
+        return Client(scheduler, timeout="15s", set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
-        raise ParamsError(f"dask scheduler {scheduler} cannot be reached: {error}") from error
+        raise ParamsError(
+            f"dask scheduler {scheduler!r} cannot be reached: {error}; pass its address, as tcp://host:8786"
+        ) from error
+
+
+def _compute(work: Work, client: Client) -> None:
     pending = work.writer.pending()
-    with client, progress_over(work, pending) as progress:
+    with progress_over(work, pending) as progress:
         # Each task brings its own paths along: what is scattered would be lost with the worker that holds it.
         tasks = [client.submit(compute_shard, shard, work.part(shard), pure=False) for shard in pending]
-        try:
-            for task in as_completed(tasks, loop=client.loop):  # type: ignore[no-untyped-call]
-                progress.update(task.result())
-        except (CancelledError, CommClosedError, KilledWorker) as error:
-            raise StoreError(
-                f"the dask cluster {scheduler} gave up ({error}); run the same command again to go on"
-            ) from error
+        for task in as_completed(tasks, loop=client.loop):  # type: ignore[no-untyped-call]
+            progress.update(task.result())
 
 
 def compute_shard(shard: int, work: Work) -> int:

@@ -4,8 +4,9 @@ A shard of the store is the unit of work. Batches never cross shards, so what a 
 run was taken up again, nor on which machine computed it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Never
@@ -30,7 +31,7 @@ from stages.pose.inference import (
     heatmaps_of,
     load_network,
 )
-from stages.pose.reading import Reader, bad_listing, find_bad_images
+from stages.pose.reading import Reader, find_bad_images, require_enough
 from stages.pose.running import NetworkThreads
 
 SHARD_SIZE = 256
@@ -88,44 +89,47 @@ def extract(manifest: Manifest, out: Path, options: ExtractOptions) -> Work:
     # This machine need not have the device of a cluster's workers.
     asked = source if options.scheduler is None else replace(source, device="cpu", precision="float32")
     heatmap_size = _heatmap_size(asked, geometry)
-    bad = find_bad_images(manifest, options.workers)
-    if bad and not options.skip_bad:
-        raise DataError(bad_listing(bad))
-    attributes = StoreAttributes(
-        keypoints=COCO_KEYPOINTS,
-        codec=options.codec,
-        tau=options.tau,
-        input_size=geometry.input_size,
-        heatmap_size=heatmap_size,
-        geometry=geometry.name,
-        network=source.name,
-        config_sha256=source.config_sha256,
-        weights_sha256=source.weights_sha256,
-        manifest_fingerprint=manifest.fingerprint,
-        precision=source.precision,
-        flip_test=source.flip_test,
-        udp=geometry.udp,
-        batch_size=batch_size,
-        device=source.device,
-        skipped=bad,
-    )
-    # Absolute, for a cluster's workers have folders of their own.
-    writer = create_store(out.absolute(), manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
-    skipped = {image.key for image in bad}
-    paths = {
-        number: None if row.key in skipped else manifest.image_path(row).absolute()
-        for number, row in enumerate(manifest.rows)
-    }
-    work = Work(writer, paths, source, geometry, batch_size, options.workers)
-    if options.scheduler is None:
-        run_here(work)
-    else:
-        # Imported here because a run on this machine needs no cluster.
-        from stages.pose.cluster import run_on_cluster
-
-        run_on_cluster(work, options.scheduler)
+    with _runner(options.scheduler) as run:
+        bad = find_bad_images(manifest, geometry, options.workers)
+        require_enough(bad, len(manifest.rows), skip_bad=options.skip_bad)
+        attributes = StoreAttributes(
+            keypoints=COCO_KEYPOINTS,
+            codec=options.codec,
+            tau=options.tau,
+            input_size=geometry.input_size,
+            heatmap_size=heatmap_size,
+            geometry=geometry.name,
+            network=source.name,
+            config_sha256=source.config_sha256,
+            weights_sha256=source.weights_sha256,
+            manifest_fingerprint=manifest.fingerprint,
+            precision=source.precision,
+            flip_test=source.flip_test,
+            udp=geometry.udp,
+            batch_size=batch_size,
+            device=source.device,
+            skipped=bad,
+        )
+        # Absolute, for a cluster's workers have folders of their own.
+        writer = create_store(out.absolute(), manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
+        skipped = {image.key for image in bad}
+        paths = {
+            number: None if row.key in skipped else manifest.image_path(row).absolute()
+            for number, row in enumerate(manifest.rows)
+        }
+        work = Work(writer, paths, source, geometry, batch_size, options.workers)
+        run(work)
     writer.seal()
     return work
+
+
+def _runner(scheduler: str | None) -> AbstractContextManager[Callable[[Work], None]]:
+    if scheduler is None:
+        return nullcontext(run_here)
+    # Imported here because a run on this machine needs no cluster.
+    from stages.pose.cluster import on_cluster
+
+    return on_cluster(scheduler)
 
 
 def run_here(work: Work) -> None:

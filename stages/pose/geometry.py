@@ -5,7 +5,8 @@ cell j is input pixel `stride·j`, with pixel centres at whole numbers.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from pirt.errors import ParamsError
+from pirt.errors import DataError, ParamsError
+from stages.pose.network import inference_steps
 from stages.pose.openmmlab import Config, get_udp_warp_matrix, get_warp_matrix
 
 GeometryName = Literal["resize", "topdown"]
+_LONGEST_WARPED = 32_766
+"""OpenCV counts in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,14 @@ class Geometry:
         matrix = self._to_input(image.width, image.height)
         warped = cv2.warpAffine(np.asarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR)
         return np.asarray(warped, dtype=np.uint8)
+
+    def require_usable(self, image: Image.Image, path: Path) -> None:
+        """Raise DataError for an image, read from `path`, that `prepare` cannot take."""
+        if self.name == "topdown" and max(image.size) > _LONGEST_WARPED:
+            raise DataError(
+                f"image {path} has a side of {max(image.size)} pixels, topdown takes up to {_LONGEST_WARPED}; "
+                "use --geometry resize"
+            )
 
     def restore(self, heatmaps: Tensor, image_sizes: NDArray[np.int64]) -> Tensor:
         """Map heatmaps B×K×Hm×Wm back so that they span their images, whose B×2 widths and heights are given."""
@@ -81,8 +93,7 @@ def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int],
     """Read from the config's test pipeline what MMPose itself does to an image."""
     if any(side % 32 for side in input_size):
         raise ParamsError(f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32")
-    steps: list[dict[str, Any]] = (config.get("test_dataloader") or {}).get("dataset", {}).get("pipeline", [])
-    named = {step["type"]: step for step in steps}
+    named = {step["type"]: step for step in inference_steps(config)}
     if name == "topdown" and "TopdownAffine" not in named:
         raise ParamsError(f"network {network} has no TopdownAffine in its test pipeline; use --geometry resize")
     return Geometry(

@@ -1,9 +1,11 @@
 """The recipe of `pirt-pose info`: what a store is, in one table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pirt.heatmaps.reader import open_store, open_unsealed, partial_path
+from pirt.heatmaps.schema import SkippedImage
 
 _LISTED = 10
 
@@ -12,8 +14,9 @@ def describe(path: Path) -> dict[str, Any]:
     """Return what is known of the store at `path`, finished or not."""
     if not path.exists() and partial_path(path).is_dir():
         path = partial_path(path)
-    finished = path.suffix != partial_path(Path("any")).suffix
-    store = open_store(path) if finished else open_unsealed(path)
+    unfinished = path.suffix == partial_path(Path("any")).suffix
+    store = open_unsealed(path) if unfinished else open_store(path)
+    finished = store.seal is not None
     layout = store.layout
     shard_files = [store.path / file for shard in range(layout.shards) for file in layout.files(shard)]
     done = sum(all((path / file).is_file() for file in layout.files(shard)) for shard in range(layout.shards))
@@ -34,12 +37,17 @@ def describe(path: Path) -> dict[str, Any]:
 
 def as_text(facts: dict[str, Any]) -> str:
     """Lay the table out for reading, a line a fact."""
-    skipped = facts["skipped"]
+    skipped = [SkippedImage.model_validate(image) for image in facts["skipped"]]
     shown = {**facts, "keypoints": len(facts["keypoints"]), "skipped": len(skipped)}
     width = max(map(len, shown))
     lines = [f"{name.ljust(width)}  {_plain(value)}" for name, value in shown.items()]
-    lines += [f"  skipped {image['key']}: {image['reason']}" for image in skipped[:_LISTED]]
-    return "\n".join(lines + ([f"  and {len(skipped) - _LISTED} more"] if len(skipped) > _LISTED else []))
+    return "\n".join([*lines, *skipped_listing(skipped)])
+
+
+def skipped_listing(skipped: Sequence[SkippedImage]) -> list[str]:
+    """Return a line for each of the first skipped images, and one for how many more there are."""
+    lines = [f"  skipped {image.key}: {image.reason}" for image in skipped[:_LISTED]]
+    return lines + ([f"  and {len(skipped) - _LISTED} more"] if len(skipped) > _LISTED else [])
 
 
 def _plain(value: Any) -> str:

@@ -88,7 +88,7 @@ def read_config(name: str) -> Config:
         config = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: anything may come out of it
         raise ParamsError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
-    if "model" not in config:
+    if not isinstance(config.get("model"), dict):
         raise ParamsError(f"config {path} has no 'model'; pass an MMPose config of a top-down heatmap network")
     return config
 
@@ -131,9 +131,19 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
 
 def config_sha256(config: Config) -> str:
     """Return the SHA-256 of what decides the heatmaps: the model, and the steps that a test image goes through."""
-    table = config.to_dict()
-    steps = (table.get("test_dataloader") or {}).get("dataset", {}).get("pipeline", [])
-    return hashlib.sha256(json.dumps([table["model"], steps], sort_keys=True, default=str).encode()).hexdigest()
+    decisive = [config.to_dict()["model"], inference_steps(config)]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def inference_steps(config: Config) -> list[dict[str, Any]]:
+    """Return the steps that a test image goes through; none where the config has no test loader."""
+    try:
+        steps = (config.to_dict().get("test_dataloader") or {}).get("dataset", {}).get("pipeline") or []
+        return [{**step, "type": str(step["type"])} for step in steps]
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise ParamsError(
+            f"config {config.filename}: test_dataloader.dataset.pipeline is no list of steps with a type ({error})"
+        ) from error
 
 
 def own_input_size(config: Config, name: str) -> tuple[int, int]:

@@ -13,9 +13,10 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pirt.data.images import read_image
+from pirt.data.images import is_refusal, read_image
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.errors import DataError
+from pirt.files import sha256_of
 from pirt.heatmaps.schema import SkippedImage
 from stages.pose.geometry import Geometry
 
@@ -87,11 +88,15 @@ def _inputs(paths: Sequence[Path | None], geometry: Geometry) -> Inputs:
     return Inputs(images, sizes)
 
 
-def find_bad_images(manifest: Manifest, threads: int) -> tuple[SkippedImage, ...]:
-    """Decode every image of `manifest` and return those that cannot be used, with the reason."""
+def find_bad_images(manifest: Manifest, geometry: Geometry, threads: int) -> tuple[SkippedImage, ...]:
+    """Decode every image of `manifest` and return those that cannot be used, with the reason.
+
+    Good images that are not those of the manifest are a DataError: the store would be called after others.
+    """
     if not manifest.root.is_dir():
         raise DataError(f"data root {manifest.root} is not a folder; pass the right one with --root")
     bad: list[SkippedImage] = []
+    changed: list[str] = []
     with (
         ThreadPoolExecutor(threads) as pool,
         tqdm(total=len(manifest.rows), desc="checking", unit="image", mininterval=1) as progress,
@@ -99,27 +104,45 @@ def find_bad_images(manifest: Manifest, threads: int) -> tuple[SkippedImage, ...
         for start in range(0, len(manifest.rows), _CHECKED_TOGETHER):
             rows = manifest.rows[start : start + _CHECKED_TOGETHER]
             groups = [rows[first : first + _READ_TOGETHER] for first in range(0, len(rows), _READ_TOGETHER)]
-            tasks = [delayed(_bad_of)(manifest.root, group) for group in groups]
-            for found in compute(*tasks, scheduler="threads", pool=pool):  # type: ignore[no-untyped-call]
-                bad += found
+            tasks = [delayed(_bad_of)(manifest.root, group, geometry) for group in groups]
+            for found_bad, found_changed in compute(*tasks, scheduler="threads", pool=pool):  # type: ignore[no-untyped-call]
+                bad += found_bad
+                changed += found_changed
             progress.update(len(rows))
+    if changed:
+        raise DataError(
+            f"{len(changed)} images were changed after the import, the first is {changed[0]}; restore them, or run "
+            "`pirt-data import` again"
+        )
     return tuple(bad)
 
 
-def _bad_of(root: Path, rows: Sequence[ImageRow]) -> list[SkippedImage]:
-    bad = []
+def _bad_of(root: Path, rows: Sequence[ImageRow], geometry: Geometry) -> tuple[list[SkippedImage], list[str]]:
+    bad, changed = [], []
     for row in rows:
+        path = root / row.path
         try:
-            read_image(root / row.path)
+            geometry.require_usable(read_image(path), path)
         except DataError as error:
+            # What is skipped stays so, and the trouble of a disk or network passes.
+            if is_refusal(error):
+                raise
             # The store must not depend on where the images lie.
-            bad.append(SkippedImage(key=row.key, reason=str(error).replace(str(root / row.path), row.path)))
-    return bad
+            bad.append(SkippedImage(key=row.key, reason=str(error).replace(str(path), row.path)))
+        else:
+            if sha256_of(path) != row.sha256:
+                changed.append(str(path))
+    return bad, changed
 
 
-def bad_listing(bad: Sequence[SkippedImage]) -> str:
-    """Say which images are bad and what to do."""
-    lines = [f"  {image.reason}" for image in bad]
-    return "\n".join(
-        [f"{len(bad)} images cannot be used; mend them or pass --skip-bad to record them as skipped:", *lines]
-    )
+def require_enough(bad: Sequence[SkippedImage], count: int, *, skip_bad: bool) -> None:
+    """Raise DataError, and list them, when images are bad and not to be skipped, or when all `count` are."""
+    if bad and not skip_bad:
+        raise DataError(
+            "\n".join(
+                [f"{len(bad)} images cannot be used; mend them or pass --skip-bad to record them as skipped:"]
+                + [f"  {image.reason}" for image in bad]
+            )
+        )
+    if len(bad) == count:
+        raise DataError(f"none of the {count} images can be used, the first: {bad[0].reason}; is the data root right?")

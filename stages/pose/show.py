@@ -120,7 +120,7 @@ class _Page:
 
     def text(self, x: float, y: float, text: str) -> None:
         """Write one line, `x` its left and `y` its top."""
-        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top")
+        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top", parse_math=False)
 
 
 def _draw_image(view: View) -> Figure:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.files import sha256_of
 from stages.pose.network import build_network
 from stages.pose.small_hrnet import small_hrnet_config
 
@@ -51,7 +52,8 @@ def make_people(folder: Path, identities: int = 3, images: int = 4) -> People:
         name, size = f"{index:04d}.png", (int(rng.integers(20, 60)), int(rng.integers(40, 120)))
         coarse = Image.fromarray(rng.integers(0, 256, (8, 4, 3), dtype=np.uint8))
         coarse.resize(size, Image.Resampling.BICUBIC).save(folder / "data" / name)
-        rows.append(ImageRow(f"train/{name}", name, "train", index // images + 1, 1, "0" * 64))
+        digest = sha256_of(folder / "data" / name)
+        rows.append(ImageRow(f"train/{name}", name, "train", index // images + 1, 1, digest))
         places = np.c_[rng.uniform(0, 1, (17, 2)) * size, rng.integers(0, 3, 17)]
         coco["images"].append({"id": index, "file_name": name})
         coco["annotations"].append({"image_id": index, "keypoints": places.ravel().tolist()})

@@ -158,6 +158,17 @@ def _fetch_the_url(url: str, path: str) -> None:
     Path(path).write_text(url)
 
 
+def test_a_file_here_is_checked_too(tmp_path: Path) -> None:
+    content = b"weights"
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    for name in (f"net-{digits}_20220913.pth", "net-00000000_20220913.pth", "mine.pth"):
+        (tmp_path / name).write_bytes(content)
+    assert find_checkpoint(str(tmp_path / f"net-{digits}_20220913.pth")).read_bytes() == content
+    assert find_checkpoint(str(tmp_path / "mine.pth")).read_bytes() == content
+    with pytest.raises(CheckpointError, match=r"is damaged: its SHA-256 does not begin with 00000000; .* another file"):
+        find_checkpoint(str(tmp_path / "net-00000000_20220913.pth"))
+
+
 def test_a_date_in_a_name_is_no_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", _fetch_the_url)

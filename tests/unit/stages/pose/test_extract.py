@@ -1,7 +1,9 @@
 """Extraction: the same bytes whichever way, bad images found first, wrong inputs told in one line."""
 
+import errno
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from conftest import People, TinyNetwork, make_people
 from numpy.typing import NDArray
 from PIL import Image
 
-from pirt.data.manifest import write_manifest
+from pirt.data.manifest import ImageRow, write_manifest
 from pirt.errors import DataError, ParamsError, StoreError
+from pirt.files import sha256_of
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.writer import StoreWriter
 from stages.pose import extract as recipe
@@ -140,24 +143,25 @@ def test_only_the_workers_of_a_cluster_need_the_device(
 ) -> None:
     from stages.pose import cluster
 
-    def at_a_worker(work: recipe.Work, scheduler: str) -> None:
+    def at_a_worker(work: recipe.Work) -> None:
         assert work.network.device == "cuda"
         cluster.compute_shard(0, work.part(0))
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(cluster, "run_on_cluster", at_a_worker)
+    monkeypatch.setattr(cluster, "on_cluster", lambda scheduler: nullcontext(at_a_worker))
     elsewhere = replace(options, scheduler="tcp://any:8786", device="cuda")
     with pytest.raises(ParamsError, match="device cuda is not available here"):
         extract(people.manifest, tmp_path / "h.zarr", elsewhere)
     assert (tmp_path / "h.zarr.partial").is_dir()  # it got as far as the workers
 
 
-@pytest.mark.parametrize("address", ["nonsense://x", "tls://127.0.0.1:1"])
-def test_an_unreachable_scheduler_is_one_line(
+@pytest.mark.parametrize("address", ["nonsense://x", "nonsense", "", "tls://127.0.0.1:1"])
+def test_an_unreachable_scheduler_is_one_line_at_once(
     people: People, options: ExtractOptions, tmp_path: Path, address: str
 ) -> None:
-    with pytest.raises(ParamsError, match=f"dask scheduler {address} cannot be reached"):
+    with pytest.raises(ParamsError, match=f"dask scheduler '{address}' cannot be reached"):
         extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler=address))
+    assert not list(tmp_path.glob("h.zarr*"))
 
 
 def _spoil(people: People) -> list[str]:
@@ -185,6 +189,43 @@ def test_every_bad_image_is_listed(options: ExtractOptions, tmp_path: Path) -> N
     with pytest.raises(DataError, match="30 images cannot be used") as told:
         extract(crowd.manifest, tmp_path / "h.zarr", options)
     assert all(row.path in str(told.value) for row in crowd.manifest.rows)
+    with pytest.raises(DataError, match=r"none of the 30 images can be used, the first: .*; is the data root right"):
+        extract(crowd.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_images_changed_after_the_import_are_refused(
+    people: People, options: ExtractOptions, tmp_path: Path, skip_bad: bool
+) -> None:
+    first, second = (people.manifest.image_path(row) for row in people.manifest.rows[:2])
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(DataError, match=rf"1 images were changed after the import, the first is {first}; restore"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=skip_bad))
+    assert not list(tmp_path.glob("h.zarr*"))
+
+
+def test_what_a_disk_refuses_is_not_skipped(
+    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **given: object) -> Image.Image:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=r"\d\.png cannot be decoded: .*Stale file handle"):
+        extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+
+
+def test_what_opencv_cannot_warp_is_a_bad_image(people: People, options: ExtractOptions, tmp_path: Path) -> None:
+    Image.new("RGB", (40_000, 3)).save(people.manifest.root / "long.png")
+    row = ImageRow("train/long", "long.png", "train", 1, 1, sha256_of(people.manifest.root / "long.png"))
+    longer = write_manifest(tmp_path / "longer.csv", [*people.manifest.rows, row], people.manifest.root)
+    extract(longer, tmp_path / "resize.zarr", options)
+    with pytest.raises(DataError, match=r"long\.png has a side of 40000 pixels, topdown takes up to 32766"):
+        extract(longer, tmp_path / "topdown.zarr", replace(options, geometry="topdown"))
+    Image.new("RGB", (32_766, 3)).save(people.manifest.root / "long.png")
+    row = replace(row, sha256=sha256_of(people.manifest.root / "long.png"))
+    longer = write_manifest(tmp_path / "longer.csv", [*people.manifest.rows, row], people.manifest.root)
+    extract(longer, tmp_path / "topdown.zarr", replace(options, geometry="topdown"))
 
 
 def test_skipped_images_are_recorded_and_change_no_other(
@@ -228,9 +269,16 @@ def _run(people: People, tiny: TinyNetwork, out: Path, *more: str) -> Result:
 def test_the_program(people: People, tiny: TinyNetwork, tmp_path: Path) -> None:
     done = _run(people, tiny, tmp_path / "h.zarr")
     assert done.exit_code == 0, done.output
-    assert "heatmaps 16x8 of 12 images" in done.output
+    assert "heatmaps 16x8 of 12 images, 0 skipped" in done.output
     attributes = open_store(tmp_path / "h.zarr").attributes
     assert (attributes.codec, attributes.tau, attributes.network) == ("tau8", 0.001, "tiny")
+
+
+def test_the_program_says_what_it_skipped(people: People, tiny: TinyNetwork, tmp_path: Path) -> None:
+    _spoil(people)
+    done = _run(people, tiny, tmp_path / "h.zarr", "--skip-bad")
+    assert "heatmaps 16x8 of 12 images, 3 skipped" in done.stdout
+    assert "  skipped train/0002.png: image 0002.png has zero bytes\n" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -242,6 +290,7 @@ def test_the_program(people: People, tiny: TinyNetwork, tmp_path: Path) -> None:
         (["--input-size", "100", "50"], "multiples of 32"),
         (["--tau", "2"], "tau = 2.0"),
         (["--tau", "1e-9"], "tau8 cannot keep"),
+        (["--tau", "1e-50"], "tau8 needs 0 < tau < 1"),
         (["--device", "cuda"], "cuda"),
     ],
 )
@@ -295,9 +344,11 @@ def test_another_config_of_the_same_name_is_another_network(
 def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, options: ExtractOptions) -> None:
     with pytest.raises(ParamsError, match="is no name for a store"):
         extract(people.manifest, Path("/"), options)
-    command = ["extract", "--manifest", str(people.manifest_path), "--out", "h.zarr", "--scheduler", "tcp://any:8786"]
-    done = CliRunner().invoke(main, command, env={"PIRT_DEVICE": None})
-    assert (done.exit_code, "--device cpu or --device cuda" in done.output) == (2, True)
+    command = ["extract", "--manifest", str(people.manifest_path), "--out", "h.zarr"]
+    cluster = ["--scheduler", "tcp://any:8786"]
+    for more in (cluster, [*cluster, "--device", "auto"], ["--device", "auto", *cluster]):
+        done = CliRunner().invoke(main, [*command, *more], env={"PIRT_DEVICE": None})
+        assert (done.exit_code, "--device cpu or --device cuda" in done.output) == (2, True)
 
 
 def test_sizes_that_a_network_cannot_take_are_one_line(

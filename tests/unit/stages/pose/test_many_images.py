@@ -11,6 +11,7 @@ from conftest import TinyNetwork
 from PIL import Image
 
 from pirt.data.manifest import ImageRow, write_manifest
+from pirt.files import sha256_of
 from pirt.heatmaps.reader import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -30,7 +31,9 @@ def _peak_megabytes(folder: Path, tiny: TinyNetwork, count: int) -> int:
     for index, (width, height) in enumerate(SIZES):
         pixels = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{index}.png")
-    rows = [ImageRow(f"train/{n}", f"{n % len(SIZES)}.png", "train", 1, 1, "0" * 64) for n in range(count)]
+    digests = [sha256_of(folder / f"{index}.png") for index in range(len(SIZES))]
+    places = [n % len(SIZES) for n in range(count)]
+    rows = [ImageRow(f"train/{n}", f"{place}.png", "train", 1, 1, digests[place]) for n, place in enumerate(places)]
     write_manifest(folder / f"{count}.csv", rows, folder)
     network = ["--config", tiny.config, "--checkpoint", tiny.checkpoint, "--input-size", 64, 32]
     command = ["extract", "--manifest", folder / f"{count}.csv", "--out", folder / f"{count}.zarr", *network]

@@ -16,7 +16,7 @@ from torch import nn
 
 from pirt.errors import ParamsError, PirtError
 from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
-from stages.pose.network import build_network, read_config
+from stages.pose.network import build_network, inference_steps, read_config
 
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 LITE = "td-hm_litehrnet-18_8xb64-210e_coco-256x192"
@@ -116,6 +116,20 @@ def test_folding_batch_norms_is_dropped_where_it_would_change_the_network(tiny: 
     backwards: Any = build_network(read_config(str(tiny.config)), "tiny")
     backwards.estimator.backbone = Backwards()
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in _folded(backwards.eval()).modules())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model = 5", "has no 'model'"),
+        ("model = dict(type='x')\ntest_dataloader = [1]", "pipeline is no list of steps"),
+        ("model = dict(type='x')\ntest_dataloader = dict(dataset=dict(pipeline=[3]))", "pipeline is no list of steps"),
+    ],
+)
+def test_configs_of_another_form_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "odd.py").write_text(text)
+    with pytest.raises(ParamsError, match=said):
+        inference_steps(read_config(str(tmp_path / "odd.py")))
 
 
 def test_images_stay_as_they_are_where_the_config_says_no_mean(tiny: TinyNetwork) -> None:

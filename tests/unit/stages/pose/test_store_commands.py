@@ -41,7 +41,7 @@ def manifest(tmp_path: Path) -> Manifest:
     for i in range(COUNT):
         split = ("train", "query", "gallery")[i % 3]
         Image.new("RGB", (20 + i, 50), (i * 20, 90, 200)).save(tmp_path / "images" / f"{i}.png")
-        rows.append(ImageRow(f"{split}/{i}.png", f"{i}.png", split, i, i % 2, f"{i:064}"))  # type: ignore[arg-type]
+        rows.append(ImageRow(f"{split}/{i or '$_$'}.png", f"{i}.png", split, i, i % 2, f"{i:064}"))  # type: ignore[arg-type]
     return write_manifest(tmp_path / "manifest.csv", rows, tmp_path / "images")
 
 
@@ -105,6 +105,11 @@ def test_info_of_a_finished_store(cli: Cli, store: Path) -> None:
     assert facts["fingerprint"] == open_store(store).fingerprint
 
 
+def test_info_of_a_finished_store_of_any_name(cli: Cli, tmp_path: Path, store: Path) -> None:
+    facts = json.loads(cli("info", store.rename(tmp_path / "x.partial"), "--json").output)
+    assert (facts["finished"], facts["shards_done"]) == (True, 3)
+
+
 def test_info_of_an_unfinished_store(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
     writer = create_store(tmp_path / "half.zarr", manifest.keys, open_store(store).attributes, 4)
     writer.write(1, open_store(store).read_shard(1).astype(np.float32))
@@ -158,7 +163,7 @@ def test_verify_compares_with_the_manifest(cli: Cli, tmp_path: Path, manifest: M
     swapped = write_manifest(tmp_path / "swapped.csv", manifest.rows[::-1], manifest.root)
     result = cli("verify", store, "--manifest", tmp_path / "swapped.csv")
     assert result.exit_code == 2
-    assert "row 0 is 'train/0.png', not 'query/10.png'" in result.output
+    assert "row 0 is 'train/$_$.png', not 'query/10.png'" in result.output
     relabelled = [ImageRow(row.key, row.path, row.split, 1, row.camid, row.sha256) for row in swapped.rows[::-1]]
     write_manifest(tmp_path / "relabelled.csv", relabelled, manifest.root)
     assert "other labels" in cli("verify", store, "--manifest", tmp_path / "relabelled.csv").output
@@ -199,11 +204,15 @@ def test_verify_recomputes_on_the_cpu_where_the_stores_device_is_not(  # type: i
 
 
 def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) -> None:  # type: ignore[no-untyped-def]
-    for file in (people.manifest_path.parent / "data").iterdir():
-        file.write_bytes(b"")
     network = ("--config", tiny.config, "--checkpoint", tiny.checkpoint)
-    extract = ("extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32, "--skip-bad")
-    assert cli(*extract, "--out", tmp_path / "s.zarr").exit_code == 0
+    extract = ("extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32)
+    assert cli(*extract, "--out", tmp_path / "all.zarr").exit_code == 0
+    whole = open_store(tmp_path / "all.zarr")
+    skipped = tuple(SkippedImage(key=key, reason="zero bytes") for key in whole.keys)
+    attributes = whole.attributes.model_copy(update={"skipped": skipped})
+    writer = create_store(tmp_path / "s.zarr", whole.keys, attributes, len(skipped))
+    writer.write(0, np.zeros((len(skipped), 17, *attributes.heatmap_size), np.float32))
+    writer.seal()
     verify = ("verify", tmp_path / "s.zarr", "--manifest", people.manifest_path, "--sample", 5, *network)
     assert cli(*verify).stdout.endswith("0 images recomputed alike\n")
     stats = cli("stats", tmp_path / "s.zarr")
@@ -229,7 +238,7 @@ def test_show_draws_a_picture(cli: Cli, tmp_path: Path, store: Path, more: list[
 
 def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path) -> None:
     show = ("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / "a.png", "--key")
-    assert "keys look like 'train/0.png'" in cli(*show, "none").output
+    assert "keys look like 'train/$_$.png'" in cli(*show, "none").output
     result = cli(*show, "query/4.png")
     assert "was skipped: 4.png has zero bytes" in result.output
     assert result.exit_code == 2
