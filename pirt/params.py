@@ -4,9 +4,9 @@ Only the programs' `cli.py` read it; everything below takes plain arguments.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -14,6 +14,7 @@ from pirt.errors import ParamsError
 from pirt.keypoints import Grouping
 
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = tuple[Positive, Positive]
 """Height and width."""
@@ -29,7 +30,8 @@ class ModelParams(Frozen):
     """Choices of `pirt.models.build_pirt`; the defaults are the paper's."""
 
     backbone: Literal["resnet18_ibn_a", "resnet34_ibn_a", "resnet50_ibn_a", "resnet101_ibn_a"] = "resnet50_ibn_a"
-    width: Positive = 64
+    width: Annotated[int, Field(ge=2)] = 64
+    """Channels of the first layer; half of them are normalised by instance."""
     strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)
     parts: bool = True
     intra: bool = True
@@ -79,6 +81,16 @@ class TrainParams(Frozen):
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.identities * self.instances < 2:
+            raise ValueError("identities times instances is 1, but batch norm needs two images; take more of either")
+        if self.augment.pad >= min(self.image_size):
+            raise ValueError(
+                f"augment.pad = {self.augment.pad} moves images of {self.image_size} out of sight; lower it"
+            )
+        return self
+
 
 class RerankParams(Frozen):
     """Re-ranking by k-reciprocal encoding; the defaults are its authors'."""
@@ -106,7 +118,7 @@ class EvaluateParams(Frozen):
 class Params(Frozen):
     """Everything that stage 2 can be told."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     model: ModelParams = ModelParams()
     train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()
@@ -123,7 +135,9 @@ def load_params(path: Path, variant: str | None = None) -> Params:
     table = read_yaml(path)
     known = {name: table[name] for name in table.keys() & Params.model_fields.keys()}
     if unknown := table.keys() - known.keys() - {"data", "pose", "report", "seeds", "variants"}:
-        raise ParamsError(f"{path}: unknown section {sorted(unknown)}; expected {sorted(Params.model_fields)}")
+        raise ParamsError(
+            f"{path}: unknown section {sorted(map(str, unknown))}; expected {sorted(Params.model_fields)}"
+        )
     if variant is not None:
         variants = mapping(table.get("variants"), f"{path}, section variants")
         if variant not in variants:
@@ -166,4 +180,6 @@ def checked(section: type[_Section], table: object, where: str) -> _Section:
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise ParamsError(f"{where}: unknown parameter {name!r}") from error
+        if first["type"] == "value_error":
+            raise ParamsError(f"{where}: {name}: {first['ctx']['error']}") from error
         raise ParamsError(f"{where}: {name} = {first['input']!r}: {first['msg']}") from error

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pirt.params import Fraction, Frozen, Positive, Size, checked, mapping, read_yaml
+from pirt.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_yaml
 
 
 class PoseTrainParams(Frozen):
     """How the small network is built and trained; the defaults fit two CPU cores and two minutes."""
 
-    seed: int = 0
+    seed: Seed = 0
     epochs: Positive = 12
     input_size: Size = (128, 64)
     """Height and width, multiples of 32."""

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pirt.data.images import read_image
 from pirt.data.manifest import ImageRow, Manifest
-from pirt.errors import DataError, ParamsError
+from pirt.errors import DataError, DivergenceError, ParamsError
 from pirt.files import refuse_foreign, written_whole
 from stages.pose.accuracy import pck, visibility_auc
 from stages.pose.augment import augment, second_view
@@ -31,6 +31,8 @@ from stages.pose.small_hrnet import CELL, small_hrnet_config
 _FILES = ("config.py", "checkpoint.pth", "metrics.json", "scores.json")
 _IGNORED = ".gitignore"
 """DVC's, which says that the files are not Git's."""
+_ONE_CELL = (32, 32)
+"""The input of which HRNet's coarsest branch sees a single cell."""
 _EDGE, _MARGIN, _SLOPE = 0.05, 0.05, 0.1
 """Where a target is below the edge a heatmap should be empty; the loss there has a margin and a slope."""
 _AGREEMENT, _SOFTNESS = 0.07, 0.05
@@ -136,6 +138,11 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     The second half of the epochs sees the images in their own colours, as they will be at extraction, and each of them
     in two views.
     """
+    if params.input_size == _ONE_CELL and len(data.images) % params.batch_size == 1 % params.batch_size:
+        raise ParamsError(
+            f"pose.train.batch_size = {params.batch_size} leaves a batch of one of {len(data.images)} images, which at "
+            f"input size {params.input_size} cannot be normalised; take another of the two sizes"
+        )
     generator = torch.Generator().manual_seed(params.seed)
     steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
     optimizer = torch.optim.AdamW(
@@ -160,8 +167,10 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
+                if not math.isfinite(value := loss.item()):
+                    raise DivergenceError(f"the loss is {value} in epoch {epoch + 1}; lower pose.train.learning_rate")
                 progress.update()
-                progress.set_postfix_str(f"loss {loss.item():.5f}", refresh=False)
+                progress.set_postfix_str(f"loss {value:.5f}", refresh=False)
 
 
 def heatmaps_of(network: HeatmapNetwork, images: Tensor, device: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from conftest import People, make_people
 
-from pirt.errors import DataError, ParamsError, PirtError
+from pirt.errors import DataError, DivergenceError, ParamsError, PirtError
 from stages.pose.cli import main
 from stages.pose.params import PoseTrainParams
 from stages.pose.train import train
@@ -28,6 +28,21 @@ def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
     assert scores == {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
     assert metrics["images"]["trained"] == 8
     assert metrics["images"]["held_out"] == 4
+
+
+def test_a_training_that_diverges_leaves_nothing(people: People, tmp_path: Path) -> None:
+    wild = SHORT.model_copy(update={"learning_rate": 1e30, "epochs": 4})
+    with pytest.raises(DivergenceError, match=r"the loss is \S+ in epoch \d; lower pose.train.learning_rate"):
+        train(people.manifest, people.keypoints, wild, tmp_path / "one", "cpu")
+    assert not (tmp_path / "one").exists()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_a_batch_that_cannot_be_normalised_is_told(people: People, tmp_path: Path, batch_size: int) -> None:
+    smallest = SHORT.model_copy(update={"input_size": (32, 32), "batch_size": batch_size})
+    with pytest.raises(ParamsError, match=f"batch_size = {batch_size} leaves a batch of one of 8 images"):
+        train(people.manifest, people.keypoints, smallest, tmp_path / "one", "cpu")
+    train(people.manifest, people.keypoints, smallest.model_copy(update={"batch_size": 3}), tmp_path / "one", "cpu")
 
 
 def test_a_folder_that_something_else_made_is_left(people: People, tmp_path: Path) -> None:
