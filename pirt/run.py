@@ -29,6 +29,8 @@ class RunRecord(Frozen):
     heatmap_size: Size | None
     initial_weights_sha256: str | None = None
     """Of the run that fine-tuning started from."""
+    unreadable: tuple[str, ...] = ()
+    """Keys of the training images that stage 1 could not read; they are left out."""
     params: Params
 
 

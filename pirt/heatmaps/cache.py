@@ -45,13 +45,7 @@ class HeatmapCache:
 
 def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:
     """Read the heatmaps of `rows`, in their order, out of a finished store that was made for `manifest`."""
-    store = open_store(store_path)
-    if store.attributes.manifest_fingerprint != manifest.fingerprint:
-        raise StoreError(
-            f"heatmap store {store_path} was made for another manifest (fingerprint "
-            f"{store.attributes.manifest_fingerprint[:12]}, this one is {manifest.fingerprint[:12]}); run "
-            f"`pirt-pose extract` on this manifest"
-        )
+    store = _store_for(store_path, manifest)
     row_of = {key: row for row, key in enumerate(store.keys)}
     if missing := [row.key for row in rows if row.key not in row_of]:
         raise StoreError(f"heatmap store {store_path} lacks {len(missing)} images, the first is {missing[0]!r}")
@@ -80,11 +74,22 @@ def heatmaps_for_model(
     return cache
 
 
-def without_skipped(store_path: Path | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
-    """Return `rows` but for the images that stage 1 could not read, which the store names."""
-    skipped = () if store_path is None else open_store(store_path).skipped
+def without_skipped(store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
+    """Return `rows` of `manifest` but for the images that stage 1 could not read, which the store names."""
+    skipped = () if store_path is None else _store_for(store_path, manifest).skipped
     keys = {image.key for image in skipped}
     return tuple(row for row in rows if row.key not in keys)
+
+
+def _store_for(path: Path, manifest: Manifest) -> HeatmapStore:
+    store = open_store(path)
+    if store.attributes.manifest_fingerprint != manifest.fingerprint:
+        raise StoreError(
+            f"heatmap store {path} was made for another manifest (fingerprint "
+            f"{store.attributes.manifest_fingerprint[:12]}, this one is {manifest.fingerprint[:12]}); run "
+            f"`pirt-pose extract` on this manifest"
+        )
+    return store
 
 
 def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:

@@ -16,7 +16,7 @@ _PATH = click.Path(path_type=Path)
 @click.command(cls=Command, context_settings={"show_default": True})
 @click.option("--params", "params_file", type=_PATH, required=True, help="Parameter file (YAML).")
 @click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
-@click.option("--seed", type=click.IntRange(min=0), help="Instead of the file's seed.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
 @click.option("--manifest", "manifest_file", type=_PATH, required=True, help="Manifest of the images (CSV).")
 @click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
 @click.option("--out", type=_PATH, required=True, help="Run folder to write.")
@@ -62,7 +62,8 @@ def main(
 
     The state after each epoch is kept in RUN.resume/ until the training has ended. After a crash, a kill or
     Ctrl-C the same command goes on from there to the same result; so does an interrupted `dvc repro`, which
-    empties RUN but not RUN.resume.
+    empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is an error;
+    --restart trains anew.
 
     \b
     Example:

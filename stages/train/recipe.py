@@ -10,18 +10,20 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from pirt.data.dataset import Batch
+from pirt.data.dataset import Batch, PersonDataset
 from pirt.data.manifest import Manifest
 from pirt.data.sampler import PKSampler
+from pirt.errors import ParamsError
+from pirt.files import refuse_foreign
 from pirt.losses import pirt_losses
 from pirt.models.summary import summarise, summary_table
 from pirt.params import Params
-from pirt.run import save_run
+from pirt.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
 from stages.train.curves import Curves
 from stages.train.evaluation import Evaluation
 from stages.train.loading import Clock, default_workers, hold_pixels_within, make_loader
 from stages.train.processes import Device, gather_batch, launch, share_batch_norm
-from stages.train.resume import TrainingState, load_state, remove_state, resume_folder, save_state
+from stages.train.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from stages.train.schedule import learning_rate
 from stages.train.setup import build_network, record_of, training_set
 from stages.train.stopping import StopRequest, deterministic, seed_step, stop_on_signals
@@ -49,20 +51,28 @@ class Job:
 
 def train(job: Job) -> None:
     """Train one model and write its run folder; a training that was stopped goes on where it was."""
+    if job.out.name in ("", ".."):
+        raise ParamsError(f"--out {job.out} is no name for a run folder; pass one as runs/train/pirt-seed0")
+    refuse_foreign(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
     fabric = launch(job.device, job.params.train.precision)
+    dataset = training_set(job.manifest, job.heatmaps, job.params)
+    record = record_of(dataset, job.params, job.variant, job.init_from)
+    if not job.restart and is_finished(job.out, record):
+        if fabric.is_global_zero:
+            tqdm.write(f"{job.out} is finished; --restart trains it again")
+        return
     with stop_on_signals() as stop, deterministic(on_gpu=fabric.device.type == "cuda"):
-        Training(job, fabric, stop).run()
+        Training(job, fabric, stop, dataset, record).run()
 
 
 class Training:
     """Everything that a training has in hand."""
 
-    def __init__(self, job: Job, fabric: Fabric, stop: StopRequest) -> None:
-        self.job, self.fabric, self.stop = job, fabric, stop
+    def __init__(self, job: Job, fabric: Fabric, stop: StopRequest, dataset: PersonDataset, record: RunRecord) -> None:
+        self.job, self.fabric, self.stop, self.dataset, self.record = job, fabric, stop, dataset, record
         self.recipe = recipe = job.params.train
         on_gpu = fabric.device.type == "cuda"
 
-        self.dataset = training_set(job.manifest, job.heatmaps, job.params)
         self.sampler = PKSampler(
             self.dataset.labels,
             identities=recipe.identities,
@@ -72,7 +82,6 @@ class Training:
             ranks=fabric.world_size,
         )
         self.steps_per_epoch = self.sampler.batches
-        self.record = record_of(self.dataset, job.params, job.variant, job.init_from)
         self.state = self.earlier_state()
 
         torch.manual_seed(job.params.seed)
@@ -102,6 +111,8 @@ class Training:
         """Return what an earlier part of this training left, or a beginning."""
         if self.job.restart and self.fabric.is_global_zero:
             remove_state(self.job.out)
+            # From here on the folder holds no finished run.
+            (self.job.out / RECORD_FILE).unlink(missing_ok=True)
         self.fabric.barrier()
         return load_state(self.job.out, self.record) or TrainingState()
 
@@ -129,11 +140,10 @@ class Training:
         """Write the trained weights, move the best ones beside them and forget the state."""
         save_run(self.job.out, self.network, self.record)
         best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
+        if best.exists() and (kept.exists() or not self.recipe.evaluate_every):
+            shutil.rmtree(best)
         if kept.exists():
-            shutil.rmtree(best, ignore_errors=True)
             shutil.move(kept, best)
-        elif not self.recipe.evaluate_every:
-            shutil.rmtree(best, ignore_errors=True)
         remove_state(self.job.out)
 
     def run_epoch(self, epoch: int, bar: "tqdm[Never]") -> None:

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from pirt.errors import CheckpointError
 from pirt.files import written_whole
-from pirt.run import RunRecord
+from pirt.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+
+_STATE_FILE = "state.pt"
 
 
 @dataclass
@@ -45,7 +47,7 @@ def save_state(out: Path, state: TrainingState, record: RunRecord) -> None:
     folder = resume_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    with written_whole(folder / "state.pt") as beside:
+    with written_whole(folder / _STATE_FILE) as beside:
         torch.save({"record": record.model_dump_json(), **vars(state)}, beside)
 
 
@@ -54,7 +56,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
 
     CheckpointError when it belongs to a training with other parameters, data or heatmaps.
     """
-    path = resume_folder(out) / "state.pt"
+    path = resume_folder(out) / _STATE_FILE
     mend = f"pass --restart to discard it, or remove {path.parent}"
     if not path.exists():
         return None
@@ -67,6 +69,19 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
     if differences := list(_differences(theirs.model_dump(), record.model_dump())):
         raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {mend}")
     return state
+
+
+def is_finished(out: Path, record: RunRecord) -> bool:
+    """Tell whether `out` holds the run that `record` describes; CheckpointError when it holds another one's."""
+    unfinished = (resume_folder(out) / _STATE_FILE).exists()
+    if unfinished or not all((out / file).exists() for file in (WEIGHTS_FILE, RECORD_FILE)):
+        return False
+    if differences := list(_differences(read_record(out).model_dump(), record.model_dump())):
+        raise CheckpointError(
+            f"{out} holds the run of another training: {'; '.join(differences[:3])}; pass --restart to replace it, or "
+            "another --out"
+        )
+    return True
 
 
 def remove_state(out: Path) -> None:

@@ -19,17 +19,20 @@ def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> P
 
     Junk (pid −1) and distractors (pid 0) are nobody in particular, so they are left out.
     """
-    persons = tuple(row for row in manifest.split("train") if row.pid > 0)
-    rows, cache = readable_rows(manifest, persons, heatmaps, params)
+    rows, cache = readable_rows(manifest, _persons(manifest), heatmaps, params)
     train = params.train
     return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
+
+
+def _persons(manifest: Manifest) -> tuple[ImageRow, ...]:
+    return tuple(row for row in manifest.split("train") if row.pid > 0)
 
 
 def readable_rows(
     manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
 ) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
     """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
-    rows, cache = without_skipped(heatmaps, rows), None
+    rows, cache = without_skipped(heatmaps, manifest, rows), None
     if params.model.parts or params.model.intra:
         cache = heatmaps_for_model(heatmaps, manifest, rows, params.model.tau)
         check_grid(params, cache)
@@ -78,7 +81,7 @@ def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
 
 def record_of(dataset: PersonDataset, params: Params, variant: str | None, init_from: Path | None) -> RunRecord:
     """Return what the run folder will say of this training."""
-    cache = dataset.cache
+    cache, keys = dataset.cache, {row.key for row in dataset.rows}
     if not params.train.evaluate_every:
         params = params.model_copy(update={"evaluate": EvaluateParams()})
     return RunRecord(
@@ -88,5 +91,6 @@ def record_of(dataset: PersonDataset, params: Params, variant: str | None, init_
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         heatmap_size=None if cache is None else cache.size,
         initial_weights_sha256=None if init_from is None else weights_sha256(init_from),
+        unreadable=tuple(row.key for row in _persons(dataset.manifest) if row.key not in keys),
         params=params,
     )

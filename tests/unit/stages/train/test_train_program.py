@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,7 +277,11 @@ def edited(persons, tmp_path, *replacements):
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
         (("epochs: 3", "epochs: 3\n  precision: float16"), "train.precision float16 needs a GPU"),
         (("  pirt: {inter_layers: 1}", "  pirt: 3"), "variant pirt must be a mapping, found int 3"),
-        (("seed: 3", "speed: 3"), "unknown section ['speed']"),
+        (("seed: 3", "speed: 3\n1: 2"), "unknown section ['1', 'speed']"),
+        (("seed: 3", f"seed: {2**63}"), "seed = 9223372036854775808: "),
+        (("width: 8", "width: 1"), "model.width = 1: "),
+        (("pad: 4", "pad: 32"), "augment.pad = 32 moves images of (64, 32) out of sight"),
+        (("identities: 4\n  instances: 2", "identities: 1\n  instances: 1"), "batch norm needs two images"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(arguments, persons, tmp_path, replacement, words):
@@ -299,6 +304,8 @@ def test_heatmaps_of_another_manifest_are_refused(arguments, tmp_path):
     refused = run(*replaced(arguments, "--heatmaps", other))
     assert refused.exit_code == 2
     assert "was made for another manifest" in refused.output
+    without_parts = run(*replaced(replaced(arguments, "--heatmaps", other), "--variant", "baseline"))
+    assert "was made for another manifest" in without_parts.output
 
 
 def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
@@ -343,6 +350,50 @@ def test_images_that_stage_1_skipped_are_left_out(tmp_path, variant):
     assert result.exit_code == 0, result.output
     assert "22 images of 6 identities" in result.output
     assert "2 images are left out: junk, distractors, or unreadable in stage 1" in result.output
+
+
+def test_which_images_were_left_out_is_recorded(tmp_path):
+    manifest = write_persons(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    keys = tuple(row.key for row in manifest.split("train")[:2])
+    write_heatmaps(tmp_path / "heatmaps.zarr", manifest, skipped=keys)
+    result = run(*replaced(training_arguments(tmp_path, tmp_path / "run"), "--variant", "baseline"))
+    assert result.exit_code == 0, result.output
+    assert load_run(tmp_path / "run")[1].unreadable == keys
+
+
+def test_a_finished_run_is_left_alone(whole, persons, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    again = run(*training_arguments(persons, out))
+    assert (again.exit_code, again.output) == (0, f"{out} is finished; --restart trains it again\n")
+    other = run(*training_arguments(persons, out, "--seed", "4"))
+    assert other.exit_code == 2
+    assert f"{out} holds the run of another training: params.seed was 3, now 4; pass --restart" in other.output
+    assert_same_run(whole[0], out)
+
+
+def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, monkeypatch):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "seed_step", stopped)
+        assert run(*training_arguments(persons, out, "--restart")).exit_code == 1
+    assert not (out / "run.json").exists()
+    assert run(*training_arguments(persons, out)).exit_code == 0
+    assert_same_run(whole[0], out)
+
+
+def test_what_is_no_run_is_not_replaced(persons, tmp_path):
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    (tmp_path / "run" / "best" / "thesis.tex").write_text("years")
+    refused = run(*training_arguments(persons, tmp_path / "run"))
+    assert refused.exit_code == 2
+    assert "best holds thesis.tex" in refused.output
+    assert (tmp_path / "run" / "best" / "thesis.tex").read_text() == "years"
+    assert "is no name for a run folder" in run(*training_arguments(persons, Path())).output
 
 
 def test_junk_and_distractors_are_nobody_to_learn(tmp_path):
