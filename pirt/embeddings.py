@@ -49,6 +49,8 @@ class EmbeddingsLineage(Frozen):
     checkpoint_sha256: str
     trained_on_manifest: str
     trained_on_heatmaps: str | None
+    initial_weights_sha256: str | None
+    """Of the run that fine-tuning started from."""
     manifest_fingerprint: str
     heatmaps_fingerprint: str | None
     image_size: Size

@@ -83,6 +83,8 @@ def main(
         params = params.model_copy(update={"rerank": RerankParams()})
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if from_embeddings is not None:
+        if embed_only or heatmaps is not None:
+            raise ParamsError("--embed-only and --heatmaps have no place beside --from-embeddings: nothing is embedded")
         summary = evaluate_embeddings(from_embeddings, run, manifest, params, out, device)
     elif run is None or manifest is None:
         raise ParamsError("pass --run and --manifest, or --from-embeddings")

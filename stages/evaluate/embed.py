@@ -15,12 +15,13 @@ from pirt.data.dataset import PersonDataset, batches_of
 from pirt.data.manifest import ImageRow, Manifest
 from pirt.data.transforms import EvalTransform
 from pirt.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
-from pirt.errors import ManifestError, ParamsError, StoreError
+from pirt.errors import DataError, ManifestError, ParamsError, StoreError
 from pirt.evaluation import require_valid_matches
 from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.models import Pirt
 from pirt.run import WEIGHTS_FILE, RunRecord, load_run
+from stages.evaluate.measure import METRICS_FILE, SCORES_FILE
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     """Describe `rows` of the manifest (queries, then gallery) with the model of the run and write them to `out`."""
     run, manifest = source.run, source.manifest
     model, record = load_run(run)
-    readable = without_skipped(source.heatmaps, rows)
+    readable = without_skipped(source.heatmaps, manifest, rows)
+    if not readable:
+        raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; mend them and extract anew")
     manifest.require_files(readable)
     cache = heatmaps_for(model, record, source, readable)
     lineage = EmbeddingsLineage(
@@ -71,12 +74,15 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         checkpoint_sha256=sha256_of(run / WEIGHTS_FILE),
         trained_on_manifest=record.manifest_fingerprint,
         trained_on_heatmaps=record.heatmaps_fingerprint,
+        initial_weights_sha256=record.initial_weights_sha256,
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         image_size=record.params.train.image_size,
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
     dataset = PersonDataset(manifest, readable, cache, EvalTransform(lineage.image_size))
+    for measured in (METRICS_FILE, SCORES_FILE):
+        out.with_name(measured).unlink(missing_ok=True)
     write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
 
 
@@ -88,14 +94,15 @@ def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
     return rows
 
 
-def rows_to_measure(manifest: Manifest) -> tuple[ImageRow, ...]:
+def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
     """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
-    query, gallery = (manifest.split(split) for split in EMBEDDED_SPLITS)
+    manifest = source.manifest
+    query, gallery = (without_skipped(source.heatmaps, manifest, manifest.split(split)) for split in EMBEDDED_SPLITS)
     require_valid_matches(
         *(np.array([row.pid for row in rows]) for rows in (query, gallery)),
         *(np.array([row.camid for row in rows]) for rows in (query, gallery)),
     )
-    return query + gallery
+    return rows_to_embed(manifest)
 
 
 def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[ImageRow]) -> HeatmapCache | None:

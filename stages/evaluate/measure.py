@@ -24,6 +24,7 @@ _ORIGINS = {
     "checkpoint_sha256",
     "trained_on_manifest",
     "trained_on_heatmaps",
+    "initial_weights_sha256",
     "manifest_fingerprint",
     "heatmaps_fingerprint",
 }

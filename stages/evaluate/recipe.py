@@ -20,7 +20,7 @@ def evaluate_run(
 ) -> str:
     """Write `embeddings.h5` and `metrics.json` into `out`; return a summary for people."""
     speed = choose_speed(device_name, batch_size, workers)
-    embed(source, rows_to_measure(source.manifest), out / EMBEDDINGS_FILE, speed)
+    embed(source, rows_to_measure(source), out / EMBEDDINGS_FILE, speed)
     metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, speed.device)
     write_metrics(metrics, out)
     return summary(metrics, out)

@@ -73,6 +73,12 @@ def main(
       pirt-search --gallery gallery.h5 --gallery-manifest gallery.csv --index ivf --index-at gallery.index \\
         --run runs/train/pirt-seed0 --manifest new.csv --heatmaps new.zarr --out found
     """
+    if run is None and heatmaps is not None:
+        raise ParamsError("--heatmaps are for new queries; pass --run, or leave them out")
+    if manifest_file is None and (root is not None or gallery_manifest is not None):
+        raise ParamsError("--root and --gallery-manifest need --manifest, the manifest of the queries")
+    if gallery_manifest is None and gallery_root is not None:
+        raise ParamsError("--gallery-root needs --gallery-manifest; the root of --manifest is --root")
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if run is not None:
         if manifest is None or queries is not None:

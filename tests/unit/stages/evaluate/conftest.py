@@ -1,6 +1,6 @@
 """A run with random weights, a manifest of noise with junk, distractors and a bad image, and its heatmaps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,9 @@ def write_persons(root: Path, query_camid: int = 0) -> Manifest:
     return write_manifest(root / "manifest.csv", rows, root)
 
 
-def write_heatmaps(path: Path, manifest: Manifest, size: tuple[int, int] = HEATMAP_SIZE) -> Path:
+def write_heatmaps(
+    path: Path, manifest: Manifest, size: tuple[int, int] = HEATMAP_SIZE, skipped: Sequence[str] = (BAD_IMAGE,)
+) -> Path:
     attributes = StoreAttributes(
         keypoints=COCO_KEYPOINTS,
         codec="tau8",
@@ -58,7 +60,7 @@ def write_heatmaps(path: Path, manifest: Manifest, size: tuple[int, int] = HEATM
         precision="float32",
         flip_test=False,
         batch_size=1,
-        skipped=(SkippedImage(key=BAD_IMAGE, reason="zero bytes"),),
+        skipped=tuple(SkippedImage(key=key, reason="zero bytes") for key in skipped),
     )
     writer = create_store(path, manifest.keys, attributes, shard_size=8)
     chance = np.random.default_rng(1)

@@ -33,6 +33,7 @@ def embedded(folder, gallery):
         checkpoint_sha256="0" * 64,
         trained_on_manifest="0" * 64,
         trained_on_heatmaps=None,
+        initial_weights_sha256=None,
         manifest_fingerprint="0" * 64,
         heatmaps_fingerprint=None,
         image_size=(8, 4),

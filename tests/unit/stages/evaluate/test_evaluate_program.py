@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from conftest import write_heatmaps
 from safetensors.torch import load_file, save_file
 
 from pirt.data.manifest import read_manifest
@@ -118,6 +119,32 @@ def test_heatmaps_of_another_store_than_the_runs_are_told(evaluated, arguments_f
         assert (told in ended.output) is expected
 
 
+def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
+    assert invoke(*arguments_for(tmp_path)).exit_code == 0
+    assert invoke(*arguments_for(tmp_path, "baseline"), "--embed-only").exit_code == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
+
+
+def test_where_fine_tuning_started_is_told(evaluated, arguments_for, tmp_path):
+    run = shutil.copytree(evaluated / "baseline", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text()) | {"initial_weights_sha256": "a" * 64}
+    (run / "run.json").write_text(json.dumps(record))
+    assert invoke(*arguments_for(tmp_path / "out", str(run))).exit_code == 0
+    lineage = json.loads((tmp_path / "out" / "metrics.json").read_text())["lineage"]
+    assert lineage["initial_weights_sha256"] == "a" * 64
+
+
+def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_for):
+    shutil.copytree(evaluated, tmp_path / "all")
+    manifest = read_manifest(tmp_path / "all" / "manifest.csv")
+    shutil.rmtree(tmp_path / "all" / "heatmaps.zarr")
+    keys = [row.key for row in manifest.split("query")]
+    write_heatmaps(tmp_path / "all" / "heatmaps.zarr", manifest, skipped=keys)
+    out = tmp_path / "out"
+    heatmaps = ["--heatmaps", tmp_path / "all" / "heatmaps.zarr"]
+    assert_refused(invoke(*arguments_for(out), *heatmaps), "none of the 0 queries' identities", out)
+
+
 def test_data_without_camera_labels_is_told(evaluated, embeddings_file, tmp_path):
     copy = tmp_path / "embeddings.h5"
     copy.write_bytes(embeddings_file.read_bytes())
@@ -196,6 +223,9 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     out = tmp_path / "out"
     arguments = arguments_for(out)
     assert_refused(invoke("--from-embeddings", tmp_path / "none.h5", "--out", out), "do not exist", out)
+    for clash in (["--embed-only"], ["--heatmaps", tmp_path / "none.zarr"]):
+        told = "have no place beside --from-embeddings"
+        assert_refused(invoke("--from-embeddings", tmp_path / "none.h5", *clash, "--out", out), told, out)
     assert_refused(invoke("--out", out), "pass --run and --manifest, or --from-embeddings", out)
     assert_refused(invoke(*arguments, "--run", tmp_path), "run.json is missing", out)
     assert_refused(invoke(*arguments, "--root", tmp_path), "query/00.png", out)

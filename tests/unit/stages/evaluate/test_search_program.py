@@ -128,6 +128,10 @@ def test_wrong_requests_are_one_line(search, evaluated, embeddings_file, tmp_pat
     assert_refused(search("--key", "query/99.png"), "has no query 'query/99.png'")
     assert_refused(search("--run", evaluated / "run"), "new queries need --run and --manifest")
     assert_refused(search("--queries", tmp_path / "none.h5"), "do not exist")
+    assert_refused(search("--heatmaps", evaluated / "heatmaps.zarr"), "--heatmaps are for new queries; pass --run")
+    assert_refused(search("--root", tmp_path), "need --manifest, the manifest of the queries")
+    roots = ["--manifest", evaluated / "manifest.csv", "--gallery-root", tmp_path]
+    assert_refused(search(*roots), "--gallery-root needs --gallery-manifest")
     copy = shutil.copy(embeddings_file, tmp_path / "cut.h5")
     Path(copy).write_bytes(embeddings_file.read_bytes()[:9000])
     assert_refused(search("--queries", copy), "damaged")

@@ -232,6 +232,7 @@ def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> 
         checkpoint_sha256="0" * 64,
         trained_on_manifest=manifest.fingerprint,
         trained_on_heatmaps=None,
+        initial_weights_sha256=None,
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None,
         image_size=SIZE,
