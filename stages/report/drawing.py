@@ -39,7 +39,7 @@ def find_sources(
 ) -> Sources:
     """Look for the runs and embeddings under two folders; with a `selection` others are passed over."""
     folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
-    records = [(folder, read_record(folder)) for folder in folders]
+    records = [(folder, read_record(folder)) for folder in folders if not _is_kept_best(folder, runs)]
     if selection:
         records = [(folder, r) for folder, r in records if selection.holds(r.variant, r.params.seed)]
     if not records:
@@ -53,6 +53,13 @@ def find_sources(
     if evaluations is not None and not found:
         raise ReportError(f"no embeddings.h5 under {evaluations}; `pirt-eval --out` writes one")
     return Sources(records, found, manifest, store)
+
+
+def _is_kept_best(folder: Path, runs: Path) -> bool:
+    """Tell whether `folder` is no run but the best weights of one: RUN/best, or RUN.resume/best while it trains."""
+    parts = folder.relative_to(runs).parts
+    of_run = any((folder.parent / name).exists() for name in (RECORD_FILE, "logs"))
+    return any(part.endswith(".resume") for part in parts) or (parts[-1:] == ("best",) and of_run)
 
 
 def write_figures(out: Path, sources: Sources) -> None:

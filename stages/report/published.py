@@ -1,6 +1,6 @@
 """Numbers published in the paper, in percent and with the paper's decimals: (mAP, Rank-1)."""
 
-from dataclasses import dataclass
+from pirt.data.benchmarks import BENCHMARKS, Benchmark
 
 Published = tuple[str | None, str | None]
 
@@ -10,16 +10,16 @@ OCCLUDED_DUKE = "Occluded-DukeMTMC"
 MARKET = "Market-1501"
 DUKE = "DukeMTMC-reID"
 
-
-@dataclass(frozen=True, slots=True)
-class PublishedData:
-    """One of the paper's benchmarks: its name as printed and how many query images it has."""
-
-    name: str
-    queries: int
-
-
-PUBLISHED_DATA = (PublishedData(OCCLUDED_DUKE, 2210), PublishedData(MARKET, 3368), PublishedData(DUKE, 2228))
+MEASURE: dict[str, object] = {
+    "average_precision": "step",
+    "unmatched": "skip",
+    "junk": "drop",
+    "rerank": None,
+    "cameras": "labelled",
+}
+"""How the paper measures; what is measured otherwise is not comparable."""
+MATCHING: dict[str, object] = {"matching": "coarse-to-fine", "top_n": 100}
+"""How the paper ranks, a choice of the method."""
 
 BASELINE, FULL = "Baseline", "Pirt"
 
@@ -80,9 +80,10 @@ TABLE_5: dict[str, Published] = {
 }
 
 
-def published_data(name: str) -> PublishedData | None:
+def published_data(name: str) -> Benchmark | None:
     """Return which of the paper's benchmarks `name` means; hyphens and case do not matter."""
-    return next((data for data in PUBLISHED_DATA if _letters(data.name) == _letters(name)), None)
+    titles = {_letters(title): title for title in (OCCLUDED_DUKE, MARKET, DUKE)}
+    return next((data for data in BENCHMARKS if data.title == titles.get(_letters(name))), None)
 
 
 def _letters(name: str) -> str:

@@ -1,7 +1,7 @@
 """The metrics of evaluated runs, read and checked to be comparable."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,8 @@ class Lineage(BaseModel):
     manifest_fingerprint: str
     trained_on_manifest: str
     trained_on_heatmaps: str | None = None
+    initial_weights_sha256: str | None = None
+    """Of the run that fine-tuning started from."""
 
     @property
     def stand_in(self) -> bool:
@@ -103,6 +105,8 @@ class Selection:
         seeds, variants = table.get("seeds"), table.get("variants")
         if not isinstance(seeds, list) or not isinstance(variants, dict):
             raise ParamsError(f"{path} must have a list of `seeds` and a mapping of `variants`")
+        if wrong := [seed for seed in seeds if not isinstance(seed, int)]:
+            raise ParamsError(f"{path}: `seeds` holds {wrong[0]!r}, expected integers; write them as [0, 1, 2]")
         return cls(frozenset(seeds), frozenset(variants))
 
     def holds(self, variant: str | None, seed: int) -> bool:
@@ -157,15 +161,26 @@ def _first_line(error: Exception) -> str:
 
 
 def _require_one_recipe(results: Sequence[Result]) -> None:
-    """Raise when two results differ in anything but the tables' rows and the seed."""
-    for result in results[1:]:
-        first, other = _recipe(results[0]), _recipe(result)
-        for name in first.keys() | other.keys():
-            if first.get(name) != other.get(name):
-                raise ReportError(
-                    f"runs {results[0].run!r} and {result.run!r} differ in {name} ({first.get(name)!r}, "
-                    f"{other.get(name)!r}) and cannot stand in one table; report them apart"
-                )
+    """Raise when two results differ in anything but the tables' rows, which may have heatmaps each, and the seed."""
+    of_row: dict[TableRow, Result] = {}
+    for result in results:
+        _require_equal(results[0], result, _recipe)
+        _require_equal(of_row.setdefault(result.row, result), result, _heatmaps)
+
+
+def _require_equal(one: Result, other: Result, told: Callable[[Result], dict[str, Any]]) -> None:
+    first, second = told(one), told(other)
+    for name in first.keys() | second.keys():
+        if first.get(name) != second.get(name):
+            raise ReportError(
+                f"runs {one.run!r} and {other.run!r} differ in {name} ({first.get(name)!r}, "
+                f"{second.get(name)!r}) and cannot stand in one table; report them apart"
+            )
+
+
+def _heatmaps(result: Result) -> dict[str, Any]:
+    names = {"trained_on_heatmaps", "heatmaps_fingerprint"}
+    return {f"lineage.{name}": value for name, value in result.lineage.model_dump(include=names).items()}
 
 
 def _recipe(result: Result) -> dict[str, Any]:
@@ -174,6 +189,10 @@ def _recipe(result: Result) -> dict[str, Any]:
         "train": result.train.model_dump(),
         "protocol": result.protocol,
         "counts": result.counts,
-        "lineage": result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
+        "lineage": {
+            **result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
+            # The seeds of one fine-tuning may each start from a run of their own.
+            "fine_tuned": result.lineage.initial_weights_sha256 is not None,
+        },
     }
     return {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 
+from pirt.data.benchmarks import Benchmark
 from pirt.params import Frozen
 from stages.report import published as paper
 from stages.report.results import BASELINE_ROW, FULL_ROW, Lineage, ReportError, Result, Scores, TableRow
@@ -100,8 +101,8 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
     """Fill the tables that belong to `benchmark`.
 
     Published numbers stand beside ours only where `benchmark` is one of the paper's, the results are not of
-    a stand-in (`stand_in` says so of one that `pirt-data` did not make), and their number of queries is the
-    published one.
+    a stand-in (`stand_in` says so of one that `pirt-data` did not make), and they are of the published images,
+    trained and measured as in the paper.
     """
     known = set(paper.TABLE_3) | {(True, True, layers) for layers in paper.TABLE_4}
     if not any(result.row in known for result in results):
@@ -111,9 +112,10 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
         )
     stand_in = stand_in or results[0].lineage.stand_in
     data = paper.published_data(benchmark)
-    compared = data if data and not stand_in and _is_published(data, results[0]) else None
-    name = (data.name if data else benchmark) + (" (stand-in)" if stand_in else "")
-    notes = _data_notes(data, compared, results, stand_in)
+    obstacles = _obstacles(data, results[0]) if data and not stand_in else []
+    compared = data if data and not stand_in and not obstacles else None
+    name = (data.title if data else benchmark) + (" (stand-in)" if stand_in else "")
+    notes = _data_notes(compared, obstacles, results, stand_in)
     tables = [
         table.model_copy(update={"notes": (*_notes(table), *notes)}) for table in _tables(name, data, compared, results)
     ]
@@ -151,23 +153,39 @@ def _side_by_side(left: Table, right: Table) -> Table:
     )
 
 
-def _is_published(data: paper.PublishedData, result: Result) -> bool:
-    """Tell whether the result has the published number of queries, and was trained on the data set's own split."""
-    queries, skipped = result.counts.get("queries", 0), result.counts.get("skipped", 0)
-    own = result.lineage.trained_on_manifest == result.lineage.manifest_fingerprint
-    return own and data.queries in (queries, queries + skipped)
+def _obstacles(data: Benchmark, result: Result) -> list[str]:
+    """Say what keeps the numbers published on `data` from standing beside the result."""
+    lineage, obstacles = result.lineage, []
+    if lineage.trained_on_manifest != lineage.manifest_fingerprint:
+        obstacles.append("trained on another data set")
+    if lineage.initial_weights_sha256 is not None:
+        obstacles.append("fine-tuned from another run")
+    published = {
+        "queries": data.query,
+        "gallery": data.gallery - data.junk,
+        "junk": data.junk,
+        "distractors": data.distractors,
+        "unreadable": 0,
+    }
+    return [*obstacles, *_unlike(result.counts, published), *_unlike(result.protocol, paper.MEASURE)]
+
+
+def _unlike(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    return [
+        f"{name} {found.get(name)} instead of {value}" for name, value in expected.items() if found.get(name) != value
+    ]
 
 
 def _tables(
-    name: str, data: paper.PublishedData | None, compared: paper.PublishedData | None, results: Sequence[Result]
+    name: str, data: Benchmark | None, compared: Benchmark | None, results: Sequence[Result]
 ) -> Iterable[Table]:
     by_row: dict[TableRow, list[Result]] = {}
     for result in results:
         by_row.setdefault(result.row, []).append(result)
-    ablation = compared is not None and compared.name == paper.OCCLUDED_DUKE
+    ablation = compared is not None and compared.title == paper.OCCLUDED_DUKE
     if data is not None:
         yield _methods(name, data, compared, by_row)
-    if data is None or data.name == paper.OCCLUDED_DUKE or len(by_row) > 1:
+    if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1:
         yield _components(name, by_row, ablation)
         yield _layers(name, by_row, ablation)
         yield _modes(name, by_row.get(FULL_ROW, []), ablation)
@@ -175,13 +193,13 @@ def _tables(
 
 def _methods(
     name: str,
-    data: paper.PublishedData,
-    compared: paper.PublishedData | None,
+    data: Benchmark,
+    compared: Benchmark | None,
     by_row: Mapping[TableRow, Sequence[Result]],
 ) -> Table:
     """Tables 1 and 2: ours among published methods, or ours alone where the data are not the paper's."""
-    occluded = data.name == paper.OCCLUDED_DUKE
-    numbers = paper.TABLE_1 if occluded else paper.TABLE_2[data.name]
+    occluded = data.title == paper.OCCLUDED_DUKE
+    numbers = paper.TABLE_1 if occluded else paper.TABLE_2[data.title]
     ours = {paper.BASELINE: BASELINE_ROW, paper.FULL: FULL_ROW}
     rows = [
         Row(
@@ -285,7 +303,7 @@ def _notes(table: Table) -> list[str]:
 
 
 def _data_notes(
-    data: paper.PublishedData | None, compared: paper.PublishedData | None, results: Sequence[Result], stand_in: bool
+    compared: Benchmark | None, obstacles: Sequence[str], results: Sequence[Result], stand_in: bool
 ) -> list[str]:
     notes, result = [], results[0]
     origins = [result.lineage for result in results]
@@ -296,9 +314,10 @@ def _data_notes(
         notes.append(f"Trained and measured with heatmaps of {stores} different stores; the lineage says which.")
     if stand_in:
         notes.append("Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs.")
-    elif data and not compared:
-        found = result.counts.get("queries")
-        notes.append(f"{found} queries, {data.name} has {data.queries}: no published number stands beside these.")
+    elif obstacles:
+        notes.append(f"No published number stands beside these: {'; '.join(obstacles)}.")
+    elif compared and (unlike := _unlike(result.protocol, paper.MATCHING)):
+        notes.append(f"Not matched as in the paper: {'; '.join(unlike)}.")
     return notes
 
 

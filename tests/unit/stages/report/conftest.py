@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pirt.params import ModelParams, TrainParams
+from pirt.params import EvaluateParams, ModelParams, TrainParams
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {"parts": False, "intra": False, "inter_layers": 0},
@@ -22,7 +22,7 @@ def scores(mean_ap: float) -> dict[str, float]:
     return {"mAP": mean_ap, "mINP": mean_ap / 2, "rank-1": mean_ap + 0.1, "rank-5": 0.8, "rank-10": 0.9}
 
 
-def metrics(variant: str, seed: int, mean_ap: float, *, epochs: int = 60, queries: int = 2210) -> dict[str, Any]:
+def metrics(variant: str, seed: int, mean_ap: float) -> dict[str, Any]:
     """What pirt-eval writes."""
     model = ModelParams(**VARIANTS[variant])
     modes = {"query-gallery": 0.0, "query": 0.01, "gallery": 0.02, "none": 0.03}
@@ -30,9 +30,17 @@ def metrics(variant: str, seed: int, mean_ap: float, *, epochs: int = 60, querie
         "variant": variant,
         "seed": seed,
         "model": model.model_dump(mode="json"),
-        "train": TrainParams(epochs=epochs).model_dump(mode="json"),
-        "protocol": {"matching": "coarse-to-fine", "top_n": 100},
-        "counts": {"queries": queries, "skipped": 0, "gallery": 17661, "junk": 0, "distractors": 0},
+        "train": TrainParams().model_dump(mode="json"),
+        "protocol": {**EvaluateParams().model_dump(), "cameras": "labelled"},
+        "counts": {
+            "queries": 2210,
+            "skipped": 0,
+            "gallery": 17661,
+            "junk": 0,
+            "distractors": 0,
+            "same_camera_pairs": 0,
+            "unreadable": 0,
+        },
         **scores(mean_ap),
         "cmc": [0.5, 0.6],
         "confidence_modes": {m: scores(mean_ap - less) for m, less in modes.items()} if model.parts else {},
@@ -41,6 +49,7 @@ def metrics(variant: str, seed: int, mean_ap: float, *, epochs: int = 60, querie
             "manifest_fingerprint": "m" * 64,
             "trained_on_manifest": "m" * 64,
             "trained_on_heatmaps": "h" * 64 if model.parts else None,
+            "initial_weights_sha256": None,
             "heatmaps_fingerprint": "h" * 64 if model.parts else None,
         },
     }

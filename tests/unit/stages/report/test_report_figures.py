@@ -23,6 +23,7 @@ from pirt.models import Pirt, build_pirt
 from pirt.params import ModelParams, Params, TrainParams
 from pirt.run import RunRecord, read_record, save_run
 from stages.report.cli import main
+from stages.report.drawing import find_sources
 from stages.report.figures.curves import Curve, draw_curves, read_curves
 from stages.report.figures.people import choose_pairs, draw_activations, draw_heatmaps
 from stages.report.figures.style import GREEN, save
@@ -172,6 +173,14 @@ def test_a_broken_curve_is_named(manifest: Manifest, tmp_path: Path) -> None:
     path.write_text("step\ttotal\n1\toops\n")
     with pytest.raises(ReportError, match=r"total\.tsv is not a curve"):
         read_curves([(tmp_path / "run", read_record(tmp_path / "run"))])
+
+
+def test_the_best_weights_of_a_run_are_no_run(manifest: Manifest, tmp_path: Path) -> None:
+    for name in ("a", "a/best", "b.resume/best", "c/best", "best"):
+        make_run(tmp_path / name, manifest, 0, [1])
+    (tmp_path / "c/logs").mkdir()
+    found = find_sources(tmp_path, None, manifest, Path(), None).runs
+    assert [folder.relative_to(tmp_path).as_posix() for folder, _ in found] == ["a", "best"]
 
 
 def chunks(path: Path) -> set[str]:

@@ -15,6 +15,7 @@ from stages.report.results import ReportError, Selection, read_results
 from stages.report.tables import Report, Table, build_report, join_tables
 
 Write = Callable[..., Path]
+MARKET = {"queries": 3368, "gallery": 15913, "junk": 3819, "distractors": 2798}
 
 
 def report(folder: Path, benchmark: str = "occluded-dukemtmc", *, stand_in: bool = False) -> Report:
@@ -80,21 +81,45 @@ def test_a_stand_in_is_known_by_its_fingerprint_alone(all_rows: Path, tmp_path: 
     assert all(any("Stand-in images" in note for note in t.notes) for t in tables)
 
 
-def test_another_number_of_queries_is_not_the_papers_data(write_metrics: Write) -> None:
-    folder = write_metrics("pirt", 0, 0.5, counts={"queries": 70})
-    made = table(3, report(folder))
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"counts": {"queries": 70}}, "queries 70 instead of 2210"),
+        ({"counts": {"queries": 2200, "skipped": 10}}, "queries 2200 instead of 2210"),
+        ({"counts": {"gallery": 300, "junk": 9}}, "gallery 300 instead of 17661; junk 9 instead of 0"),
+        ({"counts": {"unreadable": 1}}, "unreadable 1 instead of 0"),
+        ({"protocol": {"rerank": {"k1": 20}}}, "rerank {'k1': 20} instead of None"),
+        ({"protocol": {"average_precision": "trapezoid"}}, "average_precision trapezoid instead of step"),
+        (
+            {"protocol": {"junk": "keep", "unmatched": "zero"}},
+            "unmatched zero instead of skip; junk keep instead of drop",
+        ),
+        ({"protocol": {"cameras": "none"}}, "cameras none instead of labelled"),
+        ({"lineage": {"trained_on_manifest": "o" * 64}}, "trained on another data set"),
+        ({"lineage": {"initial_weights_sha256": "i" * 64}}, "fine-tuned from another run"),
+    ],
+)
+def test_what_is_not_the_papers_stands_beside_no_published_number(
+    write_metrics: Write, changes: dict[str, object], said: str
+) -> None:
+    made = table(3, report(write_metrics("pirt", 0, 0.5, **changes)))
     assert "paper mAP" not in grid(made).columns
-    assert any("70 queries, Occluded-DukeMTMC has 2210" in note for note in made.notes)
+    assert f"No published number stands beside these: {said}." in made.notes
 
 
-def test_skipped_queries_count_as_published(write_metrics: Write) -> None:
-    folder = write_metrics("pirt", 0, 0.5, counts={"queries": 2200, "skipped": 10})
-    assert "paper mAP" in grid(table(3, report(folder))).columns
+def test_skipped_queries_are_among_the_published(write_metrics: Write) -> None:
+    made = table(3, report(write_metrics("pirt", 0, 0.5, counts={"skipped": 10})))
+    assert "paper mAP" in grid(made).columns
 
 
-def test_training_on_another_data_set_is_not_the_papers_result(write_metrics: Write) -> None:
-    made = table(3, report(write_metrics("pirt", 0, 0.5, lineage={"trained_on_manifest": "o" * 64})))
-    assert "paper mAP" not in grid(made).columns
+def test_another_matching_than_the_papers_is_told(write_metrics: Write) -> None:
+    made = table(3, report(write_metrics("pirt", 0, 0.5, protocol={"top_n": 10})))
+    assert "paper mAP" in grid(made).columns
+    assert "Not matched as in the paper: top_n 10 instead of 100." in made.notes
+
+
+def test_training_on_another_data_set_is_told(write_metrics: Write) -> None:
+    made = table(3, report(write_metrics("pirt", 0, 0.5, lineage={"trained_on_manifest": "o" * 64}), "mine"))
     assert "Trained on another data set than measured on." in made.notes
 
 
@@ -142,7 +167,7 @@ def test_table_1_sets_ours_among_published_methods(all_rows: Path) -> None:
 
 
 def test_table_2_joins_two_benchmarks(write_metrics: Write) -> None:
-    market = report(write_metrics("pirt", 0, 0.8, counts={"queries": 3368}), "market1501")
+    market = report(write_metrics("pirt", 0, 0.8, counts=MARKET), "market1501")
     duke = report(write_metrics("pirt", 0, 0.7, counts={"queries": 2228}), "DukeMTMC-reID")
     assert [t.number for t in market.tables] == [2]
     joined = join_tables([*market.tables, *duke.tables])
@@ -158,7 +183,7 @@ def test_table_2_joins_two_benchmarks(write_metrics: Write) -> None:
 
 
 def test_notes_of_one_benchmark_are_told_apart_when_joined(write_metrics: Write) -> None:
-    long = report(write_metrics("pirt", 0, 0.8, counts={"queries": 3368}), "market1501")
+    long = report(write_metrics("pirt", 0, 0.8, counts=MARKET), "market1501")
     changes = {"counts": {"queries": 2228}, "train": {"epochs": 3}}
     short = report(write_metrics("pirt", 0, 0.7, **changes), "DukeMTMC-reID")
     notes = join_tables([*long.tables, *short.tables])[0].notes
@@ -223,7 +248,7 @@ def test_show_prints_tables_and_places(all_rows: Path, tmp_path: Path) -> None:
 def test_benchmark_names_are_recognised_in_any_spelling(name: str) -> None:
     data = published_data(name)
     assert data is not None
-    assert data.name == "Market-1501"
+    assert data.title == "Market-1501"
 
 
 def refused(write_metrics: Write, tmp_path: Path, *more: str) -> str:
@@ -260,6 +285,7 @@ def test_one_run_twice_is_refused(write_metrics: Write, tmp_path: Path) -> None:
         ({"model": {"width": 16}}, "model.width (64, 16)"),
         ({"train": {"epochs": 10}}, "train.epochs (60, 10)"),
         ({"lineage": {"manifest_fingerprint": "n" * 64}}, "lineage.manifest_fingerprint"),
+        ({"lineage": {"initial_weights_sha256": "i" * 64}}, "lineage.fine_tuned (False, True)"),
         ({"protocol": {"top_n": 10}}, "protocol.top_n (100, 10)"),
     ],
 )
@@ -269,6 +295,21 @@ def test_runs_of_different_recipes_are_refused(
     write_metrics("baseline", 0, 0.4)
     folder = write_metrics("pirt", 0, 0.5, **changes)
     assert said in refused(write_metrics, tmp_path, "--metrics", str(folder))
+
+
+@pytest.mark.parametrize("name", ["trained_on_heatmaps", "heatmaps_fingerprint"])
+def test_seeds_with_heatmaps_of_different_stores_are_refused(write_metrics: Write, tmp_path: Path, name: str) -> None:
+    write_metrics("pirt", 0, 0.5)
+    folder = write_metrics("pirt", 1, 0.5, lineage={name: "o" * 64})
+    assert f"differ in lineage.{name}" in refused(write_metrics, tmp_path, "--metrics", str(folder))
+
+
+def test_seeds_fine_tuned_from_a_run_each_are_one_row(write_metrics: Write, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder = write_metrics("pirt", seed, 0.5, lineage={"initial_weights_sha256": str(seed) * 64})
+    command = ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert f"initial_weights_sha256: `{'1' * 64}`" in (tmp_path / "out/tables/lineage.md").read_text()
 
 
 def test_runs_outside_the_papers_rows_make_no_table(write_metrics: Write) -> None:
@@ -287,8 +328,15 @@ def test_only_runs_of_the_parameter_file_count(write_metrics: Write, tmp_path: P
     assert [result.run for result in results] == ["baseline-seed1"]
 
 
-def test_a_parameter_file_without_seeds_is_one_line(write_metrics: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seeds: 3\n", "must have a list of `seeds` and a mapping of `variants`"),
+        ("seeds: [[0]]\nvariants: {pirt: {}}\n", "`seeds` holds [0], expected integers; write them as [0, 1, 2]"),
+    ],
+)
+def test_a_parameter_file_without_seeds_is_one_line(write_metrics: Write, tmp_path: Path, text: str, said: str) -> None:
     folder = write_metrics("pirt", 0, 0.5)
-    (tmp_path / "params.yaml").write_text("seeds: 3\n")
-    said = refused(write_metrics, tmp_path, "--metrics", str(folder), "--params", str(tmp_path / "params.yaml"))
-    assert "must have a list of `seeds` and a mapping of `variants`" in said
+    (tmp_path / "params.yaml").write_text(text)
+    command = ("--metrics", str(folder), "--params", str(tmp_path / "params.yaml"))
+    assert said in refused(write_metrics, tmp_path, *command)
