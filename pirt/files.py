@@ -1,6 +1,7 @@
 """Outputs that appear whole or not at all, and fingerprints of inputs."""
 
 import hashlib
+import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
@@ -49,7 +50,8 @@ def refuse_foreign(path: Path, ours: Collection[str]) -> None:
         raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
-        if name not in ours and (entry.is_symlink() or not entry.is_dir()):
+        left_by_a_kill = re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial", entry.name)
+        if name not in ours and not left_by_a_kill and (entry.is_symlink() or not entry.is_dir()):
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 
 

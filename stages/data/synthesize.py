@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from PIL import Image
+
 from pirt.files import written_whole
 from stages.data.output import refuse_foreign
 from stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -35,7 +37,7 @@ def synthesize(
             contact.draw().save(folder / SHEET)
     if sheet is not None:
         with written_whole(sheet) as beside:
-            contact.draw().save(beside, format="PNG")
+            contact.draw().save(beside, format=Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
     return len(entries)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pirt.embeddings import Embeddings
 from pirt.errors import ParamsError, StoreError
-from pirt.files import written_whole
+from pirt.files import refuse_foreign, written_whole
 from pirt.matching import Features
 from pirt.params import Fraction, Frozen, Positive
 from pirt.search import RankLists
@@ -55,7 +55,10 @@ class CoarseIndex:
         count = min(count, self.index.ntotal)
         cosines, images = self.index.search(query.globals.numpy(), count)
         if (images < 0).any():
-            raise StoreError(f"the index finds fewer than {count} images for a query; ask for a higher --recall")
+            raise StoreError(
+                f"the index finds fewer than {count} images for a query; take --index flat, a higher --recall or "
+                "fewer --top-k"
+            )
         return RankLists(torch.from_numpy(images), self.global_count - torch.from_numpy(cosines))
 
     def with_effort(self, effort: int) -> "CoarseIndex":
@@ -74,6 +77,8 @@ def open_index(
 
     "flat" is exact. The effort of the others is raised until they find the share `recall` of the truly nearest.
     """
+    if saved is not None:
+        refuse_foreign(saved, (_INDEX, _MADE_FOR))
     known = _read(saved, gallery, kind) if saved is not None and saved.exists() else None
     if known is not None and known.made_for.wanted == recall:
         return known.with_effort(known.made_for.effort)

@@ -21,7 +21,6 @@ from pirt.files import sha256_of
 from pirt.heatmaps.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.models import Pirt
 from pirt.run import WEIGHTS_FILE, RunRecord, load_run
-from stages.evaluate.measure import METRICS_FILE, SCORES_FILE
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
     dataset = PersonDataset(manifest, readable, cache, EvalTransform(lineage.image_size))
-    for measured in (METRICS_FILE, SCORES_FILE):
-        out.with_name(measured).unlink(missing_ok=True)
     write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
 
 

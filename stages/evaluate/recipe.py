@@ -1,16 +1,17 @@
 """What `pirt-eval` does, from top to bottom."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pirt.data.manifest import Manifest
+from pirt.data.manifest import ImageRow, Manifest
 from pirt.embeddings import Embeddings, open_embeddings
 from pirt.errors import StoreError
 from pirt.files import sha256_of
 from pirt.params import EvaluateParams
 from pirt.run import WEIGHTS_FILE, read_record
-from stages.evaluate.embed import Source, choose_device, choose_speed, embed, rows_to_embed, rows_to_measure
-from stages.evaluate.measure import METRICS_FILE, measure, write_metrics
+from stages.evaluate.embed import Source, Speed, choose_device, choose_speed, embed, rows_to_embed, rows_to_measure
+from stages.evaluate.measure import METRICS_FILE, SCORES_FILE, measure, write_metrics
 
 EMBEDDINGS_FILE = "embeddings.h5"
 
@@ -20,7 +21,7 @@ def evaluate_run(
 ) -> str:
     """Write `embeddings.h5` and `metrics.json` into `out`; return a summary for people."""
     speed = choose_speed(device_name, batch_size, workers)
-    embed(source, rows_to_measure(source), out / EMBEDDINGS_FILE, speed)
+    _embed(source, rows_to_measure(source), out, speed)
     metrics = measure(open_embeddings(out / EMBEDDINGS_FILE), params, speed.device)
     write_metrics(metrics, out)
     return summary(metrics, out)
@@ -28,11 +29,17 @@ def evaluate_run(
 
 def embed_run(source: Source, out: Path, device_name: str, batch_size: int, workers: int | None) -> str:
     """Write `embeddings.h5` of whatever queries and gallery images there are; return a summary for people."""
-    rows = rows_to_embed(source.manifest)
-    embed(source, rows, out / EMBEDDINGS_FILE, choose_speed(device_name, batch_size, workers))
+    _embed(source, rows_to_embed(source.manifest), out, choose_speed(device_name, batch_size, workers))
     embeddings = open_embeddings(out / EMBEDDINGS_FILE)
     unreadable = len(embeddings.lineage.unreadable)
     return f"wrote {embeddings.path}: {len(embeddings.keys)} images, left out {unreadable} unreadable ones"
+
+
+def _embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> None:
+    """Write `embeddings.h5`; what was measured of earlier ones goes."""
+    embed(source, rows, out / EMBEDDINGS_FILE, speed)
+    for measured in (METRICS_FILE, SCORES_FILE):
+        (out / measured).unlink(missing_ok=True)
 
 
 def evaluate_embeddings(
@@ -41,6 +48,10 @@ def evaluate_embeddings(
     """Write `metrics.json` from embeddings that are there; return a summary for people."""
     embeddings = open_embeddings(path)
     require_made_from(embeddings, run, manifest)
+    if (out / EMBEDDINGS_FILE).exists() and not path.samefile(out / EMBEDDINGS_FILE):
+        raise StoreError(
+            f"{out} holds the metrics of its own {EMBEDDINGS_FILE}; name another --out for those of {path}"
+        )
     metrics = measure(embeddings, params, choose_device(device_name))
     write_metrics(metrics, out)
     return summary(metrics, out)

@@ -65,6 +65,8 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
     refuse_foreign(out, ["a/b.npy"])
     (out / "a" / "b.npy").touch()
     refuse_foreign(out, ["a/b.npy"])
+    (out / ".b.npy.0123abcd.partial").touch()
+    refuse_foreign(out, ["a/b.npy"])
     (out / "a" / "c").symlink_to("nowhere")
     with pytest.raises(PirtError, match="out holds a/c, which would be lost"):
         refuse_foreign(out, ["a/b.npy"])

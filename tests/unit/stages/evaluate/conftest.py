@@ -84,6 +84,12 @@ def write_run(folder: Path, model: ModelParams, seed: int = 0) -> Path:
     return folder
 
 
+@pytest.fixture
+def store_without() -> Callable[[Path, Manifest, Sequence[str]], Path]:
+    """Write a store of which images of some keys were skipped."""
+    return lambda path, manifest, keys: write_heatmaps(path, manifest, skipped=keys)
+
+
 @pytest.fixture(scope="session")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with run, baseline, manifest.csv and heatmaps.zarr; not to be changed."""

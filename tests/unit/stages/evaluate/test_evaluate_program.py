@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import write_heatmaps
 from safetensors.torch import load_file, save_file
 
 from pirt.data.manifest import read_manifest
@@ -125,6 +124,13 @@ def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
 
 
+def test_metrics_of_other_embeddings_do_not_come_beside_them(arguments_for, embeddings_file, tmp_path):
+    assert invoke(*arguments_for(tmp_path, "baseline")).exit_code == 0
+    mixed = invoke("--from-embeddings", embeddings_file, "--out", tmp_path)
+    assert (mixed.exit_code, "has embeddings.h5 of its own; name another --out" in mixed.output) == (2, True)
+    assert invoke("--from-embeddings", tmp_path / "embeddings.h5", "--out", tmp_path).exit_code == 0
+
+
 def test_where_fine_tuning_started_is_told(evaluated, arguments_for, tmp_path):
     run = shutil.copytree(evaluated / "baseline", tmp_path / "run")
     record = json.loads((run / "run.json").read_text()) | {"initial_weights_sha256": "a" * 64}
@@ -134,12 +140,12 @@ def test_where_fine_tuning_started_is_told(evaluated, arguments_for, tmp_path):
     assert lineage["initial_weights_sha256"] == "a" * 64
 
 
-def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_for):
+def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_for, store_without):
     shutil.copytree(evaluated, tmp_path / "all")
     manifest = read_manifest(tmp_path / "all" / "manifest.csv")
     shutil.rmtree(tmp_path / "all" / "heatmaps.zarr")
     keys = [row.key for row in manifest.split("query")]
-    write_heatmaps(tmp_path / "all" / "heatmaps.zarr", manifest, skipped=keys)
+    store_without(tmp_path / "all" / "heatmaps.zarr", manifest, keys)
     out = tmp_path / "out"
     heatmaps = ["--heatmaps", tmp_path / "all" / "heatmaps.zarr"]
     assert_refused(invoke(*arguments_for(out), *heatmaps), "none of the 0 queries' identities", out)

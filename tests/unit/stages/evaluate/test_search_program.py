@@ -98,6 +98,9 @@ def test_new_images_are_embedded_and_found(search, evaluated, tmp_path):
     ended = search("--run", evaluated / "run", *images, "--device", "cpu")
     assert ended.exit_code == 0, ended.output
     from_new = results(tmp_path)
+    (tmp_path / "found" / "metrics.json").write_text("of an evaluation")
+    assert search("--run", evaluated / "run", *images, "--device", "cpu").exit_code == 0
+    assert (tmp_path / "found" / "metrics.json").exists()
     assert search("--queries", tmp_path / "found" / "queries.h5").exit_code == 0
     assert results(tmp_path) == from_new
     assert search().exit_code == 0
@@ -114,6 +117,9 @@ def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
     assert search(*kept, "--recall", 0.5).exit_code == 0
     assert json.loads((tmp_path / "index" / "made_for.json").read_text())["wanted"] == 0.5
     assert_refused(search("--index", "ivf", "--index-at", tmp_path / "index"), "made for another gallery")
+    (tmp_path / "index" / "notes.txt").write_text("mine")
+    assert_refused(search(*kept, "--recall", 0.6), "index holds notes.txt, which would be lost")
+    (tmp_path / "index" / "notes.txt").unlink()
     (tmp_path / "index" / "index.faiss").write_bytes(b"broken")
     assert_refused(search(*kept, "--recall", 0.5), "is damaged or no index")
 
