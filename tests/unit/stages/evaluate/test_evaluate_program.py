@@ -127,7 +127,7 @@ def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
 def test_metrics_of_other_embeddings_do_not_come_beside_them(arguments_for, embeddings_file, tmp_path):
     assert invoke(*arguments_for(tmp_path, "baseline")).exit_code == 0
     mixed = invoke("--from-embeddings", embeddings_file, "--out", tmp_path)
-    assert (mixed.exit_code, "has embeddings.h5 of its own; name another --out" in mixed.output) == (2, True)
+    assert (mixed.exit_code, "the metrics of its own embeddings.h5; name another" in mixed.output) == (2, True)
     assert invoke("--from-embeddings", tmp_path / "embeddings.h5", "--out", tmp_path).exit_code == 0
 
 
