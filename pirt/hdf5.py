@@ -18,7 +18,7 @@ class Disk(io.FileIO):
 
     refusal: OSError | None = None
 
-    def write(self, data: "memoryview[int]") -> int:  # type: ignore[override]
+    def write(self, data: "memoryview[int]") -> int:  # type: ignore[override]  # HDF5 hands over memory alone
         """Write all of `data`, or nothing from the first refusal on."""
         rest = memoryview(data)
         while rest and self.refusal is None:
