@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pirt.data.images import read_image
-from pirt.data.manifest import read_manifest
-from pirt.data.transforms import Box, EvalTransform, draw_box, erase, flip, shift
-from pirt.heatmaps.cache import load_heatmaps
-from pirt.keypoints import GROUPS
+from pirt.core.images import read_image
+from pirt.core.manifest import read_manifest
+from pirt.models.part_groups import GROUPS
 from pirt.models.part_masks import pool_heatmaps
-from stages.pose.geometry import Geometry
-from stages.pose.inference import find_geometry, find_network, heatmaps_of, load_network
-from stages.pose.network import HeatmapNetwork
+from pirt.runs.cache import load_heatmaps
+from pirt.runs.transforms import EvalTransform
+from pirt.training.augmentation import Box, draw_box, erase, flip, shift
+from pirt_stages.pose.extraction.geometry import Geometry
+from pirt_stages.pose.extraction.inference import find_geometry, find_network, heatmaps_of, load_network
+from pirt_stages.pose.networks.network import HeatmapNetwork
 
 Change = Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 

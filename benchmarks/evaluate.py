@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pirt.data.manifest import ImageRow
-from pirt.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
-from pirt.evaluation import query_blocks
-from pirt.matching import (
+from pirt.core.manifest import ImageRow
+from pirt.ranking.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
+from pirt.ranking.evaluation import query_blocks
+from pirt.ranking.matching import (
     DEFAULT_MODE,
     Features,
     coarse_to_fine,
@@ -31,10 +31,11 @@ from pirt.matching import (
     make_features,
     nearest,
 )
-from pirt.metrics import rank_metrics
-from pirt.params import EvaluateParams, ModelParams, TrainParams
-from stages.evaluate.coarse_index import RECALLED, CoarseIndex, IndexKind, open_index, recall_of
-from stages.evaluate.measure import measure
+from pirt.ranking.metrics import rank_metrics
+from pirt.ranking.params import EvaluateParams
+from pirt.ranking.results import measure
+from pirt.runs.params import ModelParams, TrainParams
+from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, open_index, recall_of
 
 MILLION, QUERIES, CHANNELS = 1_000_000, 5_000, 512
 IMAGES_A_PERSON = 20

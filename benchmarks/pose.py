@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
-from pirt.files import sha256_of
-from stages.pose.extract import BATCH_SIZE, ExtractOptions, extract
-from stages.pose.inference import (
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, Manifest, read_manifest, write_manifest
+from pirt_stages.pose.extraction.extract import BATCH_SIZE, ExtractOptions, extract
+from pirt_stages.pose.extraction.inference import (
     Device,
     NetworkSource,
     Precision,
@@ -35,9 +35,9 @@ from stages.pose.inference import (
     heatmaps_of,
     load_network,
 )
-from stages.pose.network import build_network, read_config
-from stages.pose.reading import Inputs, Reader
-from stages.pose.running import NetworkThreads
+from pirt_stages.pose.extraction.reading import Inputs, Reader
+from pirt_stages.pose.extraction.running import NetworkThreads
+from pirt_stages.pose.networks.network import build_network, read_config
 
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 INPUT_SIZE = (256, 192)
@@ -131,7 +131,6 @@ def whole_pipeline(source: NetworkSource, manifest: Manifest, batch_size: int, f
         flip_test=False,
         skip_bad=False,
         restart=True,
-        scheduler=None,
         workers=2,
         device=source.device,
     )

@@ -21,15 +21,15 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
-from pirt.data.dataset import PersonDataset, batches_of
-from pirt.data.manifest import ImageRow, Manifest, read_manifest
-from pirt.data.sampler import PKSampler
-from pirt.data.transforms import TrainTransform
-from pirt.heatmaps.cache import HeatmapCache, load_heatmaps
+from pirt.core.manifest import ImageRow, Manifest, read_manifest
 from pirt.heatmaps.codec import CodecName, decode, encode
 from pirt.heatmaps.reader import HeatmapStore, open_store
-from pirt.heatmaps.writer import create_store
-from stages.train.loading import make_loader
+from pirt.runs.cache import HeatmapCache, load_heatmaps
+from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.training.augmentation import TrainTransform
+from pirt.training.loading import make_loader
+from pirt.training.sampler import PKSampler
+from pirt_stages.pose.extraction.writer import create_store
 
 Values = NDArray[np.float32]
 BULK_IMAGES = 8_192

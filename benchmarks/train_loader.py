@@ -16,12 +16,12 @@ from pathlib import Path
 
 import click
 
-from pirt.data.dataset import PersonDataset
-from pirt.data.manifest import read_manifest
-from pirt.data.sampler import PKSampler
-from pirt.params import Params, load_params
-from stages.train.loading import make_loader
-from stages.train.setup import training_set
+from pirt.core.manifest import read_manifest
+from pirt.runs.dataset import PersonDataset
+from pirt.runs.params import Params, load_params
+from pirt.training.loading import make_loader
+from pirt.training.sampler import PKSampler
+from pirt.training.setup import training_set
 
 _WAIT = re.compile(r"^epoch (\d+)/.*, (\d+) images/s, data wait ([\d.]+)%", re.MULTILINE)
 
@@ -44,7 +44,7 @@ def images_per_second(dataset: PersonDataset, params: Params, workers: int, seco
 def training(params: Path, variant: str, manifest: Path, heatmaps: Path, options: list[str]) -> tuple[float, float]:
     """Return images/s and the data wait of a training's epochs but the first, which starts the workers: medians."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "stages.train", "--params", str(params), "--variant", variant]
+        command = [sys.executable, "-m", "pirt_stages.train", "--params", str(params), "--variant", variant]
         command += ["--manifest", str(manifest), "--heatmaps", str(heatmaps), "--out", f"{folder}/run", *options]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     epochs = [(float(speed), float(wait)) for number, speed, wait in _WAIT.findall(output) if number != "1"]

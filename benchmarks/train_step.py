@@ -23,13 +23,13 @@ import click
 import torch
 from torch import Tensor
 
-from pirt.heatmaps.cache import HeatmapCache
+from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.heatmaps.codec import decode_table
-from pirt.keypoints import COCO_KEYPOINTS
-from pirt.losses import pirt_losses
 from pirt.models import build_pirt
-from pirt.models.summary import summarise, summary_table
-from pirt.params import Params, load_params
+from pirt.runs.cache import HeatmapCache
+from pirt.runs.params import Params, load_params
+from pirt.summary import summarise, summary_table
+from pirt.training.losses import pirt_losses
 
 CLASSES = 702
 Entrant = tuple[str, str | None]
@@ -88,9 +88,9 @@ class Contender:
 
     def pose(self, name: str) -> Callable[[], Tensor]:
         """Return what runs a frozen pose network of random weights over the images."""
-        from stages.pose.network import build_network, channels_last, read_config
-        from stages.pose.params import PoseTrainParams
-        from stages.pose.small_hrnet import small_hrnet_config
+        from pirt_stages.pose.networks.network import build_network, channels_last, read_config
+        from pirt_stages.pose.training.params import PoseTrainParams
+        from pirt_stages.pose.training.small_hrnet import small_hrnet_config
 
         defaults = PoseTrainParams()
         config = (

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pirt.errors import ParamsError
+from pirt.core.errors import ParamsError
 
 CodecName = Literal["tau8", "float16", "float32"]
 Codes = NDArray[Any]

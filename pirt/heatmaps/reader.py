@@ -14,8 +14,9 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore, MemoryStore
 
-from pirt.errors import ParamsError, StoreError
-from pirt.files import sha256_of
+from pirt.core.errors import ParamsError, StoreError
+from pirt.core.files import sha256_of
+from pirt.core.params import checked
 from pirt.heatmaps.codec import Codes, code_dtype, decode
 from pirt.heatmaps.schema import (
     ATTRIBUTES,
@@ -31,7 +32,6 @@ from pirt.heatmaps.schema import (
     decode_keys,
 )
 from pirt.heatmaps.shards import Shard, read_shard_file
-from pirt.params import checked
 
 Indices = NDArray[np.int64]
 Rows = slice | Sequence[int] | Indices

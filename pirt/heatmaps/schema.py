@@ -20,9 +20,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from pirt.files import sha256_of
+from pirt.core.files import sha256_of
+from pirt.core.params import Fraction, Frozen, Positive, Size
 from pirt.heatmaps.codec import CodecName, Codes, code_dtype
-from pirt.params import Fraction, Frozen, Positive, Size
 
 HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
 ATTRIBUTES, SEAL = "pirt_heatmaps", "contents_sha256"

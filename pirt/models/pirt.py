@@ -5,13 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pirt.errors import DataError, ParamsError
-from pirt.keypoints import COCO_KEYPOINTS, GROUPS, Grouping
+from pirt.core.errors import DataError, ParamsError
+from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models.confidence import ConfidenceScore
 from pirt.models.heads import BNNeck
 from pirt.models.initialise import init_weights
 from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stripe_tokens
 from pirt.models.intra_part import IntraPart
+from pirt.models.part_groups import GROUPS, Grouping
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
 from pirt.models.resnet_ibn import (
     ResNet,

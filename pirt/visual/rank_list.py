@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pirt.keypoints import GROUP_NAMES
+from pirt.models.part_groups import GROUP_NAMES
 
 Verdict = Literal["query", "match", "other", "unknown"]
 Colour: TypeAlias = tuple[int, int, int]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from pirt.data.images import read_image
-from pirt.data.manifest import ImageRow, Manifest
-from pirt.embeddings import Embeddings
-from pirt.errors import StoreError
-from pirt.search import rank_gallery
+from pirt.core.errors import StoreError
+from pirt.core.images import read_image
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.ranking.embeddings import Embeddings
+from pirt.visual.nearest import rank_gallery
 from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists
 
 

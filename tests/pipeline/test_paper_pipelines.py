@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pirt.params import Params, load_params, read_yaml
+from pirt.core.params import read_yaml
+from pirt.runs.params import Params, load_params
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = ROOT / "pipelines"

@@ -123,7 +123,7 @@ def test_a_parameter_reruns_its_stage_and_none_before_it(
 
 
 def test_the_pose_network_reruns_pose(clone: Path) -> None:
-    source = clone / "stages/pose/train.py"
+    source = clone / "stages/pirt_stages/pose/training/train.py"
     before = source.read_bytes()
     source.write_bytes(before + b"# changed\n")
     try:

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pirt.losses import batch_hard_triplet, cross_entropy
+from pirt.losses.triplet import batch_hard_triplet
+from pirt.training.losses import cross_entropy
 
 
 def triplet_by_loops(anchors, anchor_labels, features, labels, margin):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pirt.evaluation import Persons, evaluate
-from pirt.matching import (
+from pirt.ranking.evaluation import Persons, evaluate
+from pirt.ranking.matching import (
     CONFIDENCE_MODES,
     Features,
     coarse_to_fine,
@@ -20,8 +20,8 @@ from pirt.matching import (
     nearest,
     places_of,
 )
-from pirt.metrics import rank_metrics
-from pirt.search import rank_gallery
+from pirt.ranking.metrics import rank_metrics
+from pirt.visual.nearest import rank_gallery
 
 sizes = st.tuples(
     st.integers(1, 5),
@@ -138,7 +138,7 @@ def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
     query_labels = labels(len(query), 3), labels(len(query), 3)
     query_labels[0][0], query_labels[1][0] = gallery_labels[0][0], gallery_labels[1][0] + 1  # one valid match
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pirt.evaluation._BLOCK_QUERIES", 2)
+        patch.setattr("pirt.ranking.evaluation._BLOCK_QUERIES", 2)
         found = evaluate(Persons(query, *query_labels), Persons(gallery, *gallery_labels), matching=mode, top_n=top_n)
     distances = global_distances(query, gallery)
     match = fully(query, gallery, distances, CONFIDENCE_MODES) if mode == "full" else None

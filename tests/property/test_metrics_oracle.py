@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pirt import metrics
-from pirt.metrics import RankMeter, rank_metrics
+from pirt.ranking import metrics
+from pirt.ranking.metrics import RankMeter, rank_metrics
 
 
 def oracle(distances, query_pids, gallery_pids, query_camids, gallery_camids, max_rank, trapezoid, zero, keep):

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pirt.matching import Features, global_distances, make_features
-from pirt.params import RerankParams
-from pirt.rerank import Reranker
+from pirt.ranking.matching import Features, global_distances, make_features
+from pirt.ranking.params import RerankParams
+from pirt.ranking.rerank import Reranker
 
 
 def people(count: int, generator: torch.Generator) -> Features:

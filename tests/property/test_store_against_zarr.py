@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pirt.heatmaps.codec import CodecName, encode
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.heatmaps.writer import create_store
+from pirt_stages.pose.extraction.writer import create_store
 
 
 @settings(deadline=None, max_examples=25)

@@ -8,9 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pirt.errors import DataError
-from pirt.files import written_whole
-from stages.command import Group
+from pirt.core.errors import DataError
+from pirt.core.files import written_whole
+from pirt_stages.command import Group
 
 
 @click.group(cls=Group)
@@ -51,8 +51,8 @@ _SLOW = """
 import sys, time
 from pathlib import Path
 import click
-from pirt.files import written_whole
-from stages.command import Command
+from pirt.core.files import written_whole
+from pirt_stages.command import Command
 
 @click.command(cls=Command)
 def main():

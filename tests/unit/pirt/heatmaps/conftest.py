@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pirt.data.manifest import ImageRow, Manifest
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.heatmaps.writer import StoreWriter, create_store
-from pirt.keypoints import COCO_KEYPOINTS
+from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 COUNT, SHARD = 21, 8
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from pirt.data.manifest import ImageRow, Manifest
-from pirt.errors import StoreError
-from pirt.heatmaps.cache import load_heatmaps
+from pirt.core.errors import StoreError
+from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import CodecName
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.writer import StoreWriter
+from pirt.runs.cache import load_heatmaps
+from pirt_stages.pose.extraction.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pirt.errors import ParamsError
+from pirt.core.errors import ParamsError
 from pirt.heatmaps.codec import CodecName, code_dtype, decode, decode_table, encode
 
 

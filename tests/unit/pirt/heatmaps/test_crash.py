@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pirt.errors import StoreError
+from pirt.core.errors import StoreError
 from pirt.heatmaps.reader import open_store, partial_path
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.heatmaps.writer import StoreWriter, create_store
+from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]

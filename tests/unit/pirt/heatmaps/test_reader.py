@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pirt.data.manifest import Manifest
-from pirt.errors import StoreError
-from pirt.files import sha256_of
+from pirt.core.errors import StoreError
+from pirt.core.files import sha256_of
+from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import CodecName, decode, encode
 from pirt.heatmaps.reader import open_store, partial_path
-from pirt.heatmaps.writer import StoreWriter
+from pirt_stages.pose.extraction.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]

@@ -12,11 +12,11 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from pirt.data.manifest import Manifest
-from pirt.errors import StoreError
+from pirt.core.errors import StoreError
+from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import open_store, partial_path
 from pirt.heatmaps.schema import SkippedImage
-from pirt.heatmaps.writer import StoreWriter, create_store
+from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from model_oracles import TABLE_3
 
-from pirt.evaluation import Persons, evaluate
-from pirt.losses import pirt_losses
-from pirt.matching import make_features
 from pirt.models import Pirt, build_pirt
+from pirt.ranking.evaluation import Persons, evaluate
+from pirt.ranking.matching import make_features
+from pirt.training.losses import pirt_losses
 
 IDENTITIES, IMAGES = 8, 4
 HEIGHT, WIDTH = 64, 32

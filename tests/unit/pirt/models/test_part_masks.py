@@ -2,7 +2,7 @@ import pytest
 import torch
 from model_oracles import pooled_heatmaps
 
-from pirt.keypoints import GROUPS
+from pirt.models.part_groups import GROUPS
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
 
 

@@ -14,10 +14,10 @@ from model_oracles import (
     randomise,
 )
 
-from pirt.errors import DataError, ParamsError
-from pirt.losses import pirt_losses
+from pirt.core.errors import DataError, ParamsError
 from pirt.models import build_pirt
-from pirt.params import ModelParams
+from pirt.runs.params import ModelParams
+from pirt.training.losses import pirt_losses
 
 HEAD_TO_LOWER = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16]]
 AUTHORS = [[0, 1, 2, 3, 4, 5], *HEAD_TO_LOWER[1:]]

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from stages.data.cli import main
-from stages.data.published import Size
-from stages.data.standins import make_standin
-from stages.data.synthesize import synthesize
+from pirt_stages.data.cli import main
+from pirt_stages.data.pedestrians.synthesize import synthesize
+from pirt_stages.data.published import Size
+from pirt_stages.data.standins import make_standin
 
 
 @pytest.fixture(scope="session")

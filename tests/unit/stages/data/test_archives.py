@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pirt.data.manifest import read_manifest
-from pirt.errors import DataError
-from stages.data.archives import GIGABYTE, MARK, Limits, is_archive, unpacked
+from pirt.core.errors import DataError
+from pirt.core.manifest import read_manifest
+from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, is_archive, unpacked
 
 FORMATS = {"zip": "zip", "tar": "tar", "gztar": "tar.gz", "xztar": "tar.xz"}
 
@@ -118,7 +118,9 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_before_anything_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = packed(tmp_path / "a.zip", {"fine.jpg": b"1", "zeros.jpg": bytes(3_000_000)})
-    monkeypatch.setattr("stages.data.archives._write", lambda *arguments: pytest.fail("a file was written"))
+    monkeypatch.setattr(
+        "pirt_stages.data.importing.archives._write", lambda *arguments: pytest.fail("a file was written")
+    )
     with pytest.raises(DataError, match="would unpack to over 40 times its"):
         unpacked(archive, limits=Limits(ratio_from=1_000_000))
 
@@ -133,7 +135,9 @@ def test_a_zip_that_declares_ten_gigabytes_is_refused_by_default(
         content[at + 24 : at + 28] = declared
     archive.write_bytes(content)
     assert sum(info.file_size for info in zipfile.ZipFile(archive).infolist()) == 10 * GIGABYTE
-    monkeypatch.setattr("stages.data.archives._write", lambda *arguments: pytest.fail("a file was written"))
+    monkeypatch.setattr(
+        "pirt_stages.data.importing.archives._write", lambda *arguments: pytest.fail("a file was written")
+    )
     with pytest.raises(DataError, match=r"would unpack to over 40 times its [\d,]+ bytes"):
         unpacked(archive)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pirt.data.benchmarks import BENCHMARKS, benchmark_with, counts_of
-from pirt.data.manifest import ImageRow, Manifest, read_manifest, write_manifest
-from stages.data.check import Finding, check
+from pirt.benchmarks import BENCHMARKS, benchmark_with, counts_of
+from pirt.core.manifest import ImageRow, Manifest, read_manifest, write_manifest
+from pirt_stages.data.check import Finding, check
 
 Run = Callable[..., Result]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pirt.data.manifest import read_manifest
-from pirt.errors import DataError
-from pirt.files import sha256_of
-from stages.data.importing import import_data_set
+from pirt.core.errors import DataError
+from pirt.core.files import sha256_of
+from pirt.core.manifest import read_manifest
+from pirt_stages.data.importing.recipe import import_data_set
 
 Make = Callable[[str], Path]
 Run = Callable[..., Result]
@@ -270,7 +270,7 @@ def test_a_name_that_no_manifest_can_hold_is_refused_before_hashing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
-    monkeypatch.setattr("stages.data.importing.in_threads", lambda *arguments: pytest.fail("hashed"))
+    monkeypatch.setattr("pirt_stages.data.importing.recipe.in_threads", lambda *arguments: pytest.fail("hashed"))
     result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
     assert result.exit_code == 2
     assert result.output == "Error: 'caf\\udce9.jpg' is not UTF-8, which manifests are; rename it and import again\n"

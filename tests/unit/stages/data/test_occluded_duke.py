@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from pirt.data.manifest import read_manifest
+from pirt.core.manifest import read_manifest
 
 Run = Callable[..., Result]
 

@@ -5,9 +5,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from pirt.data.manifest import read_manifest
-from stages.data.published import Size
-from stages.data.standins import STANDINS, make_standin
+from pirt.core.manifest import read_manifest
+from pirt_stages.data.published import Size
+from pirt_stages.data.standins import STANDINS, make_standin
 
 Run = Callable[..., Result]
 

@@ -9,12 +9,12 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from pirt.errors import DataError
-from pirt.keypoints import COCO_KEYPOINTS
-from stages.data.pedestrians.plan import PROFILES, plan
-from stages.data.pedestrians.rendering import render_all
-from stages.data.pedestrians.shot import LEAST, MOST
-from stages.data.synthesize import synthesize
+from pirt.core.errors import DataError
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt_stages.data.pedestrians.plan import PROFILES, plan
+from pirt_stages.data.pedestrians.rendering import render_all
+from pirt_stages.data.pedestrians.shot import LEAST, MOST
+from pirt_stages.data.pedestrians.synthesize import synthesize
 
 FOLDERS = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
 
@@ -112,7 +112,7 @@ def test_no_workers_render_in_this_process(
 ) -> None:
     few(monkeypatch)
     monkeypatch.setenv("PIRT_WORKERS", "0")
-    monkeypatch.setattr("stages.data.pedestrians.rendering._WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("pirt_stages.data.pedestrians.rendering._WORTH_A_PROCESS", 1)
     monkeypatch.setattr("multiprocessing.get_context", lambda method: pytest.fail("a process was started"))
     result = run(*arguments, "--out", tmp_path / "people")
     assert result.exit_code == 0, result.output
@@ -160,7 +160,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def interrupted(*arguments: object) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.data.pedestrians.rendering.render", interrupted)
+    monkeypatch.setattr("pirt_stages.data.pedestrians.rendering.render", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthesize("smoke", 0, tmp_path / "people", workers=1)
     assert not list(tmp_path.iterdir())

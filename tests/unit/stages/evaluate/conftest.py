@@ -9,14 +9,14 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt.heatmaps.writer import create_store
-from pirt.keypoints import COCO_KEYPOINTS
 from pirt.models import build_pirt
-from pirt.params import ModelParams, Params, TrainParams
-from pirt.run import RunRecord, save_run
-from stages.evaluate.cli import main
+from pirt.runs.params import ModelParams, Params, TrainParams
+from pirt.runs.run import RunRecord, save_run
+from pirt_stages.evaluate.cli import main
+from pirt_stages.pose.extraction.writer import create_store
 
 IMAGE_SIZE, HEATMAP_SIZE = (32, 16), (8, 4)
 BAD_IMAGE = "gallery/bad.png"

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from pirt.data.manifest import ImageRow
-from pirt.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
-from pirt.errors import ParamsError, StoreError
-from pirt.matching import Features
-from pirt.params import ModelParams, TrainParams
-from stages.evaluate import coarse_index
-from stages.evaluate.coarse_index import exact_nearest, open_index, recall_of, spread
+from pirt.core.errors import ParamsError, StoreError
+from pirt.core.manifest import ImageRow
+from pirt.ranking.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
+from pirt.ranking.matching import Features
+from pirt.runs.params import ModelParams, TrainParams
+from pirt_stages.search import index as coarse_index
+from pirt_stages.search.index import exact_nearest, open_index, recall_of, spread
 
 pytest.importorskip("faiss")
 

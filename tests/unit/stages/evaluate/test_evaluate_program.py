@@ -9,15 +9,15 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from pirt.data.manifest import read_manifest
-from pirt.data.transforms import EvalTransform, normalise
-from pirt.embeddings import open_embeddings
-from pirt.heatmaps.cache import load_heatmaps
+from pirt.core.manifest import read_manifest
 from pirt.heatmaps.reader import open_store
-from pirt.matching import coarse_to_fine, global_distances, make_features
-from pirt.metrics import rank_metrics
-from pirt.run import load_run, read_record
-from stages.evaluate.cli import main
+from pirt.ranking.embeddings import open_embeddings
+from pirt.ranking.matching import coarse_to_fine, global_distances, make_features
+from pirt.ranking.metrics import rank_metrics
+from pirt.runs.cache import load_heatmaps
+from pirt.runs.run import load_run, read_record
+from pirt.runs.transforms import EvalTransform, normalise
+from pirt_stages.evaluate.cli import main
 
 
 def invoke(*arguments: object) -> Result:

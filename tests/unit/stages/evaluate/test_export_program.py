@@ -6,10 +6,10 @@ import torch
 from click.testing import CliRunner
 
 from pirt.models import build_pirt
-from pirt.params import ModelParams, Params, TrainParams
-from pirt.run import RunRecord, save_run
-from stages.evaluate import export as exporting
-from stages.evaluate.export_cli import main
+from pirt.runs.params import ModelParams, Params, TrainParams
+from pirt.runs.run import RunRecord, save_run
+from pirt_stages.export import export as exporting
+from pirt_stages.export.cli import main
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -26,7 +26,7 @@ def invoke(*arguments: object):
 def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, run, outputs):
     import onnxruntime
 
-    from pirt.run import load_run
+    from pirt.runs.run import load_run
 
     ended = invoke("--run", evaluated / run, "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output

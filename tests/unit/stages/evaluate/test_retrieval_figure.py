@@ -3,13 +3,13 @@ import dataclasses
 import pytest
 from click.testing import CliRunner
 
-from pirt.data.manifest import read_manifest
-from pirt.embeddings import open_embeddings
-from pirt.errors import StoreError
-from pirt.search import rank_gallery
+from pirt.core.errors import StoreError
+from pirt.core.manifest import read_manifest
+from pirt.ranking.embeddings import open_embeddings
 from pirt.visual import retrieval
+from pirt.visual.nearest import rank_gallery
 from pirt.visual.retrieval import draw_retrieval, spread_queries
-from stages.evaluate.cli import main
+from pirt_stages.evaluate.cli import main
 
 
 @pytest.fixture

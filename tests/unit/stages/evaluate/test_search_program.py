@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pirt.data.manifest import read_manifest, write_manifest
-from pirt.embeddings import open_embeddings
+from pirt.core.manifest import read_manifest, write_manifest
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.writer import create_store
-from pirt.search import rank_gallery
-from stages.evaluate.search_cli import main
+from pirt.ranking.embeddings import open_embeddings
+from pirt.visual.nearest import rank_gallery
+from pirt_stages.pose.extraction.writer import create_store
+from pirt_stages.search.cli import main
 
 pytest.importorskip("faiss")
 

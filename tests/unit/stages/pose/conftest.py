@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, write_manifest
-from pirt.files import sha256_of
-from stages.pose.network import build_network
-from stages.pose.small_hrnet import small_hrnet_config
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, Manifest, write_manifest
+from pirt_stages.pose.networks.network import build_network
+from pirt_stages.pose.training.small_hrnet import small_hrnet_config
 
 INPUT_SIZE = (64, 32)
 

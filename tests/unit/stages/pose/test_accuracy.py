@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stages.pose.accuracy import pck, torso_length, visibility_auc
+from pirt_stages.pose.training.accuracy import pck, torso_length, visibility_auc
 
 
 def _people(count: int) -> tuple[np.ndarray, np.ndarray]:

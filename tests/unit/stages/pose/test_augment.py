@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pirt.keypoints import FLIP_ORDER
-from stages.pose.augment import _flip, _occlude, _scale_and_shift, augment, second_view
+from pirt.core.keypoints import FLIP_ORDER
+from pirt_stages.pose.training.augment import _flip, _occlude, _scale_and_shift, augment, second_view
 
 
 def _dots(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from pirt.errors import CheckpointError
-from stages.pose.checkpoints import find_checkpoint, load_weights, read_weights
+from pirt.core.errors import CheckpointError
+from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_weights, read_weights
 
 
 class _Evil:

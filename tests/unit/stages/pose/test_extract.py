@@ -16,17 +16,18 @@ from conftest import People, TinyNetwork, make_people
 from numpy.typing import NDArray
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, write_manifest
-from pirt.errors import DataError, ParamsError, StoreError
-from pirt.files import sha256_of
+from pirt.core.errors import DataError, ParamsError, StoreError
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, write_manifest
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.writer import StoreWriter
-from stages.pose import extract as recipe
-from stages.pose.cli import main
-from stages.pose.extract import ExtractOptions, extract
-from stages.pose.geometry import geometry_of
-from stages.pose.inference import find_network, heatmaps_of, load_network
-from stages.pose.network import read_config
+from pirt_stages.pose.extraction import extract as recipe
+from pirt_stages.pose.cli import main
+from pirt_stages.pose.cluster import on_cluster
+from pirt_stages.pose.extraction.extract import ExtractOptions, extract
+from pirt_stages.pose.extraction.geometry import geometry_of
+from pirt_stages.pose.extraction.inference import find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.writer import StoreWriter
+from pirt_stages.pose.networks.network import read_config
 
 
 @pytest.fixture
@@ -43,7 +44,6 @@ def options(tiny: TinyNetwork) -> ExtractOptions:
         flip_test=False,
         skip_bad=False,
         restart=False,
-        scheduler=None,
         workers=2,
         device="cpu",
     )
@@ -128,7 +128,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_cores(
 def test_a_worker_writes_the_bytes_of_the_local_run(
     people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.pose.cluster import compute_shard
+    from pirt_stages.pose.cluster import compute_shard
 
     extract(people.manifest, tmp_path / "here.zarr", options)
     monkeypatch.setattr(
@@ -141,17 +141,16 @@ def test_a_worker_writes_the_bytes_of_the_local_run(
 def test_only_the_workers_of_a_cluster_need_the_device(
     people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.pose import cluster
+    from pirt_stages.pose import cluster
 
     def at_a_worker(work: recipe.Work) -> None:
         assert work.network.device == "cuda"
         cluster.compute_shard(0, work.part(0))
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(cluster, "on_cluster", lambda scheduler: nullcontext(at_a_worker))
-    elsewhere = replace(options, scheduler="tcp://any:8786", device="cuda")
+    elsewhere = replace(options, device="cuda")
     with pytest.raises(ParamsError, match="device cuda is not available here"):
-        extract(people.manifest, tmp_path / "h.zarr", elsewhere)
+        extract(people.manifest, tmp_path / "h.zarr", elsewhere, nullcontext(at_a_worker))
     assert (tmp_path / "h.zarr.partial").is_dir()  # it got as far as the workers
 
 
@@ -160,7 +159,7 @@ def test_an_unreachable_scheduler_is_one_line_at_once(
     people: People, options: ExtractOptions, tmp_path: Path, address: str
 ) -> None:
     with pytest.raises(ParamsError, match=f"dask scheduler '{address}' cannot be reached"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, scheduler=address))
+        extract(people.manifest, tmp_path / "h.zarr", options, on_cluster(address))
     assert not list(tmp_path.glob("h.zarr*"))
 
 
@@ -326,8 +325,8 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpu: boo
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.delenv("PIRT_DEVICE", raising=False)
     metrics, seen = {"pck": 1.0, "pck_unoccluded": 1.0}, []
-    monkeypatch.setattr("stages.pose.train.train", lambda *given: seen.append(given[-1]) or metrics)
-    monkeypatch.setattr("pirt.data.manifest.read_manifest", lambda *given: None)
+    monkeypatch.setattr("pirt_stages.pose.training.train.train", lambda *given: seen.append(given[-1]) or metrics)
+    monkeypatch.setattr("pirt.core.manifest.read_manifest", lambda *given: None)
     done = CliRunner().invoke(main, ["train", "--manifest", "m.csv", "--keypoints", "k.json", "--out", "net"])
     assert (done.exit_code, seen) == (0, [device]), done.output
 

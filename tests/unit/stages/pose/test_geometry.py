@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pirt.errors import ParamsError
-from stages.pose.geometry import Geometry, GeometryName, geometry_of
-from stages.pose.network import read_config
-from stages.pose.openmmlab import Config
+from pirt.core.errors import ParamsError
+from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, geometry_of
+from pirt_stages.pose.networks.network import read_config
+from pirt_stages.pose.networks.openmmlab import Config
 
 SIZES = [(64, 128), (128, 64), (50, 190), (100, 75)]
 

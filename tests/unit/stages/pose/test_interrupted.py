@@ -26,7 +26,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> People:
 def _command(crowd: People, tiny: TinyNetwork, out: Path, *more: str) -> list[str]:
     network = ["--config", tiny.config, "--checkpoint", tiny.checkpoint, "--input-size", 64, 32]
     command = ["extract", "--manifest", crowd.manifest_path, *network, "--batch-size", 32, "--out", out, *more]
-    return [sys.executable, "-m", "stages.pose", *map(str, command)]
+    return [sys.executable, "-m", "pirt_stages.pose", *map(str, command)]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pirt.errors import DataError
-from stages.pose.labels import read_keypoints
+from pirt.core.errors import DataError
+from pirt_stages.pose.training.labels import read_keypoints
 
 
 def _write(path: Path, annotations: list[dict[str, Any]]) -> Path:

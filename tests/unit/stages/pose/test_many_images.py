@@ -10,8 +10,8 @@ import pytest
 from conftest import TinyNetwork
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, write_manifest
-from pirt.files import sha256_of
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, write_manifest
 from pirt.heatmaps.reader import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -20,7 +20,7 @@ FEW, MANY = 3_000, 35_489
 SIZES = [(1, 1), (1, 90), (7, 3), (64, 128), (128, 256), (200, 500)]
 PROGRAM = """
 import resource, sys
-from stages.pose.cli import main
+from pirt_stages.pose.cli import main
 main(sys.argv[1:], standalone_mode=False)
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -14,9 +14,9 @@ from conftest import TinyNetwork
 from PIL import Image
 from torch import nn
 
-from pirt.errors import ParamsError, PirtError
-from stages.pose.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
-from stages.pose.network import build_network, inference_steps, read_config
+from pirt.core.errors import ParamsError, PirtError
+from pirt_stages.pose.extraction.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
+from pirt_stages.pose.networks.network import build_network, inference_steps, read_config
 
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 LITE = "td-hm_litehrnet-18_8xb64-210e_coco-256x192"
@@ -96,7 +96,7 @@ def test_parity_of_the_large_families(tmp_path: Path, config: str) -> None:
 
 
 def test_folding_batch_norms_is_dropped_where_it_would_change_the_network(tiny: TinyNetwork) -> None:
-    from stages.pose.inference import _folded
+    from pirt_stages.pose.extraction.inference import _folded
 
     network = build_network(read_config(str(tiny.config)), "tiny").eval()
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in _folded(network).modules())

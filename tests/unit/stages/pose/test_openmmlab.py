@@ -13,7 +13,7 @@ import pathlib, sys, time
 half, whole = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_bytes()
 half.write_bytes(whole[: int(sys.argv[3])])
 time.sleep = lambda seconds: half.write_bytes(whole)
-import stages.pose.openmmlab
+import pirt_stages.pose.networks.openmmlab
 assert half.read_bytes() == whole
 """
 

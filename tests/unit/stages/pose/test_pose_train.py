@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from conftest import People, make_people
 
-from pirt.errors import DataError, DivergenceError, ParamsError, PirtError
-from stages.pose.cli import main
-from stages.pose.params import PoseTrainParams
-from stages.pose.train import train
+from pirt.core.errors import DataError, DivergenceError, ParamsError, PirtError
+from pirt_stages.pose.cli import main
+from pirt_stages.pose.training.params import PoseTrainParams
+from pirt_stages.pose.training.train import train
 
 SHORT = PoseTrainParams(epochs=1, input_size=(64, 32), channels=4, batch_size=4, held_out=0.34)
 
@@ -63,10 +63,10 @@ def test_what_dvc_lets_git_ignore_stays_so(people: People, tmp_path: Path) -> No
 
 
 def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
-    from stages.pose.labels import read_keypoints
-    from stages.pose.network import build_network
-    from stages.pose.small_hrnet import small_hrnet_config
-    from stages.pose.train import fit, heatmap_loss, load_labelled
+    from pirt_stages.pose.networks.network import build_network
+    from pirt_stages.pose.training.labels import read_keypoints
+    from pirt_stages.pose.training.small_hrnet import small_hrnet_config
+    from pirt_stages.pose.training.train import fit, heatmap_loss, load_labelled
 
     torch.manual_seed(0)
     labels = read_keypoints(people.keypoints)
@@ -89,9 +89,9 @@ def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
 
 
 def test_what_is_not_labelled_does_not_count(people: People) -> None:
-    from stages.pose.network import build_network
-    from stages.pose.small_hrnet import small_hrnet_config
-    from stages.pose.train import heatmap_loss
+    from pirt_stages.pose.networks.network import build_network
+    from pirt_stages.pose.training.small_hrnet import small_hrnet_config
+    from pirt_stages.pose.training.train import heatmap_loss
 
     network = build_network(small_hrnet_config((64, 32), 4, 1.0), "tiny").eval()
     heatmaps, keypoints = torch.rand(2, 17, 16, 8), torch.rand(2, 17, 3) * 20
@@ -113,10 +113,10 @@ def test_a_gpu_that_is_not_there_is_told(people: People, tmp_path: Path, monkeyp
 
 
 def test_a_network_that_does_not_follow_its_image_pays_for_it() -> None:
-    from stages.pose.augment import second_view
-    from stages.pose.network import build_network
-    from stages.pose.small_hrnet import small_hrnet_config
-    from stages.pose.train import heatmap_loss, two_views_loss
+    from pirt_stages.pose.networks.network import build_network
+    from pirt_stages.pose.training.augment import second_view
+    from pirt_stages.pose.training.small_hrnet import small_hrnet_config
+    from pirt_stages.pose.training.train import heatmap_loss, two_views_loss
 
     torch.manual_seed(0)
     network: Any = build_network(small_hrnet_config((64, 32), 4, 1.0), "tiny").eval()

@@ -12,15 +12,16 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt.heatmaps.writer import create_store
-from pirt.keypoints import COCO_KEYPOINTS, GROUPS
-from stages.pose.cli import main
-from stages.pose.export import keypoints_of
-from stages.pose.openmmlab import KEYPOINT_CODECS
-from stages.pose.stats import QUANTILES, measure
+from pirt.models.part_groups import GROUPS
+from pirt_stages.pose.cli import main
+from pirt_stages.pose.extraction.writer import create_store
+from pirt_stages.pose.networks.openmmlab import KEYPOINT_CODECS
+from pirt_stages.pose.stores.export import keypoints_of
+from pirt_stages.pose.stores.stats import QUANTILES, measure
 
 COUNT = 11
 SKIPPED = 4

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pirt.params import EvaluateParams, ModelParams, TrainParams
+from pirt.ranking.params import EvaluateParams
+from pirt.runs.params import ModelParams, TrainParams
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {"parts": False, "intra": False, "inter_layers": 0},

@@ -11,23 +11,24 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pirt.data.dataset import PersonDataset
-from pirt.data.manifest import ImageRow, Manifest, Split, write_manifest
-from pirt.data.transforms import EvalTransform
-from pirt.embeddings import EmbeddingsLineage, write_embeddings
-from pirt.heatmaps.cache import load_heatmaps
+from pirt.core.errors import ReportError
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.heatmaps.writer import create_store
-from pirt.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt, build_pirt
-from pirt.params import ModelParams, Params, TrainParams
-from pirt.run import RunRecord, read_record, save_run
-from stages.report.cli import main
-from stages.report.drawing import find_sources
-from stages.report.figures.curves import Curve, draw_curves, read_curves
-from stages.report.figures.people import choose_pairs, draw_activations, draw_heatmaps
-from stages.report.figures.style import GREEN, save
-from stages.report.results import BASELINE_ROW, FULL_ROW, ReportError
+from pirt.ranking.embeddings import EmbeddingsLineage, write_embeddings
+from pirt.runs.cache import load_heatmaps
+from pirt.runs.dataset import PersonDataset
+from pirt.runs.params import ModelParams, Params, TrainParams
+from pirt.runs.run import RunRecord, read_record, save_run
+from pirt.runs.transforms import EvalTransform
+from pirt.visual.curves import Curve, draw_curves, read_curves
+from pirt.visual.figures import find_sources
+from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
+from pirt.visual.rows import BASELINE_ROW, FULL_ROW
+from pirt.visual.style import GREEN, save
+from pirt_stages.pose.extraction.writer import create_store
+from pirt_stages.report.cli import main
 
 SIZE, GRID = (64, 32), (16, 8)
 TINY = {"backbone": "resnet18_ibn_a", "width": 2, "strides": (1, 2, 2, 1), "bottleneck": 8, "intra_heads": 2}
@@ -224,7 +225,7 @@ def test_figures_have_the_same_bytes_each_time_and_tell_no_time(
     first = draw(tmp_path, manifest, store, runs, write_metrics, "a")
     second = draw(tmp_path, manifest, store, runs, write_metrics, "b")
     names = sorted(path.name for path in first.iterdir())
-    assert names == ["activations.png", "curves.png", "heatmaps.png", "table4.png"]
+    assert names == ["activations.png", "curves.png", "heatmaps.png"]
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
         assert chunks(first / name) <= {"IHDR", "pHYs", "IDAT", "IEND"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stages.report.cli import main
+from pirt_stages.report.cli import main
 
 Write = Callable[..., Path]
 VOID = {"meta", "img"}
@@ -118,8 +118,9 @@ def test_joining_one_benchmark_twice_is_refused(report: Path, tmp_path: Path) ->
     assert not (tmp_path / "both").exists()
 
 
-@pytest.mark.parametrize("folder", ["tables", "figures"])
-@pytest.mark.parametrize("command", ["tables", "join"])
+@pytest.mark.parametrize(
+    ("command", "folder"), [("tables", "tables"), ("tables", "plots"), ("join", "tables"), ("join", "figures")]
+)
 def test_folders_that_no_report_made_are_left(
     report: Path, write_metrics: Write, tmp_path: Path, command: str, folder: str
 ) -> None:
@@ -129,7 +130,7 @@ def test_folders_that_no_report_made_are_left(
     sources = ["--benchmark", "any", "--metrics", write_metrics("pirt", 0, 0.4)] if command == "tables" else [report]
     result = CliRunner().invoke(main, [command, *map(str, sources), "--out", str(tmp_path / "thesis")])
     assert result.exit_code == 2
-    assert f"{mine.parent} is of no report" in result.output
+    assert f"{mine.parent} is not of a report" in result.output
     assert [file for file in (tmp_path / "thesis").rglob("*") if file.is_file()] == [mine]
 
 

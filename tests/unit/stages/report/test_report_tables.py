@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pirt.data.manifest import ImageRow, Manifest
-from stages.report.cli import main
-from stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
-from stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
-from stages.report.results import ReportError, Selection, read_results
-from stages.report.tables import Report, Table, build_report, join_tables
+from pirt.core.manifest import ImageRow, Manifest
+from pirt_stages.report.cli import main
+from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
+from pirt_stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
+from pirt_stages.report.results import ReportError, Selection, read_results
+from pirt_stages.report.tables import Report, Table, build_report, join_tables
 
 Write = Callable[..., Path]
 MARKET = {"queries": 3368, "gallery": 15913, "junk": 3819, "distractors": 2798}
@@ -88,7 +88,7 @@ def test_a_stand_in_is_known_by_its_fingerprint_alone(all_rows: Path, tmp_path: 
         ({"counts": {"queries": 2200, "skipped": 10}}, "queries 2200 instead of 2210"),
         ({"counts": {"gallery": 300, "junk": 9}}, "gallery 300 instead of 17661; junk 9 instead of 0"),
         ({"counts": {"unreadable": 1}}, "unreadable 1 instead of 0"),
-        ({"protocol": {"rerank": {"k1": 20}}}, "rerank {'k1': 20} instead of None"),
+        ({"protocol": {"rerank": {"k1": 20}}}, "rerank {'k1': 20, 'k2': 6, 'original': 0.3} instead of None"),
         ({"protocol": {"average_precision": "trapezoid"}}, "average_precision trapezoid instead of step"),
         (
             {"protocol": {"junk": "keep", "unmatched": "zero"}},

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from stages.train.curves import Curves
+from pirt_stages.train.curves import Curves
 
 
 @pytest.mark.parametrize("commits", [0, 1])

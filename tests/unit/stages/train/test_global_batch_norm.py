@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from stages.train.processes import GlobalBatchNorm, share_batch_norm
+from pirt.training.processes import GlobalBatchNorm, share_batch_norm
 
 
 @pytest.fixture

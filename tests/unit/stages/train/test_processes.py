@@ -15,8 +15,8 @@ from tiny_persons import training_arguments
 IN_FLOAT64 = """
 import sys, torch
 from lightning_fabric.plugins import DoublePrecision
-from stages.train import processes
-from stages.train.cli import main
+from pirt_stages.train import processes
+from pirt_stages.train.cli import main
 
 processes._precision = lambda precision, accelerator: DoublePrecision()
 torch.set_num_threads(1)

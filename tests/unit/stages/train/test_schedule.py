@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from pirt.params import TrainParams
-from stages.train.schedule import learning_rate
+from pirt.runs.params import TrainParams
+from pirt.training.schedule import learning_rate
 
 PAPER = TrainParams()
 STEPS = 7

@@ -16,20 +16,21 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
 
-from pirt.data.manifest import write_manifest
-from pirt.files import sha256_of
-from pirt.run import load_run
-from stages.evaluate.cli import main as evaluate
-from stages.train import recipe
-from stages.train.cli import main
-from stages.train.resume import resume_folder
-from stages.train.setup import build_network
+from pirt.core.files import sha256_of
+from pirt.core.manifest import write_manifest
+from pirt.runs.run import load_run
+from pirt.training import recipe
+from pirt.training.resume import resume_folder
+from pirt.training.setup import build_network
+from pirt_stages.evaluate.cli import main as evaluate
+from pirt_stages.train.cli import main
+from pirt_stages.train.evaluation import Evaluation
 
 # Runs the program and kills it, where a plain kill would come at a moment that chance chooses.
 KILLED = """
 import os, signal, sys, torch
-from stages.train import recipe, resume
-from stages.train.cli import main
+from pirt.training import recipe
+from pirt_stages.train.cli import main
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -217,7 +218,7 @@ def test_a_section_that_was_empty_before_is_another_training(arguments, persons,
     arguments[1] = str(changed)
     refused = run(*arguments)
     assert refused.exit_code == 2
-    assert "params.evaluate.rerank was None, now {'k1': 4" in refused.output
+    assert "evaluate.rerank was None, now {'k1': 4" in refused.output
 
 
 def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tmp_path, monkeypatch):
@@ -393,7 +394,7 @@ def test_what_is_no_run_is_not_replaced(persons, tmp_path):
     assert refused.exit_code == 2
     assert "best holds thesis.tex" in refused.output
     assert (tmp_path / "run" / "best" / "thesis.tex").read_text() == "years"
-    assert "is no name for a run folder" in run(*training_arguments(persons, Path())).output
+    assert "is not a name for a run folder" in run(*training_arguments(persons, Path())).output
 
 
 def test_junk_and_distractors_are_nobody_to_learn(tmp_path):
@@ -447,9 +448,7 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
 def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
     found = iter([0.5, 0.9, 0.4])
-    monkeypatch.setattr(
-        recipe.Evaluation, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0}
-    )
+    monkeypatch.setattr(Evaluation, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0})
     stopped_in_step(monkeypatch, arguments, step=6)
     resumed = run(*arguments)
     assert resumed.exit_code == 0, resumed.output

@@ -20,8 +20,8 @@ stages:
 KILLED_ONCE = """
 import os, signal, sys
 from pathlib import Path
-from stages.train import recipe
-from stages.train.cli import main
+from pirt_stages.train import recipe
+from pirt_stages.train.cli import main
 
 seed_step, killed = recipe.seed_step, Path("killed")
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from pirt.errors import DivergenceError
-from stages.train.watch import Watch
+from pirt.core.errors import DivergenceError
+from pirt.training.watch import Watch
 
 
 @pytest.fixture

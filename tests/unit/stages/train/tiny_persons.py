@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pirt.data.manifest import ImageRow, Manifest, write_manifest
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt.heatmaps.writer import create_store
-from pirt.keypoints import COCO_KEYPOINTS
+from pirt_stages.pose.extraction.writer import create_store
 
 IDENTITIES, IMAGES = 6, 4
 IMAGE_SIZE, HEATMAP_SIZE = (64, 32), (16, 8)

@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from stages.data.pedestrians.identity import LOOKALIKES, Identity, identity_of
+from pirt_stages.data.pedestrians.identity import LOOKALIKES, Identity, identity_of
 
 
 def differences(one: Identity, other: Identity) -> set[str]:

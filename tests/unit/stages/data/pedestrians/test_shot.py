@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pirt.keypoints import COCO_KEYPOINTS
-from stages.data.pedestrians.canvas import Brush, Canvas, plain
-from stages.data.pedestrians.figure import Figure, Keypoint
-from stages.data.pedestrians.identity import identity_of
-from stages.data.pedestrians.occluders import THINGS, draw_thing
-from stages.data.pedestrians.shot import LEAST, MOST, Shot, render
-from stages.data.pedestrians.skeleton import Body, Gait, View, walking_joints
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt_stages.data.pedestrians.canvas import Brush, Canvas, plain
+from pirt_stages.data.pedestrians.figure import Figure, Keypoint
+from pirt_stages.data.pedestrians.identity import identity_of
+from pirt_stages.data.pedestrians.occluders import THINGS, draw_thing
+from pirt_stages.data.pedestrians.shot import LEAST, MOST, Shot, render
+from pirt_stages.data.pedestrians.skeleton import Body, Gait, View, walking_joints
 
 BODY = Body(1.0, 1.0, 1.0, 1.0, (200.0, 160.0, 130.0))
 GAIT = Gait(phase=1.0, stride=0.4, arm_swing=0.3, arms="swing", head_turn=0.0)

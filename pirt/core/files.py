@@ -1,0 +1,61 @@
+"""Outputs that appear whole or not at all, and fingerprints of inputs."""
+
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pirt.core.errors import PirtError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`; what is there when the block ends well (file or folder) becomes `path`.
+
+    An earlier `path` is replaced, but no folder by a file: that is a PirtError. When the block raises, nothing is left
+    behind and `path` is untouched.
+    """
+    if path.name in ("", ".."):
+        raise PirtError(f"{path} cannot be written as a whole; give the file or folder to write a name of its own")
+    if path.is_dir():
+        path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        yield beside
+        if not beside.is_dir():
+            refuse_folder(path)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        beside.replace(path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise PirtError when `path`, which is to become a file, is a folder."""
+    if path.is_dir():
+        raise PirtError(f"{path} is a folder and a file is to be written; name a file in it")
+
+
+def refuse_foreign(path: Path, ours: Collection[str]) -> None:
+    """Raise PirtError unless `path` is absent or a folder of files `ours`, relative to it; an empty one is."""
+    if path.is_file():
+        raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")
+    for entry in path.rglob("*"):
+        name = entry.relative_to(path).as_posix()
+        left_by_a_kill = re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial", entry.name)
+        if name not in ours and not left_by_a_kill and (entry.is_symlink() or not entry.is_dir()):
+            raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

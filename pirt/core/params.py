@@ -1,0 +1,84 @@
+"""Reading a parameter file and checking it into frozen objects.
+
+Only the programs' `cli.py` read files; everything below takes the objects or plain arguments.
+"""
+
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pirt.core.errors import ParamsError
+
+Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Size = tuple[Positive, Positive]
+"""Height and width."""
+
+
+SECTIONS = ("data", "evaluate", "model", "pose", "report", "seed", "seeds", "train", "variants")
+
+
+class Frozen(BaseModel):
+    """Base of all parameters: immutable, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Section = TypeVar("_Section", bound=Frozen)
+
+
+def mapping(table: object, where: str) -> dict[str, Any]:
+    """Return a section of a YAML file, empty where it says nothing."""
+    if not isinstance(table or {}, dict):
+        raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {table!r}")
+    return cast(dict[str, Any], table or {})
+
+
+def read_sections(path: Path) -> dict[str, Any]:
+    """Read a parameter file; every program takes its own of the known sections, another one is an error."""
+    table = read_yaml(path)
+    if unknown := table.keys() - set(SECTIONS):
+        raise ParamsError(f"{path}: unknown section {sorted(map(str, unknown))}; expected {sorted(SECTIONS)}")
+    return table
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping, as DVC does."""
+    try:
+        table = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ParamsError(f"parameter file {path} does not exist") from None
+    except OSError as error:
+        raise ParamsError(f"parameter file {path} cannot be read: {error.strerror}") from None
+    except YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(table, dict):
+        raise ParamsError(f"{path} must hold a mapping of sections, found {type(table).__name__}")
+    return table
+
+
+def checked(section: type[_Section], table: object, where: str) -> _Section:
+    """Turn a table of values into a section; the first wrong value is named in one line."""
+    try:
+        return section.model_validate(table)
+    except ValidationError as error:
+        raise ParamsError(f"{where}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in one line what is wrong first: the field, its value and what was expected."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "the file"
+    match first["type"]:
+        case "extra_forbidden":
+            return f"unknown parameter {name!r}"
+        case "value_error":
+            return f"{name}: {first['ctx']['error']}"
+        case "missing" | "json_invalid":
+            return f"{name}: {first['msg']}"
+    return f"{name} = {reprlib.repr(first['input'])}: {first['msg']}"

@@ -1,1 +1,0 @@
-"""What stage 2 reads: the manifest, the images with their heatmaps, the samplers."""

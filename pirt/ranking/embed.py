@@ -1,0 +1,128 @@
+"""From a run folder and images to `embeddings.h5`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pirt.core.errors import DataError, ManifestError, ParamsError, StoreError
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.models import Pirt
+from pirt.progress import progress
+from pirt.ranking.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
+from pirt.ranking.evaluation import require_valid_matches
+from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
+from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
+from pirt.runs.transforms import EvalTransform
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What changes how fast images are embedded, but not the result."""
+
+    device: torch.device
+    batch_size: int
+    workers: int
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of "cpu", "cuda", or "auto": a GPU if there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("device 'cuda' is asked for, but PyTorch sees no GPU; use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_speed(device_name: str, batch_size: int = 64, workers: int | None = None) -> Speed:
+    """Take enough loader processes for a GPU; a CPU's cores are wanted by the network itself."""
+    device = choose_device(device_name)
+    if workers is None:
+        workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    return Speed(device, batch_size, workers)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is embedded: images of a manifest, with the heatmaps of a store, by the model of a run."""
+
+    run: Path
+    manifest: Manifest
+    heatmaps: Path | None
+
+
+def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> None:
+    """Describe `rows` of the manifest (queries, then gallery) with the model of the run and write them to `out`."""
+    run, manifest = source.run, source.manifest
+    model, record = load_run(run)
+    readable = without_skipped(source.heatmaps, manifest, rows)
+    if not readable:
+        raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; mend them and extract anew")
+    manifest.require_files(readable)
+    cache = heatmaps_for(model, record, source, readable)
+    lineage = EmbeddingsLineage(
+        variant=record.variant,
+        seed=record.params.seed,
+        model=record.params.model,
+        train=record.params.train,
+        checkpoint_sha256=sha256_of(run / WEIGHTS_FILE),
+        trained_on_manifest=record.manifest_fingerprint,
+        trained_on_heatmaps=record.heatmaps_fingerprint,
+        initial_weights_sha256=record.initial_weights_sha256,
+        manifest_fingerprint=manifest.fingerprint,
+        heatmaps_fingerprint=None if cache is None else cache.fingerprint,
+        image_size=record.params.train.image_size,
+        unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
+    )
+    dataset = PersonDataset(manifest, readable, cache, EvalTransform(lineage.image_size))
+    write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
+
+
+def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
+    """Return the queries, then the gallery, of which one may be empty."""
+    rows = tuple(row for split in EMBEDDED_SPLITS for row in manifest.rows if row.split == split)
+    if not rows:
+        raise ManifestError("the manifest has neither query nor gallery images; there is nothing to embed")
+    return rows
+
+
+def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
+    """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
+    manifest = source.manifest
+    query, gallery = (without_skipped(source.heatmaps, manifest, manifest.split(split)) for split in EMBEDDED_SPLITS)
+    require_valid_matches(
+        *(np.array([row.pid for row in rows]) for rows in (query, gallery)),
+        *(np.array([row.camid for row in rows]) for rows in (query, gallery)),
+    )
+    return rows_to_embed(manifest)
+
+
+def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[ImageRow]) -> HeatmapCache | None:
+    """Return the heatmaps of `rows` if the model looks at them."""
+    if not model.uses_heatmaps:
+        return None
+    cache = heatmaps_for_model(source.heatmaps, source.manifest, rows, record.params.model.tau)
+    if record.heatmap_size != cache.size:
+        raise StoreError(
+            f"heatmap store {source.heatmaps} has heatmaps of {cache.size}, the run was trained with "
+            f"{record.heatmap_size}; extract them with the same --input-size"
+        )
+    return cache
+
+
+def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
+    """Yield the model's outputs for each batch of the images, in their order."""
+    loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
+    model = model.to(speed.device).eval()
+    with progress(len(dataset), "embedding", "image") as bar:
+        for batch in batches_of(loader, speed.device):
+            # Not around the yield: a generator that is left there would leave its caller in inference mode.
+            with torch.inference_mode():
+                outputs = model(batch["image"], batch["heatmaps"])
+            yield outputs
+            bar.update(len(batch["image"]))

@@ -1,0 +1,131 @@
+"""Matching and metrics together, a block of queries at a time: the query × gallery matrix never exists."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from pirt.core.errors import DataError
+from pirt.ranking.matching import (
+    CONFIDENCE_MODES,
+    ConfidenceMode,
+    Features,
+    coarse_to_fine,
+    fully,
+    global_distances,
+)
+from pirt.ranking.metrics import JUNK_PID, AveragePrecision, Integers, Junk, RankMeter, RankMetrics, Unmatched
+from pirt.ranking.params import RerankParams
+from pirt.ranking.rerank import Reranker
+
+MatchingMode = Literal["coarse-to-fine", "full"]
+
+_BLOCK_BYTES = 256 << 20  # of a block's distances
+_BLOCK_QUERIES = 256
+
+
+@dataclass(frozen=True)
+class Persons:
+    """Features of M images with one pid and camid each."""
+
+    features: Features
+    pids: Integers
+    camids: Integers
+
+    def __len__(self) -> int:
+        return len(self.pids)
+
+
+def evaluate(
+    query: Persons,
+    gallery: Persons,
+    *,
+    matching: MatchingMode = "coarse-to-fine",
+    top_n: int = 100,
+    max_rank: int = 50,
+    average_precision: AveragePrecision = "step",
+    unmatched: Unmatched = "skip",
+    junk: Junk = "drop",
+    rerank: RerankParams | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int], object] = lambda queries: None,
+) -> dict[ConfidenceMode, RankMetrics]:
+    """Match every query with the gallery and measure the rankings.
+
+    Models with parts are measured in each of Table 5's confidence modes, others as "none". With `rerank` the
+    re-ranked distance takes the global distance's place. `progress` is told the queries of each finished block.
+    """
+    require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
+    modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
+    meters = {
+        mode: RankMeter(
+            gallery.pids,
+            gallery.camids,
+            max_rank,
+            average_precision=average_precision,
+            unmatched=unmatched,
+            junk=junk,
+        )
+        for mode in modes
+    }
+    device = device or query.features.globals.device
+    asked, searched = query.features.to(device), gallery.features.to(device)
+    reranker = None if rerank is None else Reranker(asked, searched, rerank)
+    matrices = 1 if searched.groups is None or matching != "full" else 2 + len(searched.groups)
+    for rows in query_blocks(len(query), len(gallery), matrices):
+        distances = global_distances(asked[rows], searched)
+        if reranker is not None:
+            distances = reranker.distances(rows, distances)
+        rankings = rank_block(asked[rows], searched, distances, matching, top_n, modes)
+        for meter, ranking in zip(meters.values(), rankings, strict=True):
+            meter.update(ranking, query.pids[rows], query.camids[rows])
+        progress(rows.stop - rows.start)
+    return {mode: meter.compute() for mode, meter in meters.items()}
+
+
+def rank_block(
+    query: Features,
+    gallery: Features,
+    distances: torch.Tensor,
+    matching: MatchingMode,
+    top_n: int,
+    modes: Sequence[ConfidenceMode],
+) -> Iterator[torch.Tensor]:
+    """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked; `distances` may be overwritten."""
+    if query.groups is None:
+        yield distances
+    elif matching == "full":
+        yield from fully(query, gallery, distances, modes)
+    else:
+        yield from coarse_to_fine(query, gallery, distances, top_n, modes)
+
+
+def query_blocks(queries: int, gallery: int, matrices: int = 1) -> Iterator[slice]:
+    """Cut the queries so that a block's matrices of distances stay small."""
+    step = max(1, min(_BLOCK_QUERIES, _BLOCK_BYTES // (4 * matrices * max(gallery, 1))))
+    for start in range(0, queries, step):
+        yield slice(start, min(start + step, queries))
+
+
+def require_valid_matches(
+    query_pids: Integers, gallery_pids: Integers, query_camids: Integers, gallery_camids: Integers
+) -> None:
+    """Raise when no query at all has a match, which would make every metric 0."""
+    cameras: dict[int, set[int]] = {}
+    for pid, camid in zip(gallery_pids.tolist(), gallery_camids.tolist(), strict=True):
+        cameras.setdefault(pid, set()).add(camid)
+    queries = list(zip(query_pids.tolist(), query_camids.tolist(), strict=True))
+    if any(cameras.get(pid, set()) - {camid} for pid, camid in queries if pid != JUNK_PID):
+        return
+    shared = sum(pid in cameras for pid, _ in queries)
+    if not shared:
+        raise DataError(
+            f"none of the {len(queries)} queries' identities is in the gallery, so there is nothing to measure; "
+            "check the manifest's pids"
+        )
+    raise DataError(
+        f"every match of every query is excluded: {shared} of {len(queries)} queries have images of their identity in "
+        "the gallery, but all from the query's own camera; for a data set without camera labels give the queries "
+        "camid 0 and the gallery camid 1"
+    )

@@ -1,0 +1,35 @@
+"""What matching and metrics can be told."""
+
+from pathlib import Path
+from typing import Literal
+
+from pirt.core.params import Fraction, Frozen, Positive, checked, mapping, read_sections
+
+
+class RerankParams(Frozen):
+    """Re-ranking by k-reciprocal encoding; the defaults are its authors'."""
+
+    k1: Positive = 20
+    """Neighbours that must name each other."""
+    k2: Positive = 6
+    """Neighbours whose codes are averaged."""
+    original: Fraction = 0.3
+    """Share of the global distance."""
+
+
+class EvaluateParams(Frozen):
+    """Matching and metrics; the defaults are the paper's."""
+
+    matching: Literal["coarse-to-fine", "full"] = "coarse-to-fine"
+    top_n: Positive = 100
+    max_rank: Positive = 50
+    average_precision: Literal["step", "trapezoid"] = "step"
+    unmatched: Literal["skip", "zero"] = "skip"
+    junk: Literal["drop", "keep"] = "drop"
+    rerank: RerankParams | None = None
+
+
+def load_evaluate_params(path: Path) -> EvaluateParams:
+    """Read the section `evaluate` of a parameter file."""
+    where = f"{path}, section evaluate"
+    return checked(EvaluateParams, mapping(read_sections(path).get("evaluate"), where), where)

@@ -1,0 +1,93 @@
+"""The recipe of an evaluation: embed, rank, measure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pirt.core.errors import StoreError
+from pirt.core.files import sha256_of
+from pirt.core.manifest import ImageRow, Manifest, Split
+from pirt.progress import progress
+from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
+from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.evaluation import Persons, evaluate
+from pirt.ranking.params import EvaluateParams
+from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, write_metrics
+from pirt.runs.run import WEIGHTS_FILE, read_record
+
+EMBEDDINGS_FILE = "embeddings.h5"
+
+
+def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed) -> Metrics:
+    """Write `embeddings.h5` and `metrics.json` into `out`."""
+    embeddings = _embed(source, rows_to_measure(source), out, speed)
+    return _measured(embeddings, params, out, speed.device)
+
+
+def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
+    """Write `embeddings.h5` of whatever queries and gallery images there are."""
+    return _embed(source, rows_to_embed(source.manifest), out, speed)
+
+
+def evaluate_embeddings(
+    path: Path,
+    run: Path | None,
+    manifest: Manifest | None,
+    params: EvaluateParams,
+    out: Path,
+    device: torch.device,
+) -> Metrics:
+    """Write `metrics.json` from embeddings that are there."""
+    embeddings = open_embeddings(path)
+    require_made_from(embeddings, run, manifest)
+    if (out / EMBEDDINGS_FILE).exists() and not path.samefile(out / EMBEDDINGS_FILE):
+        raise StoreError(
+            f"{out} holds the metrics of its own {EMBEDDINGS_FILE}; name another --out for those of {path}"
+        )
+    return _measured(embeddings, params, out, device)
+
+
+def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device) -> Metrics:
+    """Rank the gallery for every query and measure the rankings."""
+    query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
+    with progress(len(query), "matching", "query") as bar:
+        found = evaluate(query, gallery, **dict(params), device=device, progress=bar.update)
+    return metrics_of(found, embeddings, query, gallery, params)
+
+
+def persons(embeddings: Embeddings, split: Split) -> Persons:
+    """Read one split of the file."""
+    rows = embeddings.rows(split)
+    return Persons(embeddings.features(split), embeddings.pids[rows], embeddings.camids[rows])
+
+
+def _embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> Embeddings:
+    """Write `embeddings.h5`; what was measured of earlier ones goes."""
+    embed(source, rows, out / EMBEDDINGS_FILE, speed)
+    for measured in (METRICS_FILE, SCORES_FILE):
+        (out / measured).unlink(missing_ok=True)
+    return open_embeddings(out / EMBEDDINGS_FILE)
+
+
+def _measured(embeddings: Embeddings, params: EvaluateParams, out: Path, device: torch.device) -> Metrics:
+    metrics = measure(embeddings, params, device)
+    write_metrics(metrics, out)
+    return metrics
+
+
+def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manifest | None) -> None:
+    """Raise when the embeddings are of another run or manifest than those given."""
+    lineage = embeddings.lineage
+    if run is not None:
+        read_record(run)
+        if (found := sha256_of(run / WEIGHTS_FILE)) != lineage.checkpoint_sha256:
+            raise StoreError(
+                f"embeddings {embeddings.path} are of another run (checkpoint {lineage.checkpoint_sha256[:12]}, that "
+                f"of {run} is {found[:12]}); make them again with `pirt-eval --run {run}`"
+            )
+    if manifest is not None and manifest.fingerprint != lineage.manifest_fingerprint:
+        raise StoreError(
+            f"embeddings {embeddings.path} are of another manifest (fingerprint {lineage.manifest_fingerprint[:12]}, "
+            f"this one is {manifest.fingerprint[:12]}); make them again with `pirt-eval --run`"
+        )

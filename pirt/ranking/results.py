@@ -1,0 +1,165 @@
+"""`metrics.json`: what an evaluation came to, with what it was made from; written and read here alone."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, ValidationError
+
+from pirt.core.errors import DataError
+from pirt.core.files import written_whole
+from pirt.core.manifest import is_of_stand_in
+from pirt.core.params import Fraction, Frozen, first_problem
+from pirt.ranking.embeddings import Embeddings
+from pirt.ranking.evaluation import Persons
+from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode
+from pirt.ranking.metrics import JUNK_PID, RankMetrics
+from pirt.ranking.params import EvaluateParams
+from pirt.runs.params import ModelParams, TrainParams
+
+METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
+_DISTRACTOR_PID = 0
+
+
+class Scores(Frozen):
+    """Retrieval scores of one ranking, as fractions between 0 and 1."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    mean_ap: Fraction = Field(alias="mAP")
+    mean_inp: Fraction = Field(alias="mINP")
+    rank_1: Fraction = Field(alias="rank-1")
+    rank_5: Fraction = Field(alias="rank-5")
+    rank_10: Fraction = Field(alias="rank-10")
+
+
+class Counts(Frozen):
+    """How many images were used and how many were not, and why."""
+
+    queries: int
+    skipped: int
+    """Queries without a valid match."""
+    gallery: int
+    """Without junk."""
+    junk: int
+    distractors: int
+    same_camera_pairs: int
+    unreadable: int
+    """In stage 1."""
+
+
+class ProtocolUsed(EvaluateParams):
+    """What was asked for, and what the cameras were."""
+
+    cameras: str
+
+
+class Origins(Frozen):
+    """What a result was computed from."""
+
+    checkpoint_sha256: str
+    trained_on_manifest: str
+    trained_on_heatmaps: str | None = None
+    initial_weights_sha256: str | None = None
+    """Of the run that fine-tuning started from."""
+    manifest_fingerprint: str
+    heatmaps_fingerprint: str | None = None
+
+    @property
+    def stand_in(self) -> bool:
+        """Tell whether the images were a stand-in that `pirt-data` made."""
+        return is_of_stand_in(self.manifest_fingerprint)
+
+
+class Metrics(Scores):
+    """The whole file. A field that a later version adds has a default, so that files of earlier ones stay valid."""
+
+    format_version: Literal[1] = 1
+    variant: str | None = None
+    seed: int
+    cmc: tuple[float, ...]
+    confidence_modes: dict[ConfidenceMode, Scores]
+    """Empty for models without parts."""
+    counts: Counts
+    protocol: ProtocolUsed
+    model: ModelParams
+    train: TrainParams
+    lineage: Origins
+
+
+def metrics_of(
+    found: dict[ConfidenceMode, RankMetrics],
+    embeddings: Embeddings,
+    query: Persons,
+    gallery: Persons,
+    params: EvaluateParams,
+) -> Metrics:
+    """Put together what was `found` of the rankings of `embeddings`."""
+    default = found[DEFAULT_MODE if embeddings.has_parts else "none"]
+    lineage = embeddings.lineage
+    return Metrics(
+        **scores_of(default).model_dump(),
+        variant=lineage.variant,
+        seed=lineage.seed,
+        cmc=tuple(default.cmc.tolist()),
+        confidence_modes={m: scores_of(metrics) for m, metrics in found.items()} if embeddings.has_parts else {},
+        counts=_counts(embeddings, query, gallery, default),
+        protocol=ProtocolUsed(**dict(params), cameras=_cameras(query, gallery)),
+        model=lineage.model,
+        train=lineage.train,
+        lineage=Origins(**lineage.model_dump(include=set(Origins.model_fields))),
+    )
+
+
+def scores_of(metrics: RankMetrics) -> Scores:
+    """Return the numbers that tables show."""
+    rank_1, rank_5, rank_10 = (float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10))
+    return Scores.model_validate(
+        {"mAP": metrics.mAP, "mINP": metrics.mINP, "rank-1": rank_1, "rank-5": rank_5, "rank-10": rank_10}
+    )
+
+
+def write_metrics(metrics: Metrics, folder: Path) -> None:
+    """Write `metrics.json`, and its five headline numbers as `scores.json` for `dvc metrics show`.
+
+    The same metrics give the same bytes.
+    """
+    table = metrics.model_dump(mode="json", by_alias=True)
+    headline = {field.alias: table[field.alias] for field in Scores.model_fields.values() if field.alias}
+    for name, content in ((METRICS_FILE, table), (SCORES_FILE, headline)):
+        with written_whole(folder / name) as beside:
+            beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a `metrics.json`; one that is missing, damaged or of another program is a `DataError`."""
+    try:
+        return Metrics.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"metrics file {path} does not exist; `pirt-eval --out` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"metrics file {path} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise DataError(f"{path} is not a metrics.json of pirt-eval: {first_problem(error)}") from error
+
+
+def _counts(embeddings: Embeddings, query: Persons, gallery: Persons, metrics: RankMetrics) -> Counts:
+    junk = int(np.count_nonzero(gallery.pids == JUNK_PID))
+    views = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
+    return Counts(
+        queries=metrics.num_queries,
+        skipped=metrics.num_skipped,
+        gallery=len(gallery) - junk,
+        junk=junk,
+        distractors=int(np.count_nonzero(gallery.pids == _DISTRACTOR_PID)),
+        same_camera_pairs=sum(views[view] for view in zip(query.pids.tolist(), query.camids.tolist(), strict=True)),
+        unreadable=len(embeddings.lineage.unreadable),
+    )
+
+
+def _cameras(query: Persons, gallery: Persons) -> str:
+    """Say whether the data set has camera labels, or the stand-ins that `pirt-data` gives it without."""
+    unlabelled = set(query.camids.tolist()) == {0} and set(gallery.camids.tolist()) == {1}
+    return "none: queries are camera 0, the gallery camera 1" if unlabelled else "labelled"

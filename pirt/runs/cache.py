@@ -1,0 +1,113 @@
+"""All heatmaps that a run needs, in one piece of memory shared by every loader worker."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pirt.core.errors import ParamsError, StoreError
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.codec import code_dtype, decode_table
+from pirt.heatmaps.reader import HeatmapStore, open_store
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class HeatmapCache:
+    """The codes of n images; `decode` turns them, or any part of them, into heatmaps."""
+
+    codes: Tensor
+    """n×K×Hm×Wm in shared memory: uint8 (tau8), float16 or float32."""
+    table: Tensor | None
+    """The values of tau8's 256 codes, float32; None for the other codecs."""
+    fingerprint: str
+    """The store's."""
+    floor: float = 0.0
+    """Values up to it were stored as 0 (τ for tau8), so a mask with a lower threshold would not be the true one."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Hm, Wm."""
+        return self.codes.shape[2], self.codes.shape[3]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return float32 heatmaps in [0, 1], of the shape and on the device of `codes`."""
+        if self.table is None:
+            return codes.float()
+        return self.table.to(codes.device, non_blocking=True).index_select(0, codes.flatten().int()).view(codes.shape)
+
+
+def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:
+    """Read the heatmaps of `rows`, in their order, out of a finished store that was made for `manifest`."""
+    store = _store_for(store_path, manifest)
+    row_of = {key: row for row, key in enumerate(store.keys)}
+    if missing := [row.key for row in rows if row.key not in row_of]:
+        raise StoreError(f"heatmap store {store_path} lacks {len(missing)} images, the first is {missing[0]!r}")
+    wanted = np.array([row_of[row.key] for row in rows], dtype=np.int64)
+    tau8 = store.attributes.codec == "tau8"
+    return HeatmapCache(
+        codes=_read_shared(store, wanted),
+        table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
+        fingerprint=store.fingerprint,
+        floor=store.attributes.tau if tau8 else 0.0,
+    )
+
+
+def heatmaps_for_model(
+    store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow], tau: float
+) -> HeatmapCache:
+    """Load what a model looks at whose part masks are where a heatmap exceeds `tau`."""
+    if store_path is None:
+        raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
+    cache = load_heatmaps(store_path, manifest, rows)
+    if tau < cache.floor:
+        raise StoreError(
+            f"heatmap store {store_path} holds 0 up to {cache.floor}, the model's tau is {tau}; extract heatmaps with "
+            f"--tau {tau}, or train with a higher model.tau"
+        )
+    return cache
+
+
+def without_skipped(store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
+    """Return `rows` of `manifest` but for the images that stage 1 could not read, which the store names."""
+    skipped = () if store_path is None else _store_for(store_path, manifest).skipped
+    keys = {image.key for image in skipped}
+    return tuple(row for row in rows if row.key not in keys)
+
+
+def _store_for(path: Path, manifest: Manifest) -> HeatmapStore:
+    store = open_store(path)
+    if store.attributes.manifest_fingerprint != manifest.fingerprint:
+        raise StoreError(
+            f"heatmap store {path} was made for another manifest (fingerprint "
+            f"{store.attributes.manifest_fingerprint[:12]}, this one is {manifest.fingerprint[:12]}); run "
+            f"`pirt-pose extract` on this manifest"
+        )
+    return store
+
+
+def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
+    dtype = torch.from_numpy(np.empty(0, code_dtype(store.attributes.codec))).dtype
+    shape = (len(wanted), *store.layout.image_shape)
+    _require_room(int(np.prod(shape)) * dtype.itemsize)
+    shared = torch.empty(shape, dtype=dtype)
+    shared.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
+    store.read_codes_into(wanted, shared.numpy())
+    return shared
+
+
+def _require_room(needed: int) -> None:
+    # Writing past the end of /dev/shm kills the process with SIGBUS and says nothing.
+    if _SHARED_MEMORY.is_dir():
+        status = os.statvfs(_SHARED_MEMORY)
+        if needed > (free := status.f_bavail * status.f_frsize):
+            raise StoreError(
+                f"the heatmaps need {needed / 2**20:.0f} MiB of shared memory and {_SHARED_MEMORY} has "
+                f"{free / 2**20:.0f} MiB free; enlarge it (docker run --shm-size) or take codec tau8"
+            )

@@ -1,0 +1,140 @@
+"""Images with their cached heatmaps."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypedDict, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pirt.core.errors import DataError
+from pirt.core.images import read_image
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.runs.cache import HeatmapCache
+from pirt.runs.transforms import Codes, EvalTransform, Pixels, normalise
+
+_CPU = torch.device("cpu")
+
+
+class Draw(NamedTuple):
+    """One image of an epoch, and the seed of whatever chance its augmentation needs."""
+
+    image: int
+    seed: tuple[int, ...]
+
+
+class Item(TypedDict):
+    """One image as the model takes it."""
+
+    image: Tensor
+    """`3×Hi×Wi` float32, normalised."""
+    heatmaps: Tensor
+    """`K×Hm×Wm` float32 in [0, 1]; `17×1×1` zeros without a cache."""
+    label: int
+    """Identity, 0…P−1 in the order of the pids."""
+    index: int
+    """Place in `rows`."""
+
+
+Batch = dict[str, Tensor]
+"""Items of B images, each entry with B rows."""
+
+
+class PersonDataset(Dataset[Item]):
+    """The images of `rows`, each with its heatmaps from `cache` (which holds them in the same order).
+
+    An item depends on what it is asked for alone (an index, or a `Draw` with its seed), so any number of
+    loader workers gives the same items. Without `cache` the heatmaps are zeros, for models that ignore them.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        rows: Sequence[ImageRow],
+        cache: HeatmapCache | None,
+        transform: EvalTransform,
+    ) -> None:
+        self.manifest, self.rows, self.cache, self.transform = manifest, tuple(rows), cache, transform
+        pids = sorted({row.pid for row in rows})
+        self.num_classes = len(pids)
+        label_of = {pid: label for label, pid in enumerate(pids)}
+        self.labels = tuple(label_of[row.pid] for row in rows)
+        self._pixels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, draw: int | Draw) -> Item:
+        item = self._coded(draw)
+        item["heatmaps"] = self.decoded(item["heatmaps"])
+        return item
+
+    def __getitems__(self, draws: Sequence[int | Draw]) -> list[Item]:
+        """Return items for the loader: heatmaps stay codes, a quarter of the bytes, until `batches_of` decodes them."""
+        return [self._coded(draw) for draw in draws]
+
+    def decoded(self, codes: Tensor) -> Tensor:
+        """Return the heatmaps of codes, of the same shape."""
+        return codes if self.cache is None else self.cache.decode(codes)
+
+    def _coded(self, draw: int | Draw) -> Item:
+        index, seed = (draw, ()) if isinstance(draw, int) else draw
+        image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
+        return Item(
+            image=torch.from_numpy(normalise(image)),
+            heatmaps=torch.from_numpy(np.ascontiguousarray(codes)),
+            label=self.labels[index],
+            index=index,
+        )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """How much memory `hold_pixels` would take."""
+        height, width = self.transform.image_size
+        return len(self) * height * width * 3
+
+    def hold_pixels(self) -> None:
+        """Decode and resize every image once, into memory that loader workers share."""
+        pixels = torch.empty((len(self), *self.transform.image_size, 3), dtype=torch.uint8)
+        pixels.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
+        target = pixels.numpy()
+
+        def decode(index: int) -> None:
+            target[index] = self._image(index)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(decode, range(len(self))):
+                pass
+        self._pixels = pixels
+
+    def _image(self, index: int) -> Pixels:
+        if self._pixels is not None:
+            held: Pixels = self._pixels[index].numpy()
+            return held
+        return self.transform.resize(read_image(self.manifest.image_path(self.rows[index])))
+
+    def _codes(self, index: int) -> Codes:
+        if self.cache is None:
+            return np.zeros((len(COCO_KEYPOINTS), 1, 1), np.float32)
+        codes: Codes = self.cache.codes[index].numpy()
+        return codes
+
+
+def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Iterator[Batch]:
+    """Yield the batches of a loader of a `PersonDataset` on `device`, heatmaps decoded there.
+
+    An image that cannot be read is one line, from loader processes too.
+    """
+    dataset = cast(PersonDataset, loader.dataset)
+    try:
+        for batch in loader:
+            moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            moved["heatmaps"] = dataset.decoded(moved["heatmaps"])
+            yield moved
+    except DataError as error:
+        # From a loader process the message comes at the end of that process's traceback.
+        raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error

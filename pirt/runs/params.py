@@ -1,0 +1,101 @@
+"""What a model and its training can be told."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pirt.core.errors import ParamsError
+from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
+from pirt.models.part_groups import Grouping
+
+
+class ModelParams(Frozen):
+    """Choices of `pirt.models.build_pirt`; the defaults are the paper's."""
+
+    backbone: Literal["resnet18_ibn_a", "resnet34_ibn_a", "resnet50_ibn_a", "resnet101_ibn_a"] = "resnet50_ibn_a"
+    width: Annotated[int, Field(ge=2)] = 64
+    """Channels of the first layer; half of them are normalised by instance."""
+    strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)
+    parts: bool = True
+    intra: bool = True
+    inter_layers: Annotated[int, Field(ge=0)] = 3
+    groups: Grouping = "paper"
+    tau: Fraction = 0.001
+    bottleneck: Positive = 512
+    intra_heads: Positive = 4
+    intra_projection: bool = True
+    intra_dropout: Fraction = 0.3
+    inter_heads: Positive = 8
+    feedforward: Positive = 512
+    inter_dropout: Fraction = 0.1
+    confidence_hidden: Positive = 512
+
+
+class AugmentParams(Frozen):
+    """Augmentation of image and heatmaps alike."""
+
+    flip: Fraction = 0.5
+    pad: Annotated[int, Field(ge=0)] = 10
+    erase: Fraction = 0.5
+    erase_heatmaps: bool = True
+
+
+class TrainParams(Frozen):
+    """The recipe; the defaults are the paper's, but for its ImageNet weights."""
+
+    image_size: Size = (384, 128)
+    epochs: Positive = 60
+    identities: Positive = 16
+    instances: Positive = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_factor: Fraction = 0.01
+    cosine_from_epoch: Annotated[int, Field(ge=0)] = 30
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    label_smoothing: Fraction = 0.1
+    metric_loss: str = "triplet"
+    """A file of `pirt/losses`."""
+    triplet_margin: Annotated[float, Field(gt=0)] | None = None
+    """None is the soft margin."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    backbone_weights: str | None = None
+    """A file or URL with ImageNet weights; None trains from scratch."""
+    augment: AugmentParams = AugmentParams()
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.identities * self.instances < 2:
+            raise ValueError("identities times instances is 1, but batch norm needs two images; take more of either")
+        if self.augment.pad >= min(self.image_size):
+            raise ValueError(
+                f"augment.pad = {self.augment.pad} moves images of {self.image_size} out of sight; lower it"
+            )
+        return self
+
+
+class Params(Frozen):
+    """What makes a run: its seed, model and training."""
+
+    seed: Seed = 0
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+
+
+def load_params(path: Path, variant: str | None = None) -> Params:
+    """Read seed, model and training from `path`; `variant` names an entry of its `variants`, laid over `model`."""
+    table = read_sections(path)
+    known = {name: table[name] for name in table.keys() & Params.model_fields.keys()}
+    if variant is not None:
+        variants = mapping(table.get("variants"), f"{path}, section variants")
+        if variant not in variants:
+            raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(variants)}")
+        known["model"] = {
+            **mapping(known.get("model"), f"{path}, section model"),
+            **mapping(variants[variant], f"{path}, variant {variant}"),
+        }
+    return checked(Params, known, str(path))

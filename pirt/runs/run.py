@@ -1,0 +1,113 @@
+"""The run folder: trained weights, and the record of what they were trained with and on."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pirt.core.errors import CheckpointError
+from pirt.core.files import sha256_of, written_whole
+from pirt.core.params import Frozen, Positive, Size
+from pirt.models import Pirt, build_pirt
+from pirt.runs.params import Params
+
+WEIGHTS_FILE = "model.safetensors"
+RECORD_FILE = "run.json"
+
+
+class RunRecord(Frozen):
+    """What a training was given; no clock, host or path, so that the same training leaves the same bytes."""
+
+    format_version: Literal[2] = 2
+    variant: str | None = None
+    num_classes: Positive
+    manifest_fingerprint: str
+    heatmaps_fingerprint: str | None
+    """None when the model does not look at heatmaps."""
+    heatmap_size: Size | None
+    initial_weights_sha256: str | None = None
+    """Of the run that fine-tuning started from."""
+    unreadable: tuple[str, ...] = ()
+    """Keys of the training images that stage 1 could not read; they are left out."""
+    params: Params
+    evaluate: dict[str, JsonValue] | None = None
+    """How the model was measured during training, None if it was not."""
+
+
+def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:
+    """Write the weights, then the record: a folder with a record is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with written_whole(folder / WEIGHTS_FILE) as beside:
+        save_file(weights, beside)
+    with written_whole(folder / RECORD_FILE) as beside:
+        beside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_run(folder: Path) -> tuple[Pirt, RunRecord]:
+    """Read a run folder and return its model, on the CPU and in eval mode, with its record."""
+    record = read_record(folder)
+    model = build_pirt(record.num_classes, **record.params.model.model_dump())
+    load_weights(model, read_weights(folder), f"run {folder}")
+    return model.eval(), record
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read what the run in `folder` was trained with."""
+    path = folder / RECORD_FILE
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unfinished(folder, RECORD_FILE) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CheckpointError(f"{path} is not a record of this version: {where}: {first['msg']}") from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors of the run in `folder` by name."""
+    path = folder / WEIGHTS_FILE
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise _unfinished(folder, WEIGHTS_FILE) from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; train the run again or restore the file") from error
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the weights in a finished run's folder."""
+    read_record(folder)
+    try:
+        return sha256_of(folder / WEIGHTS_FILE)
+    except FileNotFoundError:
+        raise _unfinished(folder, WEIGHTS_FILE) from None
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Copy `weights` into `model`; other names or shapes are an error that lists the first ones."""
+    expected = model.state_dict()
+    wrong = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    wrong += [f"{name} is unexpected" for name in weights.keys() - expected.keys()]
+    wrong += [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected.keys() & weights.keys()
+        if weights[name].shape != expected[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{source} holds another architecture, {len(wrong)} differences: "
+            f"{'; '.join(sorted(wrong)[:3])}; use the model parameters that it was trained with"
+        )
+    model.load_state_dict(weights)
+
+
+def _unfinished(folder: Path, missing: str) -> CheckpointError:
+    return CheckpointError(f"{folder} is no finished run: {missing} is missing; train it first")

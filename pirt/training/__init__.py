@@ -1,0 +1,1 @@
+"""How a run is trained: augmentation, sampling, losses, schedule, processes, stopping and resuming."""

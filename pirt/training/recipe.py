@@ -1,0 +1,293 @@
+"""The training recipe, from top to bottom."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import JsonValue
+from torch import Tensor
+
+from pirt.core.errors import ParamsError
+from pirt.core.files import refuse_foreign
+from pirt.core.manifest import Manifest
+from pirt.losses import metric_loss_named
+from pirt.models import Pirt
+from pirt.runs.dataset import Batch, PersonDataset, batches_of
+from pirt.runs.params import Params
+from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
+from pirt.training.loading import default_workers, hold_pixels_within, make_loader
+from pirt.training.losses import pirt_losses
+from pirt.training.processes import Device, gather_batch, launch, share_batch_norm
+from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
+from pirt.training.sampler import PKSampler
+from pirt.training.schedule import learning_rate
+from pirt.training.setup import build_network, record_of, training_set
+from pirt.training.stopping import StopRequest, deterministic, seed_step, stop_on_signals
+from pirt.training.watch import Watch
+
+BEST_FOLDER = "best"
+
+Evaluator = Callable[[Pirt, torch.device], dict[str, float]]
+"""Measures a model that is still learning; "evaluation/mAP" of what it returns decides which weights are kept."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what is trained on what, and on which machine. The last three change no result."""
+
+    params: Params
+    variant: str | None
+    manifest: Manifest
+    heatmaps: Path | None
+    out: Path
+    init_from: Path | None = None
+    restart: bool = False
+    evaluate: dict[str, JsonValue] | None = None
+    """What the evaluator was told, for the record."""
+    device: Device = "auto"
+    workers: int | None = None
+    image_memory: float = 4.0
+    """GiB that decoded training images may take."""
+
+
+class Listener(Protocol):
+    """Is told how a training goes, in its first process; nothing that it does changes the result."""
+
+    def already_finished(self, out: Path) -> None:
+        """Nothing was to be done."""
+
+    def begins(self, training: "Training") -> None:
+        """All is ready for the first step, or for the next one of a training that was stopped."""
+
+    def epoch_begins(self, training: "Training") -> None:
+        """The next batch is the first of this part of an epoch."""
+
+    def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Pass the batches on."""
+
+    def stepped(self, training: "Training") -> None:
+        """One more step is done."""
+
+    def measured(self, training: "Training", values: dict[str, float]) -> None:
+        """The evaluator has measured the model."""
+
+    def epoch_ends(self, training: "Training", point: dict[str, float]) -> None:
+        """`point` was added to the history."""
+
+    def stopped(self, training: "Training") -> None:
+        """A signal asked to stop; the state is saved."""
+
+    def ends(self, training: "Training") -> None:
+        """The run folder is written."""
+
+
+class NoListener:
+    """A listener that says nothing."""
+
+    def already_finished(self, out: Path) -> None: ...  # noqa: D102
+    def begins(self, training: "Training") -> None: ...  # noqa: D102
+    def epoch_begins(self, training: "Training") -> None: ...  # noqa: D102
+    def stepped(self, training: "Training") -> None: ...  # noqa: D102
+    def measured(self, training: "Training", values: dict[str, float]) -> None: ...  # noqa: D102
+    def epoch_ends(self, training: "Training", point: dict[str, float]) -> None: ...  # noqa: D102
+    def stopped(self, training: "Training") -> None: ...  # noqa: D102
+    def ends(self, training: "Training") -> None: ...  # noqa: D102
+
+    def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:  # noqa: D102
+        return batches
+
+
+def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluator] | None = None) -> None:
+    """Train one model and write its run folder; a training that was stopped goes on where it was.
+
+    `make_evaluator` is called once, with the number of loader processes, where the model is to be measured during
+    training.
+    """
+    if job.out.name in ("", ".."):
+        raise ParamsError(f"--out {job.out} is not a name for a run folder; pass one as runs/train/pirt-seed0")
+    refuse_foreign(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
+    fabric = launch(job.device, job.params.train.precision)
+    told = listener if fabric.is_global_zero else NoListener()
+    dataset = training_set(job.manifest, job.heatmaps, job.params)
+    record = record_of(dataset, job.params, job.variant, job.init_from, job.evaluate)
+    if not job.restart and is_finished(job.out, record):
+        told.already_finished(job.out)
+        return
+    with stop_on_signals() as stop, deterministic(on_gpu=fabric.device.type == "cuda"):
+        Training(job, fabric, stop, dataset, record, told, make_evaluator).run()
+
+
+class Training:
+    """Everything that a training has in hand."""
+
+    def __init__(
+        self,
+        job: Job,
+        fabric: Fabric,
+        stop: StopRequest,
+        dataset: PersonDataset,
+        record: RunRecord,
+        listener: Listener,
+        make_evaluator: Callable[[int], Evaluator] | None,
+    ) -> None:
+        self.job, self.fabric, self.stop, self.dataset, self.record = job, fabric, stop, dataset, record
+        self.listener = listener
+        self.recipe = recipe = job.params.train
+        self.metric_loss = metric_loss_named(recipe.metric_loss)
+        on_gpu = fabric.device.type == "cuda"
+
+        self.sampler = PKSampler(
+            self.dataset.labels,
+            identities=recipe.identities,
+            instances=recipe.instances,
+            seed=job.params.seed,
+            rank=fabric.global_rank,
+            ranks=fabric.world_size,
+        )
+        self.steps_per_epoch = self.sampler.batches
+        self.state = self.earlier_state()
+
+        torch.manual_seed(job.params.seed)
+        self.network = build_network(self.dataset.num_classes, job.params, job.init_from)
+        if self.state.step:
+            self.network.load_state_dict(self.state.network)
+        if fabric.world_size > 1:
+            share_batch_norm(self.network, on_gpu)
+        learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.adam = torch.optim.Adam(learning, recipe.learning_rate, weight_decay=recipe.weight_decay)
+        if recipe.compile:
+            self.network.compile()
+        self.model, self.optimizer = fabric.setup(self.network, self.adam)
+        if self.state.step:
+            self.adam.load_state_dict(self.state.optimizer)
+            fabric.strategy.precision.load_state_dict(self.state.scaler)
+
+        hold_pixels_within(self.dataset, job.image_memory)
+        workers = default_workers(on_gpu) if job.workers is None else job.workers
+        self.loader = make_loader(self.dataset, self.sampler, workers, on_gpu)
+        measures = recipe.evaluate_every and fabric.is_global_zero
+        self.evaluator = make_evaluator(workers) if measures and make_evaluator else None
+        self.watch = Watch(fabric)
+
+    def earlier_state(self) -> TrainingState:
+        """Return what an earlier part of this training left, or a beginning."""
+        if self.job.restart and self.fabric.is_global_zero:
+            remove_state(self.job.out)
+            # From here on the folder holds no finished run.
+            (self.job.out / RECORD_FILE).unlink(missing_ok=True)
+        self.fabric.barrier()
+        return load_state(self.job.out, self.record) or TrainingState()
+
+    def run(self) -> None:
+        """Train the epochs that are left and write the run folder."""
+        self.listener.begins(self)
+        for epoch in range(self.state.step // self.steps_per_epoch, self.recipe.epochs):
+            self.run_epoch(epoch)
+        if self.fabric.is_global_zero:
+            self.write_run()
+        self.listener.ends(self)
+
+    def write_run(self) -> None:
+        """Write the trained weights, move the best ones beside them and forget the state."""
+        save_run(self.job.out, self.network, self.record)
+        best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
+        if best.exists() and (kept.exists() or not self.recipe.evaluate_every):
+            shutil.rmtree(best)
+        if kept.exists():
+            shutil.move(kept, best)
+        remove_state(self.job.out)
+
+    def run_epoch(self, epoch: int) -> None:
+        """Train an epoch, or what is left of it, and save the state."""
+        done = self.state.step - epoch * self.steps_per_epoch
+        self.sampler.start(epoch, first_batch=done)
+        self.watch.start_epoch(self.state.sums, done)
+        self.model.train()
+        self.listener.epoch_begins(self)
+        for batch in self.listener.waits_for(batches_of(self.loader, self.fabric.device)):
+            self.step(batch)
+            self.listener.stepped(self)
+            if self.watch.stop and self.state.step % self.steps_per_epoch:
+                self.save()
+                self.leave()
+        self.watch.flush()
+        self.finish_epoch(epoch)
+        if self.watch.stop and epoch + 1 < self.recipe.epochs:
+            self.leave()
+
+    def leave(self) -> Never:
+        """Exit as a signal asked for; the state is saved."""
+        self.listener.stopped(self)
+        raise SystemExit(self.stop.exit_code)
+
+    def step(self, batch: Batch) -> None:
+        """One step of the optimizer on this process's share of the global batch."""
+        step, recipe = self.state.step, self.recipe
+        rate = learning_rate(recipe, step, self.steps_per_epoch)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        seed_step(self.job.params.seed, step, self.fabric.global_rank)
+
+        outputs = self.model(batch["image"], batch["heatmaps"])
+        losses = pirt_losses(
+            outputs,
+            batch["label"],
+            label_smoothing=recipe.label_smoothing,
+            triplet_margin=recipe.triplet_margin,
+            metric_loss=self.metric_loss,
+            gathered=self.global_batch(outputs, batch["label"]),
+        )
+        self.optimizer.zero_grad()
+        self.fabric.backward(losses["total"])
+        self.optimizer.step()
+
+        self.state.step += 1
+        values = {f"loss/{name}": value for name, value in losses.items()}
+        values["accuracy"] = self.accuracy(outputs, batch["label"])
+        self.watch.add(step, rate, values, self.stop.signal is not None)
+
+    def global_batch(self, outputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Gather what the triplet loss mines in: group features and labels of all processes."""
+        if "groups_scaled" not in outputs:
+            return None
+        return gather_batch(self.fabric, outputs["groups_scaled"]), gather_batch(self.fabric, labels)
+
+    def accuracy(self, outputs: dict[str, Tensor], labels: Tensor) -> Tensor:
+        """Return the share of the batch whose identity the global classifiers name, on average."""
+        logits = torch.stack([outputs[f"{name}_logits"] for name in self.network.global_names])
+        return (logits.mean(dim=0).argmax(dim=1) == labels).float().mean()
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Add the epoch to the curves and save the state."""
+        rate = learning_rate(self.recipe, self.state.step - 1, self.steps_per_epoch)
+        point = {"learning_rate": rate} | self.watch.means()
+        if self.evaluator and ((epoch + 1) % self.recipe.evaluate_every == 0 or epoch + 1 == self.recipe.epochs):
+            point |= self.evaluate(self.evaluator)
+        self.state.history.append(point)
+        self.listener.epoch_ends(self, point)
+        self.watch.start_epoch({}, 0)
+        self.save()
+
+    def evaluate(self, evaluator: Evaluator) -> dict[str, float]:
+        """Measure the model and keep it if it is the best so far."""
+        measured = evaluator(self.network, self.fabric.device)
+        self.listener.measured(self, measured)
+        if measured["evaluation/mAP"] > self.state.best:
+            self.state.best = measured["evaluation/mAP"]
+            save_run(resume_folder(self.job.out) / BEST_FOLDER, self.network, self.record)
+        return measured
+
+    def save(self) -> None:
+        """Keep all that the rest of the training depends on."""
+        self.watch.flush()
+        self.state.sums = dict(self.watch.sums)
+        if self.fabric.is_global_zero:
+            self.state.network = self.network.state_dict()
+            self.state.optimizer = self.adam.state_dict()
+            self.state.scaler = self.fabric.strategy.precision.state_dict()
+            save_state(self.job.out, self.state, self.record)
+        self.fabric.barrier()

@@ -1,0 +1,97 @@
+"""What a stopped training needs to go on to the same result.
+
+It lies beside the run folder, in `<run>.resume/`, since DVC empties a stage's outputs before it runs the stage.
+Chance has no state to keep: a step's dropout and an image's augmentation are seeded by their place in the run.
+"""
+
+import pickle
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pirt.core.errors import CheckpointError
+from pirt.core.files import written_whole
+from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
+
+_STATE_FILE = "state.pt"
+
+
+@dataclass
+class TrainingState:
+    """A training after `step` steps."""
+
+    step: int = 0
+    network: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the epoch that has begun, over its steps so far."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The curves, a point an epoch."""
+    best: float = -1.0
+    """The highest mAP of the evaluations so far."""
+
+
+def resume_folder(out: Path) -> Path:
+    """Return where the training that makes `out` keeps its state."""
+    return out.with_name(f"{out.name}.resume")
+
+
+def save_state(out: Path, state: TrainingState, record: RunRecord) -> None:
+    """Write the state aside and rename it, so that a kill at any moment leaves the old or the new one."""
+    folder = resume_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    with written_whole(folder / _STATE_FILE) as beside:
+        torch.save({"record": record.model_dump_json(), **vars(state)}, beside)
+
+
+def load_state(out: Path, record: RunRecord) -> TrainingState | None:
+    """Read the state that a training of `out` left; None when there is none.
+
+    CheckpointError when it belongs to a training with other parameters, data or heatmaps.
+    """
+    path = resume_folder(out) / _STATE_FILE
+    mend = f"pass --restart to discard it, or remove {path.parent}"
+    if not path.exists():
+        return None
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = RunRecord.model_validate_json(kept.pop("record"))
+        state = TrainingState(**kept)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, AttributeError, KeyError, ValueError, TypeError):
+        raise CheckpointError(f"{path} cannot be read as the state of a training; {mend}") from None
+    if differences := list(_differences(theirs.model_dump(), record.model_dump())):
+        raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {mend}")
+    return state
+
+
+def is_finished(out: Path, record: RunRecord) -> bool:
+    """Tell whether `out` holds the run that `record` describes; CheckpointError when it holds another one's."""
+    unfinished = (resume_folder(out) / _STATE_FILE).exists()
+    if unfinished or not all((out / file).exists() for file in (WEIGHTS_FILE, RECORD_FILE)):
+        return False
+    if differences := list(_differences(read_record(out).model_dump(), record.model_dump())):
+        raise CheckpointError(
+            f"{out} holds the run of another training: {'; '.join(differences[:3])}; pass --restart to replace it, or "
+            "another --out"
+        )
+    return True
+
+
+def remove_state(out: Path) -> None:
+    """Forget the state of a training that has ended."""
+    shutil.rmtree(resume_folder(out), ignore_errors=True)
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name in ours:
+        if isinstance(ours[name], dict) and isinstance(theirs[name], dict):
+            yield from _differences(theirs[name], ours[name], f"{prefix}{name}.")
+        elif theirs[name] != ours[name]:
+            yield f"{prefix}{name} was {theirs[name]}, now {ours[name]}"

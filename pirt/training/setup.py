@@ -1,0 +1,103 @@
+"""What a training is made of, checked before anything runs."""
+
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from pirt.core.errors import CheckpointError, ParamsError
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.models import Pirt, build_pirt, load_imagenet
+from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
+from pirt.runs.dataset import PersonDataset
+from pirt.runs.params import ModelParams, Params
+from pirt.runs.run import RunRecord, load_weights, read_record, read_weights, weights_sha256
+from pirt.training.augmentation import TrainTransform
+
+_MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
+
+
+def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
+    """Return the training images with the heatmaps that the model looks at.
+
+    Junk (pid −1) and distractors (pid 0) are nobody in particular, so they are left out.
+    """
+    rows, cache = readable_rows(manifest, _persons(manifest), heatmaps, params)
+    train = params.train
+    return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
+
+
+def _persons(manifest: Manifest) -> tuple[ImageRow, ...]:
+    return tuple(row for row in manifest.split("train") if row.pid > 0)
+
+
+def readable_rows(
+    manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
+) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
+    """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
+    rows, cache = without_skipped(heatmaps, manifest, rows), None
+    if params.model.parts or params.model.intra:
+        cache = heatmaps_for_model(heatmaps, manifest, rows, params.model.tau)
+        check_grid(params, cache)
+    manifest.require_files(rows)
+    return rows, cache
+
+
+def check_grid(params: Params, cache: HeatmapCache) -> None:
+    """Raise when image and heatmaps cannot share the model's feature grid."""
+    stride = 4
+    for layer in params.model.strides:
+        stride *= layer
+    for side, image, heatmap in zip(("height", "width"), params.train.image_size, cache.size, strict=True):
+        if image % stride:
+            raise ParamsError(
+                f"image {side} {image} is no multiple of the model's stride {stride}; change train.image_size"
+            )
+        if heatmap % (image // stride):
+            raise ParamsError(
+                f"heatmap {side} {heatmap} is no multiple of the feature grid's {image // stride} (image {image}, "
+                f"stride {stride}); change train.image_size or extract heatmaps with another --input-size"
+            )
+
+
+def build_network(num_classes: int, params: Params, init_from: Path | None) -> Pirt:
+    """Build the model with the weights that its training starts from."""
+    network = build_pirt(num_classes, **params.model.model_dump())
+    if init_from is not None:
+        start_from_run(network, params.model, init_from)
+    elif params.train.backbone_weights is not None:
+        load_imagenet(network.backbone, params.train.backbone_weights)
+    return network
+
+
+def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
+    """Take all weights of another run but its classifiers, whose identities are other people."""
+    theirs, ours = read_record(folder).params.model.model_dump(), model.model_dump()
+    if other := [name for name in ours if name not in _MAY_CHANGE and theirs[name] != ours[name]]:
+        named = "; ".join(f"{name} is {theirs[name]} there, {ours[name]} here" for name in other)
+        raise CheckpointError(f"run {folder} is of another architecture: {named}; use its model parameters")
+    weights = read_weights(folder)
+    own = network.state_dict()
+    weights |= {name: own[name] for name in weights.keys() & own.keys() if name.endswith(".classifier")}
+    load_weights(network, weights, f"run {folder}")
+
+
+def record_of(
+    dataset: PersonDataset,
+    params: Params,
+    variant: str | None,
+    init_from: Path | None,
+    evaluate: dict[str, JsonValue] | None,
+) -> RunRecord:
+    """Return what the run folder will say of this training."""
+    cache, keys = dataset.cache, {row.key for row in dataset.rows}
+    return RunRecord(
+        variant=variant,
+        num_classes=dataset.num_classes,
+        manifest_fingerprint=dataset.manifest.fingerprint,
+        heatmaps_fingerprint=None if cache is None else cache.fingerprint,
+        heatmap_size=None if cache is None else cache.size,
+        initial_weights_sha256=None if init_from is None else weights_sha256(init_from),
+        unreadable=tuple(row.key for row in _persons(dataset.manifest) if row.key not in keys),
+        params=params,
+        evaluate=evaluate,
+    )

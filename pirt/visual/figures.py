@@ -1,0 +1,97 @@
+"""The recipe of `pirt-report figures`: every figure that the results allow."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pirt.core.errors import ReportError
+from pirt.core.files import refuse_foreign, written_whole
+from pirt.core.manifest import Manifest
+from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.runs.cache import load_heatmaps
+from pirt.runs.dataset import PersonDataset
+from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
+from pirt.runs.transforms import EvalTransform
+from pirt.visual.curves import draw_curves, read_curves
+from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
+from pirt.visual.retrieval import draw_retrieval, spread_queries
+from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
+from pirt.visual.style import save
+
+PERSONS = 5
+_FILES = ("curves.png", "heatmaps.png", "activations.png", "ranks.png")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the figures show: finished runs, their embeddings (if any), images and heatmaps."""
+
+    runs: Sequence[tuple[Path, RunRecord]]
+    embeddings: Sequence[Embeddings]
+    manifest: Manifest
+    store: Path
+
+
+def find_sources(
+    runs: Path, evaluations: Path | None, manifest: Manifest, store: Path, selection: Selection | None
+) -> Sources:
+    """Look for the runs and embeddings under two folders; with a `selection` others are passed over."""
+    folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
+    records = [(folder, read_record(folder)) for folder in folders if not _is_kept_best(folder, runs)]
+    if selection:
+        records = [(folder, r) for folder, r in records if selection.holds(r.variant, r.params.seed)]
+    if not records:
+        raise ReportError(f"no finished run (a folder with {RECORD_FILE}) under {runs}; `pirt-train --out` makes one")
+    files = [] if evaluations is None else sorted(evaluations.rglob("embeddings.h5"))
+    found = [open_embeddings(path) for path in files]
+    if selection:
+        found = [
+            embeddings for embeddings in found if selection.holds(embeddings.lineage.variant, embeddings.lineage.seed)
+        ]
+    if evaluations is not None and not found:
+        raise ReportError(f"no embeddings.h5 under {evaluations}; `pirt-eval --out` writes one")
+    return Sources(records, found, manifest, store)
+
+
+def _is_kept_best(folder: Path, runs: Path) -> bool:
+    """Tell whether `folder` is no run but the best weights of one: RUN/best, or RUN.resume/best while it trains."""
+    parts = folder.relative_to(runs).parts
+    of_run = any((folder.parent / name).exists() for name in (RECORD_FILE, "logs"))
+    return any(part.endswith(".resume") for part in parts) or (parts[-1:] == ("best",) and of_run)
+
+
+def write_figures(out: Path, sources: Sources) -> None:
+    """Draw the figures that the sources allow into the folder `out`."""
+    refuse_foreign(out, _FILES)
+    with written_whole(out) as folder:
+        folder.mkdir()
+        if curves := read_curves(sources.runs):
+            save(draw_curves(curves), folder / "curves.png")
+        for name, figure in _people(sources):
+            save(figure, folder / f"{name}.png")
+        if models := _compared(sources.embeddings):
+            lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
+            save(lists, folder / "ranks.png")
+
+
+def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
+    """The heatmaps, and the activations where a run has an IRM: of the full model and lowest seed if there."""
+    manifest, records = sources.manifest, sources.runs
+    rows = choose_pairs(manifest, PERSONS)
+    manifest.require_files(rows)
+    cache = load_heatmaps(sources.store, manifest, rows)
+    dataset = PersonDataset(manifest, rows, cache, EvalTransform(records[0][1].params.train.image_size))
+    yield "heatmaps", draw_heatmaps(dataset)
+    with_irm = [(run, record.params) for run, record in records if record.params.model.intra]
+    if with_irm:
+        run, _ = min(with_irm, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
+        yield "activations", draw_activations(load_run(run)[0], dataset)
+
+
+def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:
+    """The baseline and the full model, each of its lowest seed, with their titles."""
+    by_seed = sorted(found, key=lambda embeddings: embeddings.lineage.seed, reverse=True)
+    of_row = {table_row(embeddings.lineage.model): embeddings for embeddings in by_seed}
+    return [(title, of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]

@@ -1,0 +1,123 @@
+"""Pictures of persons: the cached heatmaps over the images, and what the IRM answers to (figure 6)."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.core.errors import ReportError
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.models import Pirt
+from pirt.models.part_groups import GROUP_NAMES, GROUPS
+from pirt.runs.dataset import PersonDataset
+from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
+from pirt.visual.style import BLUE, GREEN, ORANGE, new_figure
+
+Picture = NDArray[np.float64]
+"""Height × width × 3 in [0, 1]."""
+_GROUP_COLOURS = (ORANGE, BLUE, GREEN)
+_HEIGHT = 2.2
+
+
+def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
+    """Return `count` query images of different persons, each followed by a gallery image of that person.
+
+    The persons are spread evenly over the manifest, so that the choice is nobody's taste.
+    """
+    gallery = manifest.split("gallery")
+    pairs = {}
+    for query in manifest.split("query"):
+        match = next((row for row in gallery if row.pid == query.pid and row.camid != query.camid), None)
+        if match and query.pid not in pairs:
+            pairs[query.pid] = (query, match)
+    if not pairs:
+        raise ReportError("no query image has a gallery image of its person by another camera; nothing can be shown")
+    chosen = sorted(pairs)[:: max(1, len(pairs) // count)][:count]
+    return [row for pid in chosen for row in pairs[pid]]
+
+
+def draw_heatmaps(dataset: PersonDataset) -> Figure:
+    """Draw each image, and below it its heatmaps in the colours of the part groups."""
+    images = [_image(dataset, index) for index in range(len(dataset))]
+    covered = [
+        _tinted(image, dataset[index]["heatmaps"].numpy().astype(np.float64)) for index, image in enumerate(images)
+    ]
+    figure = _grid(dataset.rows, [("image", images), ("heatmaps", covered)])
+    patches = [Patch(color=colour, label=name) for name, colour in zip(GROUP_NAMES, _GROUP_COLOURS, strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_activations(model: Pirt, dataset: PersonDataset) -> Figure:
+    """Draw each image, and below it the mean over channels of F_irm, from its lowest to its highest cell."""
+    items = [dataset[index] for index in range(len(dataset))]
+    with torch.inference_mode():
+        features = model.intra_features(
+            torch.stack([item["image"] for item in items]), torch.stack([item["heatmaps"] for item in items])
+        )
+    means = features.mean(dim=1).double().numpy()
+    images = [_image(dataset, index) for index in range(len(dataset))]
+    heated = [_heated(image, mean) for image, mean in zip(images, means, strict=True)]
+    figure = _grid(dataset.rows, [("image", images), ("after the IRM", heated)])
+    scale = mpl.cm.ScalarMappable(cmap="inferno")
+    bar = figure.colorbar(scale, ax=figure.axes, location="bottom", fraction=0.04, pad=0.02, aspect=40)
+    bar.set_ticks([0, 1], labels=["lowest cell of the image", "highest"])
+    bar.ax.get_xticklabels()[0].set_horizontalalignment("left")
+    bar.ax.get_xticklabels()[1].set_horizontalalignment("right")
+    return figure
+
+
+def _grid(rows: Sequence[ImageRow], lines: Sequence[tuple[str, Sequence[Picture]]]) -> Figure:
+    height, width = lines[0][1][0].shape[:2]
+    figure = new_figure(len(rows) * (_HEIGHT * width / height + 0.08) + 0.3, len(lines) * _HEIGHT + 0.7)
+    axes = figure.subplots(len(lines), len(rows), squeeze=False)
+    for line, (label, pictures) in zip(axes, lines, strict=True):
+        line[0].set_ylabel(label)
+        for panel, picture in zip(line, pictures, strict=True):
+            _show(panel, picture)
+    for panel, row in zip(axes[0], rows, strict=True):
+        panel.set_title(f"{row.split} {row.pid}", fontsize=8)
+    return figure
+
+
+def _show(panel: Axes, picture: Picture) -> None:
+    panel.imshow(picture)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.spines[:].set_visible(False)
+
+
+def _image(dataset: PersonDataset, index: int) -> Picture:
+    """Return the image as the model sees it, before normalising."""
+    mean, std = (np.array(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    picture: Picture = dataset[index]["image"].numpy() * std + mean
+    return picture.transpose(1, 2, 0).clip(0, 1)
+
+
+def _tinted(image: Picture, heatmaps: NDArray[np.float64]) -> Picture:
+    tinted: Picture = 0.5 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    for group, colour in zip(GROUPS["paper"], _GROUP_COLOURS, strict=True):
+        opacity = _enlarged(heatmaps[list(group)].max(axis=0), image.shape[:2])[:, :, None].clip(0, 1)
+        tinted = tinted * (1 - opacity) + np.array(to_rgb(colour)) * opacity
+    return tinted
+
+
+def _heated(image: Picture, cells: NDArray[np.float64]) -> Picture:
+    span = cells.max() - cells.min()
+    scaled = (cells - cells.min()) / span if span > 0 else np.zeros_like(cells)
+    heat = mpl.colormaps["inferno"](_enlarged(scaled, image.shape[:2]))[:, :, :3]
+    mixed: Picture = 0.4 * image + 0.6 * heat
+    return mixed
+
+
+def _enlarged(cells: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float64]:
+    height, width = size
+    enlarged = Image.fromarray(cells.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(enlarged, np.float64)

@@ -1,3 +1,0 @@
-from stages.data.cli import main
-
-main()

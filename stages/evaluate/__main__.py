@@ -1,3 +1,0 @@
-from stages.evaluate.cli import main
-
-main()

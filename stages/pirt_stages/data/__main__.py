@@ -1,0 +1,3 @@
+from pirt_stages.data.cli import main
+
+main()

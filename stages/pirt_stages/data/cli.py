@@ -1,0 +1,163 @@
+"""`pirt-data`: data sets in, manifests out."""
+
+from pathlib import Path
+
+import click
+
+from pirt.benchmarks import BENCHMARKS, counts_of
+from pirt.core.manifest import SPLITS, read_manifest
+from pirt_stages.command import Group
+from pirt_stages.data.check import check
+from pirt_stages.data.importing.layouts import LAYOUTS
+from pirt_stages.data.importing.occluded_duke import occluded_duke
+from pirt_stages.data.importing.recipe import Imported, import_data_set
+from pirt_stages.data.pedestrians.plan import PROFILES
+from pirt_stages.data.pedestrians.synthesize import synthesize
+from pirt_stages.data.published import Size
+from pirt_stages.data.standins import STANDINS, make_standin
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    envvar="PIRT_WORKERS",
+    help="Processes; 0 works in this one.  [default: PIRT_WORKERS, or all cores]",
+)
+_FORCE = click.option("--force", is_flag=True, help="Replace OUT even if something else made it.")
+_UNPACK = click.option("--unpack-to", type=_FOLDER, help="Where an archive's files go.  [default: beside it]")
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def main() -> None:
+    """Make, import and check person re-identification data sets."""
+
+
+@main.command("synthesize")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="demo", help="How many identities and images.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another world of people.")
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write, in the Market-1501 layout.")
+@click.option("--contact-sheet", type=_FILE, help="Where to draw the contact sheet.  [default: OUT/contact_sheet.png]")
+@_WORKERS
+@_FORCE
+def synthesize_command(
+    profile: str, seed: int, out: Path, contact_sheet: Path | None, workers: int | None, force: bool
+) -> None:
+    """Render the embedded benchmark: pedestrians with occluders and true keypoints.
+
+    \b
+    Example:
+      pirt-data synthesize --profile demo --seed 0 --out data/pedestrians
+      pirt-data import data/pedestrians --out data/manifest.csv
+    """
+    count = synthesize(profile, seed, out, contact_sheet, workers, force)
+    click.echo(f"{count:,} images, keypoints.json and a contact sheet in {out}")
+
+
+@main.command("import")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--out", type=_FILE, required=True, help="Manifest to write.")
+@click.option(
+    "--layout",
+    type=click.Choice([layout.name for layout in LAYOUTS]),
+    help="Admit this one only; `folder` is any folder of images without labels.  [default: look for the others]",
+)
+@_UNPACK
+@click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
+def import_command(root: Path, out: Path, layout: str | None, unpack_to: Path | None, with_val: bool) -> None:
+    """Write the manifest of the data set in ROOT; its images stay where they are.
+
+    ROOT is a folder (or one above it), a zip or tar; for own data a CSV table with the columns path, split, pid, camid.
+
+    \b
+    Example:
+      pirt-data import ~/data/Market-1501-v15.09.15 --out data/market1501.csv
+      pirt-data import ~/data/DukeMTMC-reID.zip --out data/duke.csv
+      pirt-data import ~/pictures --layout folder --out data/pictures.csv
+    """
+    _tell(import_data_set(root, out, layout, unpack_to, with_val), out)
+
+
+@main.command("occluded-duke")
+@click.option("--duke", type=click.Path(path_type=Path), required=True, help="DukeMTMC-reID: folder, zip or tar.")
+@click.option("--lists", type=_FOLDER, required=True, help="Folder with train.list, query.list and gallery.list.")
+@click.option("--out", type=_FILE, required=True, help="Manifest to write.")
+@click.option("--copy-to", type=_FOLDER, help="Also copy the images into a folder of the published form.")
+@_UNPACK
+@click.option("--allow-missing", is_flag=True, help="Go on without the names that have no image.")
+def occluded_duke_command(
+    duke: Path, lists: Path, out: Path, copy_to: Path | None, unpack_to: Path | None, allow_missing: bool
+) -> None:
+    """Write the manifest of Occluded-DukeMTMC from DukeMTMC-reID and the three published name lists.
+
+    \b
+    Example:
+      pirt-data occluded-duke --duke ~/data/DukeMTMC-reID.zip --lists ~/data/Occluded_Duke --out data/occluded_duke.csv
+    """
+    _tell(occluded_duke(duke, lists, out, copy_to, unpack_to, allow_missing), out)
+
+
+@main.command("check")
+@click.argument("manifest", type=_FILE)
+@click.option("--root", type=_FOLDER, help="Data root.  [default: the one that the manifest records]")
+@click.option(
+    "--benchmark",
+    type=click.Choice([benchmark.name for benchmark in BENCHMARKS]),
+    help="Published counts to have.  [default: those that agree]",
+)
+def check_command(manifest: Path, root: Path | None, benchmark: str | None) -> None:
+    """Look for missing images, changed files, identities in both halves and images in two splits.
+
+    Exit code 0 when everything is as it should be, 1 when something is not.
+
+    \b
+    Example:
+      pirt-data check data/market1501.csv --benchmark market1501
+    """
+    findings = check(read_manifest(manifest, root), benchmark)
+    width = max(len(finding.question) for finding in findings)
+    for finding in findings:
+        mark = {True: "✓", False: "✗", None: " "}[finding.good]
+        click.echo(f"{mark}  {finding.question:<{width}}  {finding.answer}")
+    if any(finding.good is False for finding in findings):
+        raise SystemExit(1)
+
+
+@main.command("standin")
+@click.argument("name", type=click.Choice(list(STANDINS)))
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@click.option(
+    "--size",
+    type=click.Choice([size.value for size in Size]),
+    default="small",
+    help="Reduced counts, or the published ones.",
+)
+@click.option("--one-pixel", is_flag=True, help="Write images of one pixel instead of pedestrians.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another world of people.")
+@_WORKERS
+@_FORCE
+def standin_command(
+    name: str, out: Path, size: str, one_pixel: bool, seed: int, workers: int | None, force: bool
+) -> None:
+    """Write a stand-in of a published data set: its folders and names, with rendered pedestrians.
+
+    \b
+    Example:
+      pirt-data standin occluded_dukemtmc --out data/standins/occluded_dukemtmc
+    """
+    count = make_standin(name, out, Size(size), one_pixel, seed, workers, force)
+    click.echo(f"{count:,} images in {out}; this is a stand-in of {name}, not the data set")
+
+
+def _tell(imported: Imported, out: Path) -> None:
+    manifest = imported.manifest
+    counts = counts_of(manifest.rows)
+    said = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS)
+    if odd := [f"{counts[name]:,} {name}" for name in ("distractors", "junk") if counts[name]]:
+        said += f" with {' and '.join(odd)}"
+    title = f"{imported.title} (stand-in)" if manifest.stand_in else imported.title
+    click.echo(f"{title} in {manifest.root}: {said}; manifest {out}")
+    for name, count in imported.reading.passed_over.most_common(5):
+        click.echo(f"passed over {count:,} × {name}")
+    for remark in imported.reading.remarks:
+        click.echo(remark)

@@ -1,0 +1,249 @@
+"""Unpacking zip and tar files from strangers: nothing outside the target, no links, no bombs, no half result."""
+
+import json
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Self
+
+from tqdm import tqdm
+
+from pirt.core.errors import DataError
+from pirt.core.files import written_whole
+
+MARK = ".pirt-unpacked.json"
+GIGABYTE = 1_000_000_000
+_LONGEST_EXTENSION = 1 << 13
+_EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most that an archive may hold: bytes in all, files, and bytes unpacked per byte packed (images hardly shrink)."""
+
+    total: int = 200 * GIGABYTE
+    files: int = 2_000_000
+    ratio: int = 40
+    ratio_from: int = GIGABYTE // 5
+    """Unpacked size below which the ratio does not matter."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in an archive."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether `path` is a file that can be unpacked."""
+    if not path.is_file():
+        return False
+    with _damage_named(path):
+        if zipfile.is_zipfile(path):
+            return True
+        try:
+            tarfile.open(path, tarinfo=_TarHeader).close()
+        except tarfile.TarError:
+            return False
+        return True
+
+
+def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits()) -> Path:
+    """Return the folder with the files of `archive`, unpacking it unless that was done before.
+
+    The folder is `target`, by default beside the archive. A folder that holds anything else, be it another archive's
+    files, is not touched.
+    """
+    folder = target or archive.with_name(f"{archive.name}.unpacked")
+    stamp = {"archive": archive.name, "bytes": archive.stat().st_size, "mtime_ns": archive.stat().st_mtime_ns}
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        found = _stamp(folder)
+        if found == stamp:
+            return folder
+        other = found.get("archive") if isinstance(found, dict) else None
+        if other != archive.name:
+            held = "something else" if other is None else f"the files of another archive, {other}"
+            raise DataError(f"{folder} holds {held}; name another folder for the files of {archive}")
+    with written_whole(folder) as beside, _damage_named(archive):
+        beside.mkdir()
+        _unpack(archive, beside, limits)
+        (beside / MARK).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    return folder
+
+
+def _stamp(folder: Path) -> object:
+    try:
+        return json.loads((folder / MARK).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _damage_named(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        UnicodeDecodeError,
+        RecursionError,  # of extensions that extend extensions
+    ) as error:
+        raise DataError(f"archive {archive} is damaged or of an unknown kind: {error}") from error
+    except OSError as error:
+        # bz2 says so of damage; what the system refuses has a number.
+        if error.errno is not None:
+            raise
+        raise DataError(f"archive {archive} is damaged: {error}") from error
+    except _RefusedError as error:
+        raise DataError(
+            f"archive {archive} holds {error}; if you trust it, unpack it yourself and pass the folder"
+        ) from error
+
+
+def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
+    gate = _Gate(archive, folder, limits)
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            # A zip tells everything beforehand; a tar only as it is read.
+            gate.write(list(gate.admit(_zip_members(archive, packed))))
+    else:
+        with tarfile.open(archive, "r|*", tarinfo=_TarHeader) as stream:
+            gate.write(gate.admit(_tar_members(archive, stream)))
+
+
+class _Gate:
+    """Lets members through while names, sizes and the free space are right."""
+
+    def __init__(self, archive: Path, folder: Path, limits: Limits) -> None:
+        self.archive, self.folder, self.limits = archive, folder, limits
+        self.total = self.written = 0
+        self.seen: set[str] = set()
+
+    def admit(self, members: Iterator[Member]) -> Iterator[tuple[Member, PurePosixPath]]:
+        """Yield each member with its path in the target; raise at the first that must not be unpacked."""
+        for member in members:
+            path = _inside(self.archive, member.name)
+            if "__MACOSX" in path.parts:
+                continue
+            if str(path) in self.seen:
+                raise DataError(f"archive {self.archive} holds {member.name!r} twice")
+            self.seen.add(str(path))
+            self.total += member.size
+            self._check_size()
+            yield member, path
+
+    def write(self, admitted: Iterable[tuple[Member, PurePosixPath]]) -> None:
+        """Write admitted members into the target."""
+        with tqdm(unit="B", unit_scale=True, desc=f"unpacking {self.archive.name}", disable=None) as bar:
+            for member, path in admitted:
+                _write(member, self.folder / path, self.archive)
+                self.written += member.size
+                bar.update(member.size)
+
+    def _check_size(self) -> None:
+        limits, packed = self.limits, self.archive.stat().st_size
+        if self.total > limits.total or len(self.seen) > limits.files:
+            reason = f"more than {limits.total:,} bytes or {limits.files:,} files"
+        elif self.total > max(limits.ratio_from, limits.ratio * packed):
+            reason = f"over {limits.ratio} times its {packed:,} bytes, and images do not shrink so much"
+        elif self.total - self.written > (free := shutil.disk_usage(self.folder).free):
+            reason = f"more than the {free:,} bytes that are free in {self.folder.parent}"
+        else:
+            return
+        raise DataError(
+            f"archive {self.archive} would unpack to {reason}; if you trust it, unpack it yourself and pass the folder"
+        )
+
+
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    """Return the member's path; raise when it could lie outside of the target."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or not path.parts or "\0" in name:
+        raise DataError(f"archive {archive} holds {name!r}, which leaves the folder it is unpacked to; refused")
+    return path
+
+
+def _write(member: Member, path: Path, archive: Path) -> None:
+    """Copy a member to `path`, never more bytes than it was said to have."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    left = member.size
+    with member.open() as source, path.open("xb") as target:
+        while block := source.read(min(1 << 20, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise DataError(
+                    f"archive {archive}: {member.name!r} is larger than the {member.size:,} bytes it declares"
+                )
+            target.write(block)
+    if left:
+        raise DataError(f"archive {archive}: {member.name!r} ends {left:,} bytes early")
+
+
+def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
+    for info in packed.infolist():
+        if info.is_dir() or info.filename.endswith("\\"):
+            continue
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused")
+        if info.flag_bits & 1:
+            raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
+        yield Member(info.filename, info.file_size, partial(packed.open, info))
+
+
+class _RefusedError(Exception):
+    """An archive may be whole, but holds what is not read."""
+
+
+class _TarHeader(tarfile.TarInfo):
+    """A tar header, looked at before what extends it is read: Python reads that whole, at worst in quadratic time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read one block."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Python takes any of these for the end of the archive, which only zeros or nothing at all are.
+            if not any(buf):
+                raise
+            raise tarfile.ReadError(str(error)) from error
+        if header.type in _EXTENSIONS and not 0 <= header.size <= _LONGEST_EXTENSION:
+            raise _RefusedError(
+                f"a header extension of {header.size:,} bytes, over the limit of {_LONGEST_EXTENSION:,}"
+            )
+        return header
+
+
+def _tar_members(archive: Path, stream: tarfile.TarFile) -> Iterator[Member]:
+    for info in stream:
+        if info.isdir():
+            continue
+        source = stream.extractfile(info) if info.isreg() else None
+        if source is None:
+            raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused")
+        yield Member(info.name, info.size, partial(_itself, source))
+
+
+def _itself(source: IO[bytes]) -> IO[bytes]:
+    return source

@@ -1,0 +1,80 @@
+"""MSMT17, both versions: lists of paths with labels."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pirt.core.errors import DataError
+from pirt.core.manifest import Split
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading
+
+FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
+LISTS: tuple[tuple[Split, str], ...] = (
+    ("train", "list_train.txt"),
+    ("query", "list_query.txt"),
+    ("gallery", "list_gallery.txt"),
+)
+VALIDATION = "list_val.txt"
+TEST_PIDS = 10_000
+"""Training and test people are both numbered from 0, and pid 0 means a distractor: see `MSMT17Layout.read`."""
+
+
+@dataclass(frozen=True)
+class MSMT17Layout:
+    """Version 1 (train, test) or 2 (mask_train_v2, mask_test_v2); `with_val` adds the validation list to training."""
+
+    name: str = "msmt17"
+    title: str = "MSMT17"
+    signs: str = "list_train.txt, list_query.txt, list_gallery.txt beside train and test (or mask_*_v2)"
+    with_val: bool = False
+
+    def recognises(self, root: Path) -> bool:
+        """Say whether the lists and one version's folders are there."""
+        lists = all((root / name).is_file() for _, name in LISTS)
+        return lists and any((root / train).is_dir() or (root / test).is_dir() for train, test in FOLDERS)
+
+    def read(self, root: Path) -> Reading:
+        """List the images of the lists; pids are the training label + 1 and the test label + 1 + TEST_PIDS."""
+        train, test = next(pair for pair in FOLDERS if (root / pair[0]).is_dir() or (root / pair[1]).is_dir())
+        reading = Reading(remarks=[f"pids are training label + 1 and test label + {TEST_PIDS + 1}"])
+        lists = [*LISTS]
+        if self.with_val:
+            lists.insert(1, ("train", VALIDATION))
+        elif (root / VALIDATION).is_file():
+            reading.remarks.append(f"{VALIDATION} is left out; --with-val adds it to training")
+        for split, name in lists:
+            folder, first = (train, 1) if split == "train" else (test, 1 + TEST_PIDS)
+            reading.images.extend(_listed(root, name, folder, split, first))
+        return reading.require("train", "query", "gallery", root=root, title=self.title)
+
+
+def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> list[FoundImage]:
+    """Read one list; lines are `0000/0000_000_01_0303morning_0008_0.jpg 0`, the camera is the name's third field."""
+    images, missing = [], []
+    for number, line in enumerate(lines_of(root / name), 1):
+        path, _, label = line.replace("\\", "/").rpartition(" ")
+        parts, fields = PurePosixPath(path.strip()), PurePosixPath(path.strip()).name.split("_")
+        if parts.is_absolute() or ".." in parts.parts or len(fields) < 3 or not (label + fields[2]).isdecimal():
+            raise DataError(
+                f"{root / name}, line {number}: {line!r}, expected '<folder>/<pid>_<n>_<camera>_….jpg <label>'"
+            )
+        found = FoundImage(f"{folder}/{parts}", split, int(label) + first, int(fields[2]))
+        images.append(found)
+        if not (root / found.path).is_file():
+            missing.append(found.path)
+    if missing:
+        raise DataError(f"{root}: {len(missing):,} images of {name} are missing, the first is {missing[0]!r}")
+    return images
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a text list that are not empty, whatever their line ends."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"list {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"list {path} cannot be read as UTF-8 text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+MSMT17 = MSMT17Layout()

@@ -1,0 +1,19 @@
+"""The mark by which a stand-in of a published data set is known."""
+
+import json
+from pathlib import Path
+
+MAKER, MARK = "pirt-data standin", "STANDIN.json"
+
+
+def mark_of(root: Path) -> Path | None:
+    """Return the mark of the stand-in whose data root is `root`, None of other data."""
+    return next((mark for mark in (root / MARK, root.parent / MARK) if maker_of(mark) == MAKER), None)
+
+
+def maker_of(mark: Path) -> object:
+    """Return what program the file `mark` says wrote the folder, None if it says nothing."""
+    try:
+        return json.loads(mark.read_bytes())["maker"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

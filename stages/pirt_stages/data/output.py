@@ -1,0 +1,12 @@
+"""Which folders a program may replace."""
+
+from pathlib import Path
+
+from pirt.core.errors import DataError
+
+
+def refuse_foreign(out: Path, found: object, maker: str) -> None:
+    """Raise unless `out` is free, an empty folder, or `found` says that `maker` made it."""
+    if found == maker or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise DataError(f"{out} exists and was not made by `{maker}`; choose another --out, or replace it with --force")

@@ -1,0 +1,60 @@
+"""Recipe: render the embedded benchmark."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from pirt.core.files import written_whole
+from pirt_stages.data.output import refuse_foreign
+from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
+from pirt_stages.data.pedestrians.plan import PROFILES, Entry, plan
+from pirt_stages.data.pedestrians.rendering import render_all
+from pirt_stages.data.pedestrians.sheet import ContactSheet
+from pirt_stages.data.pedestrians.shot import Picture
+
+KEYPOINTS, SHEET = "keypoints.json", "contact_sheet.png"
+
+
+def synthesize(
+    profile: str, seed: int, out: Path, sheet: Path | None = None, workers: int | None = None, force: bool = False
+) -> int:
+    """Render `profile` into the folder `out` and return the number of images.
+
+    `out` gets the Market-1501 folders, `keypoints.json` (COCO) and, unless `sheet` says where else, a contact sheet.
+    A folder that something else made is only replaced with `force`.
+    """
+    if not force:
+        refuse_foreign(out, _maker(out / KEYPOINTS), MAKER)
+    entries = plan(PROFILES[profile], seed)
+    with written_whole(out) as folder:
+        contact = ContactSheet(entries)
+        pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)
+        table = coco_keypoints(profile, seed, _written(folder, contact, pictures))
+        (folder / KEYPOINTS).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
+        if sheet is None:
+            contact.draw().save(folder / SHEET)
+    if sheet is not None:
+        with written_whole(sheet) as beside:
+            contact.draw().save(beside, format=Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
+    return len(entries)
+
+
+def _written(
+    folder: Path, contact: ContactSheet, pictures: Iterable[tuple[Entry, Picture]]
+) -> Iterator[tuple[Entry, Picture]]:
+    """Write each picture on its way past."""
+    for entry, picture in pictures:
+        path = folder / entry.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture.jpeg)
+        contact.add(entry, picture)
+        yield entry, picture
+
+
+def _maker(keypoints: Path) -> object:
+    try:
+        return json.loads(keypoints.read_bytes())["info"]["maker"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

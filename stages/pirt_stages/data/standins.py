@@ -1,0 +1,78 @@
+"""Recipe: stand-ins of the published data sets, so that what reads them can be tried without having them."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from pirt.core.files import written_whole
+from pirt.progress import progress_over
+from pirt_stages.data import published
+from pirt_stages.data.importing.marks import MAKER, MARK, maker_of
+from pirt_stages.data.output import refuse_foreign
+from pirt_stages.data.pedestrians.rendering import render_all
+from pirt_stages.data.published import Item, Size, Standin
+
+STANDINS: dict[str, Callable[[Size, int], Standin]] = {
+    "market1501": published.market1501,
+    "dukemtmc_reid": published.dukemtmc_reid,
+    "occluded_dukemtmc": published.occluded_dukemtmc,
+    "occluded_reid": published.occluded_reid,
+    "partial_reid": published.partial_reid,
+    "partial_ilids": published.partial_ilids,
+    "p_dukemtmc_reid": published.p_dukemtmc_reid,
+    "msmt17": published.msmt17,
+}
+
+
+def make_standin(
+    name: str, out: Path, size: Size, one_pixel: bool, seed: int, workers: int | None = None, force: bool = False
+) -> int:
+    """Write the stand-in `name` into the folder `out`, marked as one, and return the number of images."""
+    if not force:
+        refuse_foreign(out, maker_of(out / MARK), MAKER)
+    # Each data set is another world, so that its people and cameras are not those of the others.
+    world = seed + 1000 * (1 + list(STANDINS).index(name))
+    standin = STANDINS[name](size, world)
+    images = _one_pixels(standin.items) if one_pixel else _rendered(standin.items, world, workers)
+    with written_whole(out) as folder:
+        tops = {item.path.partition("/")[0] for item in standin.items}
+        marks = dict.fromkeys((MARK, *(f"{top}/{MARK}" for top in tops)), _mark(name, size, one_pixel, seed))
+        for path, content in (standin.extras | marks).items():
+            _write(folder / path, content)
+        for item, content in zip(standin.items, images, strict=True):
+            _write(folder / item.path, content)
+    return len(standin.items)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _mark(name: str, size: Size, one_pixel: bool, seed: int) -> bytes:
+    mark = {"maker": MAKER, "standin": name, "size": size, "one_pixel": one_pixel, "seed": seed}
+    return (json.dumps(mark) + "\n").encode()
+
+
+def _rendered(items: Sequence[Item], seed: int, workers: int | None) -> Iterator[bytes]:
+    for item, picture in zip(items, render_all(seed, [item.shot for item in items], workers), strict=True):
+        yield _as_tiff(picture.jpeg) if item.path.endswith(".tif") else picture.jpeg
+
+
+def _as_tiff(jpeg: bytes) -> bytes:
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).save(stream, "TIFF")
+    return stream.getvalue()
+
+
+def _one_pixels(items: Sequence[Item]) -> Iterator[bytes]:
+    """Yield images of one pixel whose bytes all differ: what follows an image's end is not looked at."""
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1), (120, 120, 120)).save(stream, "JPEG")
+    jpeg = stream.getvalue()
+    tiff = _as_tiff(jpeg)
+    for item in progress_over(items, "writing", "image"):
+        yield (tiff if item.path.endswith(".tif") else jpeg) + item.path.encode()

@@ -1,0 +1,3 @@
+from pirt_stages.evaluate.cli import main
+
+main()

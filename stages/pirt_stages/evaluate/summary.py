@@ -1,0 +1,34 @@
+"""What `pirt-eval` says of an evaluation."""
+
+from pathlib import Path
+
+from pirt.ranking.embeddings import Embeddings
+from pirt.ranking.results import METRICS_FILE, Metrics, Scores
+
+_COLUMNS = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
+
+
+def metrics_summary(metrics: Metrics, out: Path) -> str:
+    """Say what came out and what was left out."""
+    counts, origin = metrics.counts, metrics.lineage
+    lines = [
+        f"{counts.queries} queries ({counts.skipped} skipped, without a valid match), {counts.gallery} "
+        f"gallery images ({counts.distractors} distractors); left out: {counts.junk} junk images, "
+        f"{counts.same_camera_pairs} same-camera pairs, {counts.unreadable} unreadable images",
+        f"cameras: {metrics.protocol.cameras}",
+        f"{'':16}{''.join(f'{column:>8}' for column in _COLUMNS)}",
+    ]
+    same_data = origin.trained_on_manifest == origin.manifest_fingerprint
+    if same_data and origin.trained_on_heatmaps != origin.heatmaps_fingerprint:
+        lines.insert(2, "heatmaps: of another store than the one that the run was trained with")
+    shown: list[tuple[str, Scores]] = [*metrics.confidence_modes.items()] or [("global", metrics)]
+    for name, scores in shown:
+        values = scores.model_dump(by_alias=True)
+        lines.append(f"{name:16}{''.join(f'{100 * values[column]:8.2f}' for column in _COLUMNS)}")
+    return "\n".join([*lines, f"wrote {out / METRICS_FILE}"])
+
+
+def embeddings_summary(embeddings: Embeddings) -> str:
+    """Say how many images were embedded."""
+    unreadable = len(embeddings.lineage.unreadable)
+    return f"wrote {embeddings.path}: {len(embeddings.keys)} images, left out {unreadable} unreadable ones"

@@ -1,0 +1,146 @@
+"""The embedding network as ONNX, checked against PyTorch before it is kept."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pirt.core.errors import ParamsError, PirtError
+from pirt.core.files import sha256_of, written_whole
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.models import Pirt
+from pirt.models.part_groups import GROUP_NAMES
+from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
+from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+TOLERANCE = 1e-4
+CHECKED_BATCHES = (1, 7)
+
+
+class ExportError(PirtError):
+    """The exported network does not compute what the model does."""
+
+
+class NamedOutputs(nn.Module):
+    """A model with its outputs as a tuple, which is what ONNX names in order."""
+
+    def __init__(self, model: Pirt) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Images, and heatmaps if the model looks at them -> its outputs."""
+        outputs: dict[str, Tensor] = self.model(*inputs)
+        return tuple(outputs.values())
+
+
+def export(run: Path, out: Path) -> dict[str, float]:
+    """Write the model of `run` as ONNX with any batch size; return each output's largest difference to PyTorch.
+
+    Inputs: images B×3×Hi×Wi, normalised, and heatmaps B×K×Hm×Wm in [0, 1] where the model looks at them. Outputs:
+    the model's in evaluation, by name. The file's metadata says how to prepare the inputs.
+    """
+    require_packages()
+    model, record = load_run(run)
+    model.eval()
+    with written_whole(out) as beside:
+        program = to_onnx(model, example_inputs(record, 2, seed=0))
+        program.model.metadata_props.update(metadata_of(model, record, sha256_of(run / WEIGHTS_FILE)))
+        program.save(str(beside))
+        return check(model, record, beside)
+
+
+def require_packages() -> None:
+    """Raise when what exports and checks is not installed."""
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ParamsError(
+            f"pirt-export needs {error.name}, which is not installed: pip install 'pirt[export]'"
+        ) from None
+
+
+def example_inputs(record: RunRecord, batch: int, seed: int) -> tuple[Tensor, ...]:
+    """Draw inputs of the sizes that the run was trained with; the first image has no visible part."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(batch, 3, *record.params.train.image_size, generator=generator)
+    if record.heatmap_size is None:
+        return (images,)
+    heatmaps = torch.rand(batch, len(COCO_KEYPOINTS), *record.heatmap_size, generator=generator).pow(8)
+    heatmaps[0] = 0
+    return images, heatmaps
+
+
+def to_onnx(model: Pirt, inputs: tuple[Tensor, ...]) -> Any:
+    """Export with a dynamic batch dimension."""
+    with torch.inference_mode():
+        names = list(model(*inputs))
+    batch = torch.export.Dim("batch")
+    with _quiet():
+        return torch.onnx.export(
+            NamedOutputs(model).eval(),
+            inputs,
+            dynamo=True,
+            input_names=["images", "heatmaps"][: len(inputs)],
+            output_names=names,
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about itself from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def metadata_of(model: Pirt, record: RunRecord, checkpoint_sha256: str) -> dict[str, str]:
+    """Say what a user of the file has to know, as ONNX metadata."""
+    return {
+        "pirt.checkpoint_sha256": checkpoint_sha256,
+        "pirt.variant": record.variant or "",
+        "pirt.image_mean": json.dumps(IMAGENET_MEAN),
+        "pirt.image_std": json.dumps(IMAGENET_STD),
+        "pirt.core.keypoints": json.dumps(COCO_KEYPOINTS),
+        "pirt.groups": json.dumps(GROUP_NAMES if model.has_parts else ()),
+        "pirt.global_features": json.dumps(model.global_names),
+    }
+
+
+def check(model: Pirt, record: RunRecord, path: Path) -> dict[str, float]:
+    """Run the file with onnxruntime on several batch sizes; return each output's largest difference."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    largest = dict.fromkeys(names, 0.0)
+    for batch in CHECKED_BATCHES:
+        inputs = example_inputs(record, batch, seed=batch)
+        with torch.inference_mode():
+            expected = model(*inputs)
+        fed = dict(zip(["images", "heatmaps"], (values.numpy() for values in inputs), strict=False))
+        for name, found in zip(names, session.run(None, fed), strict=True):
+            difference = float(np.abs(found - expected[name].numpy()).max())
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"output {name} of the ONNX file differs by {difference:.2g} from PyTorch at batch {batch}, "
+                    f"expected at most {TOLERANCE}; nothing was written, try another torch or onnxruntime"
+                )
+            largest[name] = max(largest[name], difference)
+    return largest

@@ -1,0 +1,3 @@
+from pirt_stages.pose.cli import main
+
+main()

@@ -1,0 +1,198 @@
+"""The recipe of `pirt-pose extract`: every image through the network once, into a store of heatmaps.
+
+A shard of the store is the unit of work. Batches never cross shards, so what a row holds does not depend on where a
+run was taken up again, nor on which machine computed it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pirt.core.errors import DataError, ParamsError
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import Manifest
+from pirt.heatmaps.codec import CodecName, decode_table
+from pirt.heatmaps.schema import StoreAttributes
+from pirt.progress import progress
+from pirt_stages.pose.extraction.geometry import Geometry, GeometryName
+from pirt_stages.pose.extraction.inference import (
+    Device,
+    NetworkSource,
+    Precision,
+    find_geometry,
+    find_network,
+    heatmaps_of,
+    load_network,
+)
+from pirt_stages.pose.extraction.reading import Reader, find_bad_images, require_enough
+from pirt_stages.pose.extraction.running import NetworkThreads
+from pirt_stages.pose.extraction.writer import StoreWriter, create_store
+
+SHARD_SIZE = 256
+BATCH_SIZE: dict[Device, int] = {"cpu": 16, "cuda": 64}
+"""What a device likes best: beyond it a CPU's memory pages cost more than the batch gains."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that computing a shard takes; it travels to the workers of a cluster."""
+
+    writer: StoreWriter
+    paths: dict[int, Path | None]
+    """An image a row; None where the image is bad and skipped."""
+    network: NetworkSource
+    geometry: Geometry
+    batch_size: int
+    threads: int
+
+    def part(self, shard: int) -> "Work":
+        """Return what one shard takes, which stays small however many images there are."""
+        return replace(self, paths={row: self.paths[row] for row in self.writer.rows(shard)})
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What `pirt-pose extract` can be told; None takes the default that depends on the others."""
+
+    config: str | None
+    checkpoint: str | None
+    input_size: tuple[int, int] | None
+    geometry: GeometryName
+    codec: CodecName
+    tau: float
+    precision: Precision
+    batch_size: int | None
+    flip_test: bool
+    skip_bad: bool
+    restart: bool
+    workers: int
+    device: Device
+
+
+def extract(
+    manifest: Manifest,
+    out: Path,
+    options: ExtractOptions,
+    runner: AbstractContextManager[Callable[["Work"], None]] | None = None,
+) -> Work:
+    """Write the store of all images of `manifest` at `out`, going on with an unfinished one.
+
+    `runner` computes a work elsewhere, on machines that need not be like this one; without it, this one does.
+    """
+    _require_tau(options.codec, options.tau)
+    if not out.name:
+        raise ParamsError(f"--out {out} is no name for a store; pass one as heatmaps.zarr")
+    source = find_network(
+        options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
+    )
+    geometry = find_geometry(source, options.geometry, options.input_size)
+    batch_size = options.batch_size or BATCH_SIZE[options.device]
+    # This machine need not have the device of a cluster's workers.
+    asked = source if runner is None else replace(source, device="cpu", precision="float32")
+    heatmap_size = _heatmap_size(asked, geometry)
+    with runner or nullcontext(run_here) as run:
+        bad = find_bad_images(manifest, geometry, options.workers)
+        require_enough(bad, len(manifest.rows), skip_bad=options.skip_bad)
+        attributes = StoreAttributes(
+            keypoints=COCO_KEYPOINTS,
+            codec=options.codec,
+            tau=options.tau,
+            input_size=geometry.input_size,
+            heatmap_size=heatmap_size,
+            geometry=geometry.name,
+            network=source.name,
+            config_sha256=source.config_sha256,
+            weights_sha256=source.weights_sha256,
+            manifest_fingerprint=manifest.fingerprint,
+            precision=source.precision,
+            flip_test=source.flip_test,
+            udp=geometry.udp,
+            batch_size=batch_size,
+            device=source.device,
+            skipped=bad,
+        )
+        # Absolute, for a cluster's workers have folders of their own.
+        writer = create_store(out.absolute(), manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
+        skipped = {image.key for image in bad}
+        paths = {
+            number: None if row.key in skipped else manifest.image_path(row).absolute()
+            for number, row in enumerate(manifest.rows)
+        }
+        work = Work(writer, paths, source, geometry, batch_size, options.workers)
+        run(work)
+    writer.seal()
+    return work
+
+
+def run_here(work: Work) -> None:
+    """Compute what is missing on this machine: threads decode, others run the network, one more writes."""
+    pending = work.writer.pending()
+    with progress_over(work, pending) as progress, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
+        writing: Future[None] | None = None
+        for shard, heatmaps in computed(work, pending, progress):
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(work.writer.write, shard, heatmaps)
+        if writing is not None:
+            writing.result()
+
+
+def progress_over(work: Work, pending: Iterable[int]) -> "tqdm[Never]":
+    """Return a bar over all images that starts where an earlier run stopped."""
+    left = sum(len(work.writer.rows(shard)) for shard in pending)
+    count = len(work.paths)
+    return progress(count, "heatmaps", "image", initial=count - left)
+
+
+def computed(
+    work: Work, shards: Iterable[int], progress: "tqdm[Never] | None" = None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
+    shards = tuple(shards)
+    with Reader(work.geometry, work.threads) as reader, NetworkThreads(work.network, work.geometry) as network:
+        inputs = reader.ahead([work.paths[i] for i in batch] for shard in shards for batch in _batches(work, shard))
+        made = network.heatmaps(inputs)
+        for shard in shards:
+            parts = []
+            for batch in _batches(work, shard):
+                parts.append(next(made))
+                if progress is not None:
+                    progress.update(len(batch))
+            yield shard, np.concatenate(parts)
+
+
+def _batches(work: Work, shard: int) -> Iterator[range]:
+    rows = work.writer.rows(shard)
+    for start in range(0, len(rows), work.batch_size):
+        yield rows[start : start + work.batch_size]
+
+
+def _require_tau(codec: CodecName, tau: float) -> None:
+    if not 0 < tau < 1:
+        raise ParamsError(f"tau = {tau}: expected a threshold between 0 and 1")
+    if codec == "tau8":
+        decode_table(tau)  # raises when 8 bits cannot keep it
+
+
+def _heatmap_size(source: NetworkSource, geometry: Geometry) -> tuple[int, int]:
+    """Ask the network itself, with one black image."""
+    black = np.zeros((1, *geometry.input_size, 3), dtype=np.uint8)
+    size = np.array([geometry.input_size[::-1]])
+    network = load_network(source)
+    try:
+        heatmaps = heatmaps_of(network, geometry, black, size, flip_test=False)
+    except RuntimeError as error:
+        raise ParamsError(
+            f"network {source.name} cannot take images of {geometry.input_size} ({str(error).splitlines()[0]}); "
+            "change --input-size"
+        ) from error
+    if heatmaps.shape[1] != len(COCO_KEYPOINTS):
+        raise DataError(f"network {source.name} gives {heatmaps.shape[1]} heatmaps, expected COCO's 17")
+    return heatmaps.shape[2], heatmaps.shape[3]

@@ -1,0 +1,104 @@
+"""How an image becomes the network's input, and how its heatmaps become heatmaps of the image.
+
+In both geometries cell (i, j) of a stored heatmap is the same place of the image. MMPose's codecs say where that is:
+cell j is input pixel `stride·j`, with pixel centres at whole numbers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pirt.core.errors import DataError, ParamsError
+from pirt_stages.pose.networks.network import inference_steps
+from pirt_stages.pose.networks.openmmlab import Config, get_udp_warp_matrix, get_warp_matrix
+
+GeometryName = Literal["resize", "topdown"]
+_LONGEST_WARPED = 32_766
+"""OpenCV counts in 16 bits."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """`resize` stretches the whole image to the input; `topdown` is MMPose's affine around the whole image as box.
+
+    Attributes:
+        name: Which of the two.
+        input_size: Height and width of the network's input.
+        padding: Of topdown's box, MMPose's 1.25 unless the config says otherwise.
+        udp: Whether the config maps pixel to cell by UDP's unbiased factors.
+    """
+
+    name: GeometryName
+    input_size: tuple[int, int]
+    padding: float
+    udp: bool
+
+    def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return the input of an RGB image, Hi×Wi×3."""
+        height, width = self.input_size
+        if self.name == "resize":
+            # Bicubic and smoothed when shrinking, as stage 2 sees the image.
+            return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        matrix = self._to_input(image.width, image.height)
+        warped = cv2.warpAffine(np.asarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR)
+        return np.asarray(warped, dtype=np.uint8)
+
+    def require_usable(self, image: Image.Image, path: Path) -> None:
+        """Raise DataError for an image, read from `path`, that `prepare` cannot take."""
+        if self.name == "topdown" and max(image.size) > _LONGEST_WARPED:
+            raise DataError(
+                f"image {path} has a side of {max(image.size)} pixels, topdown takes up to {_LONGEST_WARPED}; "
+                "use --geometry resize"
+            )
+
+    def restore(self, heatmaps: Tensor, image_sizes: NDArray[np.int64]) -> Tensor:
+        """Map heatmaps B×K×Hm×Wm back so that they span their images, whose B×2 widths and heights are given."""
+        if self.name == "resize":
+            return heatmaps
+        grids = torch.stack([self._grid(int(w), int(h), *heatmaps.shape[-2:]) for w, h in image_sizes])
+        return nn.functional.grid_sample(heatmaps, grids.to(heatmaps), padding_mode="border", align_corners=True)
+
+    def _to_input(self, width: int, height: int) -> NDArray[np.float64]:
+        """Return the 2×3 matrix from image pixels to input pixels, as MMPose makes it for the box of the image."""
+        in_height, in_width = self.input_size
+        size = np.array([width, height], dtype=np.float32)
+        scale = size * np.float32(self.padding)
+        aspect = in_width / in_height
+        w, h = scale
+        scale = np.array([w, w / aspect] if w > h * aspect else [h * aspect, h], dtype=np.float32)
+        warp = get_udp_warp_matrix if self.udp else get_warp_matrix
+        matrix: NDArray[np.float64] = warp(size * np.float32(0.5), scale, 0.0, output_size=(in_width, in_height))
+        return matrix
+
+    def _grid(self, width: int, height: int, rows: int, columns: int) -> Tensor:
+        """Return Hm×Wm×2 places, in [-1, 1] across the heatmap, of the cells that span the image."""
+        count = np.array([columns, rows], dtype=np.float64)
+        in_size = np.array([self.input_size[1], self.input_size[0]], dtype=np.float64)
+        stride = (in_size - 1) / (count - 1) if self.udp else in_size / count
+        cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+        pixel = (cell * stride + 0.5) * (np.array([width, height]) / in_size) - 0.5
+        matrix = self._to_input(width, height)
+        place = (pixel @ matrix[:, :2].T + matrix[:, 2]) / stride
+        return torch.from_numpy(2 * place / (count - 1) - 1)
+
+
+def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int], network: str) -> Geometry:
+    """Read from the config's test pipeline what MMPose itself does to an image."""
+    if any(side % 32 for side in input_size):
+        raise ParamsError(f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32")
+    named = {step["type"]: step for step in inference_steps(config)}
+    if name == "topdown" and "TopdownAffine" not in named:
+        raise ParamsError(f"network {network} has no TopdownAffine in its test pipeline; use --geometry resize")
+    return Geometry(
+        name,
+        input_size,
+        padding=float(named.get("GetBBoxCenterScale", {}).get("padding", 1.25)),
+        udp=bool(named.get("TopdownAffine", {}).get("use_udp", False)),
+    )

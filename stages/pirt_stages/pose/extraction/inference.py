@@ -1,0 +1,149 @@
+"""The frozen network as extraction runs it: fused, in one precision, the same bits for the same batch."""
+
+import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pirt.core.errors import CheckpointError, ParamsError
+from pirt.core.files import sha256_of
+from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_weights
+from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, geometry_of
+from pirt_stages.pose.networks.network import (
+    HeatmapNetwork,
+    build_network,
+    channels_last,
+    config_sha256,
+    own_input_size,
+    read_config,
+)
+from pirt_stages.pose.networks.openmmlab import fuse_conv_bn
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Device = Literal["cpu", "cuda"]
+
+DEFAULT_CONFIG = "td-hm_hrnet-w48_8xb32-210e_coco-256x192"
+DEFAULT_CHECKPOINT = (
+    "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/"
+    "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth"
+)
+PAPER_INPUT = (384, 128)
+_LOADING = Lock()
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """Where a network comes from and how it runs; small enough to send to other machines."""
+
+    config: str
+    """Name or absolute path."""
+    config_sha256: str
+    checkpoint: Path
+    weights_sha256: str
+    precision: Precision
+    device: Device
+    flip_test: bool
+
+    @property
+    def name(self) -> str:
+        """The config's name, without folders."""
+        return Path(self.config).stem
+
+
+def find_network(
+    config: str | None, checkpoint: str | None, precision: Precision, device: Device, *, flip_test: bool
+) -> NetworkSource:
+    """Find config and weights, by default those of the paper's network; a URL is fetched."""
+    if (config is None) != (checkpoint is None) and config != DEFAULT_CONFIG:
+        raise ParamsError("--config and --checkpoint belong together; pass both, or neither for HRNet-W48")
+    path = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT).absolute()
+    name = config or DEFAULT_CONFIG
+    if Path(name).is_file():
+        name = str(Path(name).absolute())
+    return NetworkSource(name, config_sha256(read_config(name)), path, sha256_of(path), precision, device, flip_test)
+
+
+def find_geometry(source: NetworkSource, name: GeometryName, input_size: tuple[int, int] | None) -> Geometry:
+    """Take the input size from the paper for `resize`, from the network for `topdown`, unless it is given."""
+    config = read_config(source.config)
+    if input_size is None:
+        input_size = PAPER_INPUT if name == "resize" else own_input_size(config, source.name)
+    return geometry_of(config, name, input_size, source.name)
+
+
+def load_network(source: NetworkSource) -> HeatmapNetwork:
+    """Load the network once in a process, however many threads ask for it, ready to run."""
+    with _LOADING:
+        return _load_network(source)
+
+
+@lru_cache(maxsize=1)
+def _load_network(source: NetworkSource) -> HeatmapNetwork:
+    if sha256_of(source.checkpoint) != source.weights_sha256:
+        raise CheckpointError(f"checkpoint {source.checkpoint} changed or is another one here; start again")
+    if source.device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("device cuda is not available here; use --device cpu")
+    config = read_config(source.config)
+    if config_sha256(config) != source.config_sha256:
+        raise ParamsError(f"config {source.config} changed or is another one here; start again")
+    network = build_network(config, source.name)
+    load_weights(network.estimator, source.checkpoint, source.name)
+    network.eval().requires_grad_(False)
+    return prepared(network, source.precision, source.device)
+
+
+def prepared(network: HeatmapNetwork, precision: Precision, device: Device) -> HeatmapNetwork:
+    """Fold batch norms into convolutions, lay out channels last, move to precision and device."""
+    network = _folded(network)
+    network.dtype = getattr(torch, precision)
+    estimator: Any = network.estimator
+    for part in (estimator.backbone, getattr(estimator, "neck", None), estimator.head):
+        if part is not None:
+            part.to(network.dtype)
+    return channels_last(network.to(device))
+
+
+def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
+    """Fold batch norms where that leaves the network what it is.
+
+    Folding takes the order in which layers are defined for the order in which they run; a network that is built
+    otherwise comes out different and is left as it was.
+    """
+    folded = copy.deepcopy(network)
+    fuse_conv_bn(folded.estimator)
+    height, width = network.input_size
+    probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.inference_mode():
+        before, after = network(probe), folded(probe)
+    same = torch.allclose(before, after, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
+    return folded if same else network
+
+
+@torch.inference_mode()
+def heatmaps_of(
+    network: HeatmapNetwork,
+    geometry: Geometry,
+    inputs: NDArray[np.uint8],
+    image_sizes: NDArray[np.int64],
+    flip_test: bool,
+) -> NDArray[np.float32]:
+    """Return raw heatmaps B×K×Hm×Wm that span their images.
+
+    Args:
+        network: As `load_network` returns it.
+        geometry: What made `inputs`.
+        inputs: B×Hi×Wi×3 RGB.
+        image_sizes: B×2, width and height of the images.
+        flip_test: Whether to average with the mirrored image's heatmaps.
+    """
+    device = next(network.parameters()).device
+    images = torch.from_numpy(inputs).to(device).permute(0, 3, 1, 2)
+    heatmaps: Tensor = network(images, flip_test).float()
+    return geometry.restore(heatmaps, image_sizes).cpu().numpy()

@@ -1,0 +1,211 @@
+"""Writing a store shard by shard, so that a stop at any instant loses at most the shards in work.
+
+An unfinished store is the folder `<path>.partial`; sealing renames it to `path`. A shard's files are written beside,
+flushed to disk and renamed, heatmaps before scores: a shard is there exactly when both names are.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pirt.core.errors import StoreError
+from pirt.core.files import written_whole
+from pirt.heatmaps.codec import encode
+from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
+from pirt.heatmaps.schema import METADATA, Layout, StoreAttributes, root_metadata
+
+_BESIDE = ".writing"
+
+
+@dataclass(frozen=True)
+class StoreWriter:
+    """Writes the shards of one store; picklable, and several processes may write different shards at once."""
+
+    path: Path
+    layout: Layout
+    skipped_rows: tuple[int, ...]
+    beside: str = ""
+    """Where in the unfinished store this writer's files become whole; one left over from before has another place."""
+    finished: bool = False
+    """The store was already there, made with the same keys, attributes and shard size."""
+
+    def pending(self) -> tuple[int, ...]:
+        """Return the shards that are not yet safely there."""
+        if self.finished:
+            return ()
+        partial = partial_path(self.path)
+        return tuple(
+            shard
+            for shard in range(self.layout.shards)
+            if not all((partial / file).is_file() for file in self.layout.files(shard))
+        )
+
+    def rows(self, shard: int) -> range:
+        """Return the rows of one shard; they index the keys."""
+        return self.layout.rows(shard)
+
+    def write(self, shard: int, heatmaps: NDArray[np.float32]) -> None:
+        """Write one shard whole: n×K×Hm×Wm raw network output, clipped to [0, 1] here.
+
+        Rows of skipped images become zero whatever they hold; NaN in any other is a StoreError.
+        """
+        rows = self.rows(shard)
+        values = self._checked(rows, heatmaps)
+        codes = encode(values, self.layout.attributes.codec, self.layout.attributes.tau)
+        contents = self.layout.shard_contents(codes, values.max(axis=(2, 3)))
+        with _reported(self.path):
+            for file, content in zip(self.layout.files(shard), contents, strict=True):
+                _put(partial_path(self.path), self.beside, file, content)
+
+    def seal(self) -> Path:
+        """Read every shard back, stamp the store with its contents' SHA-256 and rename it to `path`.
+
+        Shards that read back damaged are dropped, so that a resumed run makes them anew.
+        """
+        if self.finished:
+            return self.path
+        if pending := self.pending():
+            raise StoreError(f"{self.path}: {len(pending)} of {self.layout.shards} shards are still to come")
+        partial = partial_path(self.path)
+        self._drop_damaged(open_unsealed(partial))
+        with _reported(self.path):
+            seal = self.layout.contents_sha256(partial)
+            _put(partial, self.beside, METADATA, root_metadata(self.layout.attributes, seal))
+            shutil.rmtree(partial / self.beside)
+            _require_stores(self.path)
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            partial.replace(self.path)
+            _flush_folder(self.path.parent)
+        return self.path
+
+    def _checked(self, rows: range, heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
+        expected = (len(rows), *self.layout.image_shape)
+        if heatmaps.shape != expected:
+            raise StoreError(f"rows {rows} of {self.path} need heatmaps of shape {expected}, got {heatmaps.shape}")
+        values: NDArray[np.float32] = np.clip(heatmaps, 0, 1, dtype=np.float32)
+        values[[row - rows.start for row in self.skipped_rows if row in rows]] = 0
+        # After clipping NaN is all that can be wrong, and max() passes it on.
+        if (bad := np.isnan(values.max(axis=(1, 2, 3)))).any():
+            raise StoreError(
+                f"the network gave NaN for image {rows[int(bad.argmax())]} of the manifest (counted from 0); "
+                f"check its weights or take a wider precision"
+            )
+        return values
+
+    def _drop_damaged(self, store: HeatmapStore) -> None:
+        damaged = []
+        for shard in range(self.layout.shards):
+            try:
+                store.read_shard(shard)
+                store.read_shard_scores(shard)
+            except StoreError:
+                damaged.append(shard)
+                for file in self.layout.files(shard):
+                    (store.path / file).unlink(missing_ok=True)
+        if damaged:
+            raise StoreError(
+                f"{self.path}: shards {damaged} read back damaged and were dropped; check the disk, then run the "
+                f"same command again to make them anew"
+            )
+
+
+def create_store(
+    path: Path, keys: Sequence[str], attributes: StoreAttributes, shard_size: int, *, restart: bool = False
+) -> StoreWriter:
+    """Begin a store at `path`, or go on with its unfinished one.
+
+    `keys` are the manifest's, in order. What is there, finished or not, must have been made with the same keys,
+    attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an unfinished
+    store away and, on sealing, replaces a finished one, but nothing that is no heatmap store.
+    """
+    if path.is_symlink():
+        path = path.resolve()
+    layout = Layout(attributes, len(keys), shard_size)
+    beside = f"{_BESIDE}-{uuid4().hex}"
+    row_of = {key: row for row, key in enumerate(keys)}
+    skipped_rows = tuple(row_of[image.key] for image in attributes.skipped)
+    partial = partial_path(path)
+    if restart:
+        _require_stores(path, partial)
+    with _reported(path):
+        if restart and partial.exists():
+            shutil.rmtree(partial)
+        if partial.exists():
+            _require_same(open_unsealed(partial), layout, keys)
+            for left in partial.glob(f"{_BESIDE}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            (partial / beside).mkdir()
+        elif path.exists() and not restart:
+            _require_same(open_store(path), layout, keys)
+            return StoreWriter(path, layout, skipped_rows, finished=True)
+        else:
+            _begin(partial, beside, layout, keys)
+    return StoreWriter(path, layout, skipped_rows, beside)
+
+
+def _require_stores(*paths: Path) -> None:
+    """Refuse to throw away what is no heatmap store."""
+    for path in paths:
+        if path.exists() and not is_store(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise StoreError(f"{path} is no heatmap store and is not thrown away; write to another --out or remove it")
+
+
+def _begin(partial: Path, place: str, layout: Layout, keys: Sequence[str]) -> None:
+    with written_whole(partial) as beside:
+        (beside / place).mkdir(parents=True)
+        for file, content in layout.metadata(keys).items():
+            (beside / file).parent.mkdir(exist_ok=True)
+            _put(beside, place, file, content)
+
+
+def _require_same(store: HeatmapStore, layout: Layout, keys: Sequence[str]) -> None:
+    there, wanted = store.attributes.model_dump(), layout.attributes.model_dump()
+    there |= {"shard_size": store.layout.shard_size, "keys": store.keys}
+    wanted |= {"shard_size": layout.shard_size, "keys": tuple(keys)}
+    for name, value in wanted.items():
+        if there[name] != value:
+            said = "" if name in ("keys", "skipped") else f" {there[name]!r} and not {value!r}"
+            raise StoreError(
+                f"{store.path} was made with other {name}{said}; pass --restart to make it anew, delete it, or "
+                f"write to another --out"
+            )
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot write heatmap store {path}: {error.strerror or error}; finished shards are kept, so mend this "
+            f"(make room?) and run the same command again, without --restart"
+        ) from error
+
+
+def _put(folder: Path, place: str, file: str, content: bytes) -> None:
+    beside = folder / place / uuid4().hex
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(folder / file)
+    finally:
+        beside.unlink(missing_ok=True)
+    _flush_folder((folder / file).parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

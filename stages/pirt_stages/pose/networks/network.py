@@ -1,0 +1,194 @@
+"""A pose network as this program uses it: RGB images in, heatmaps out."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pirt.core.errors import ParamsError
+from pirt.core.keypoints import COCO_KEYPOINTS, FLIP_ORDER
+from pirt_stages.pose.networks.openmmlab import (
+    HEATMAP_HEADS,
+    MODELS,
+    PACKAGED_CONFIGS,
+    VERSION,
+    Config,
+    flip_heatmaps,
+    init_default_scope,
+    revert_sync_batchnorm,
+)
+
+
+class HeatmapNetwork(nn.Module):
+    """An MMPose top-down estimator with its own normalisation in front and its last heatmaps behind.
+
+    Args:
+        estimator: MMPose's `TopdownPoseEstimator` with a heatmap head.
+        peak: What the network was trained to give at a keypoint: 1, or 255 for MegviiHeatmap.
+        input_size: Height and width that it was trained with.
+        rgb: Whether the estimator was trained on RGB; MMPose reads BGR when its config does not swap.
+        shift_flipped: Whether `flip_test` shifts the mirrored heatmaps by one cell, as the config says.
+    """
+
+    def __init__(
+        self, estimator: nn.Module, *, input_size: tuple[int, int], peak: float, rgb: bool, shift_flipped: bool
+    ) -> None:
+        super().__init__()
+        self.estimator = estimator
+        self.input_size = input_size
+        self.peak = peak
+        self.rgb = rgb
+        self.shift_flipped = shift_flipped
+        self.dtype = torch.float32
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return B×3×Hi×Wi RGB images of 0 to 255 as the estimator wants them."""
+        preprocessor: Any = self.estimator.data_preprocessor
+        ordered = images if self.rgb else images.flip(1)
+        scaled = ordered.float()
+        if hasattr(preprocessor, "mean"):
+            scaled = (scaled - preprocessor.mean) / preprocessor.std
+        return scaled.to(self.dtype)
+
+    def forward(self, images: Tensor, flip_test: bool = False) -> Tensor:
+        """Return raw heatmaps B×K×Hm×Wm of B×3×Hi×Wi RGB images of 0 to 255, averaged with the mirror's on request."""
+        normalised = self.normalised(images)
+        heatmaps = self._heatmaps(normalised)
+        if flip_test:
+            mirrored = flip_heatmaps(
+                self._heatmaps(normalised.flip(-1)), list(FLIP_ORDER), shift_heatmap=self.shift_flipped
+            )
+            heatmaps = (heatmaps + mirrored) * 0.5
+        return heatmaps / self.peak if self.peak != 1 else heatmaps
+
+    def _heatmaps(self, normalised: Tensor) -> Tensor:
+        estimator: Any = self.estimator
+        output = estimator(normalised, None, mode="tensor")
+        # Heads of several stages give one tensor a stage, the last of which MMPose itself predicts from.
+        while isinstance(output, list | tuple):
+            output = output[-1]
+        assert isinstance(output, Tensor)
+        return output
+
+
+def read_config(name: str) -> Config:
+    """Read an MMPose config by file, or by the name of one that MMPose brings along.
+
+    A config file is a Python program; run only those that you trust.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = _packaged(name)
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: anything may come out of it
+        raise ParamsError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(config.get("model"), dict):
+        raise ParamsError(f"config {path} has no 'model'; pass an MMPose config of a top-down heatmap network")
+    return config
+
+
+def _packaged(name: str) -> Path:
+    stems = {path.stem: path for path in sorted(PACKAGED_CONFIGS.rglob("*.py"))}
+    if (found := stems.get(Path(name).stem)) is not None and Path(name).parent == Path():
+        return found
+    near = difflib.get_close_matches(Path(name).stem, stems, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ParamsError(f"config {name!r} is neither a file nor one of MMPose {VERSION}'s configs{hint}")
+
+
+def build_network(config: Config, name: str) -> HeatmapNetwork:
+    """Build the network of `config` with random weights; one that gives no COCO heatmaps is refused by `name`."""
+    _require_heatmaps(config, name)
+    model = config.model.copy()
+    for part in _parts(model):
+        # Nothing is downloaded to initialise what a checkpoint overwrites.
+        part.pop("init_cfg", None)
+    model.train_cfg = None
+    init_default_scope(config.get("default_scope", "mmpose"))
+    try:
+        estimator = revert_sync_batchnorm(MODELS.build(model))
+    except (KeyError, ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ParamsError(
+            f"network {name} cannot be built with MMPose {VERSION}: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(estimator.head, HEATMAP_HEADS):
+        raise ParamsError(_no_heatmaps(name, type(estimator.head).__name__))
+    test = model.get("test_cfg") or {}
+    return HeatmapNetwork(
+        estimator,
+        input_size=own_input_size(config, name),
+        peak=255.0 if _decoder(config).get("type") == "MegviiHeatmap" else 1.0,
+        rgb=bool((model.get("data_preprocessor") or {}).get("bgr_to_rgb", False)),
+        shift_flipped=bool(test.get("shift_heatmap", False)),
+    )
+
+
+def config_sha256(config: Config) -> str:
+    """Return the SHA-256 of what decides the heatmaps: the model, and the steps that a test image goes through."""
+    decisive = [config.to_dict()["model"], inference_steps(config)]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def inference_steps(config: Config) -> list[dict[str, Any]]:
+    """Return the steps that a test image goes through; none where the config has no test loader."""
+    try:
+        steps = (config.to_dict().get("test_dataloader") or {}).get("dataset", {}).get("pipeline") or []
+        return [{**step, "type": str(step["type"])} for step in steps]
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise ParamsError(
+            f"config {config.filename}: test_dataloader.dataset.pipeline is no list of steps with a type ({error})"
+        ) from error
+
+
+def own_input_size(config: Config, name: str) -> tuple[int, int]:
+    """Return height and width that the network was trained with."""
+    size = _decoder(config).get("input_size")
+    if not size:
+        raise ParamsError(f"network {name} does not say its input size in model.head.decoder")
+    width, height = size
+    return height, width
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    yield model
+    for part in ("backbone", "neck", "head"):
+        if isinstance(model.get(part), dict):
+            yield model[part]
+
+
+def _decoder(config: Config) -> dict[str, Any]:
+    decoder: Any = (config.model.get("head") or {}).get("decoder") or {}
+    # Heads of several stages name one decoder a level, the finest last.
+    finest: dict[str, Any] = decoder[-1] if isinstance(decoder, list | tuple) else decoder
+    return finest
+
+
+def _require_heatmaps(config: Config, name: str) -> None:
+    kind, head = config.model.get("type"), config.model.get("head") or {}
+    if kind != "TopdownPoseEstimator":
+        raise ParamsError(f"network {name} is a {kind}, expected a TopdownPoseEstimator with a heatmap head")
+    if _decoder(config).get("heatmap_type") == "combined":
+        raise ParamsError(_no_heatmaps(name, "UDP offsets"))
+    if not any(head.get("type") == known.__name__ for known in HEATMAP_HEADS):
+        raise ParamsError(_no_heatmaps(name, head.get("type")))
+    channels = head.get("out_channels") or head.get("out_shape", (None,))[0]
+    if channels != len(COCO_KEYPOINTS):
+        raise ParamsError(f"network {name} gives {channels} heatmaps, expected COCO's {len(COCO_KEYPOINTS)}")
+
+
+def _no_heatmaps(name: str, head: Any) -> str:
+    return (
+        f"network {name} has no heatmaps (its head is {head}); pass one with a heatmap head, "
+        "such as td-hm_hrnet-w48_8xb32-210e_coco-256x192"
+    )
+
+
+def channels_last(network: HeatmapNetwork) -> HeatmapNetwork:
+    """Return the network with its weights laid out channels last, which is what CPUs and tensor cores like."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

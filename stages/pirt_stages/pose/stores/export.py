@@ -1,0 +1,136 @@
+"""The recipes of `pirt-pose export`: a store in the formats that other programs read."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pirt.core.errors import DataError, StoreError
+from pirt.core.files import refuse_folder, refuse_foreign, written_whole
+from pirt.core.images import read_image
+from pirt.core.manifest import Manifest
+from pirt.heatmaps.codec import decode
+from pirt.heatmaps.reader import HeatmapStore
+from pirt.heatmaps.schema import StoreAttributes
+from pirt.progress import progress_over
+from pirt.ranking.hdf5 import written_hdf5
+from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keypoints
+from pirt_stages.pose.stores.verify import require_same_images
+
+_PERSON = 1
+"""COCO's category."""
+
+
+def export_hdf5(store: HeatmapStore, out: Path) -> None:
+    """Write `heatmaps` N×K×Hm×Wm and `scores` N×K float32, `keys` N strings, and the store's attributes."""
+    refuse_folder(out)
+    count, shape = store.layout.count, store.layout.image_shape
+    with written_hdf5(out) as (file, disk):
+        heatmaps = file.create_dataset(
+            "heatmaps", (count, *shape), np.float32, chunks=(1, *shape), compression="gzip", compression_opts=1,
+            shuffle=True, fletcher32=True,
+        )  # fmt: skip
+        for rows, values in _shards(store):
+            heatmaps[rows.start : rows.stop] = values
+            disk.check()
+        file.create_dataset("scores", data=store.scores)
+        file.create_dataset("keys", data=list(store.keys), dtype=h5py.string_dtype())
+        file.attrs["keypoints"] = list(store.attributes.keypoints)
+        file.attrs["attributes"] = store.attributes.model_dump_json()
+        file.attrs["fingerprint"] = store.fingerprint
+
+
+def export_npy(store: HeatmapStore, out: Path) -> None:
+    """Write `out/<key>.npy` for each image that was not skipped, K×Hm×Wm float32."""
+    skipped = {image.key for image in store.skipped}
+    refuse_foreign(out, {f"{key}.npy" for key in store.keys})
+    with written_whole(out) as beside:
+        beside.mkdir()
+        for rows, values in _shards(store):
+            for row, heatmaps in zip(rows, values, strict=True):
+                if store.keys[row] not in skipped:
+                    path = _within(beside, store.keys[row])
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    np.save(path, heatmaps)
+
+
+def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | None, out: Path) -> None:
+    """Write COCO's keypoint results: one person an image, x and y in pixels of the image, with each one's score.
+
+    `image_id` is that of `annotations`, a COCO file whose images are named as the manifest's paths, or else the row
+    of the manifest, counted from 1. Skipped images have no result.
+    """
+    require_same_images(store, manifest)
+    refuse_folder(out)
+    ids = _image_ids(manifest, annotations)
+    skipped = {image.key for image in store.skipped}
+    results = []
+    for rows, values in _shards(store):
+        for row, heatmaps in zip(rows, values, strict=True):
+            image = manifest.rows[row]
+            if image.key not in skipped:
+                size = read_image(manifest.image_path(image)).size
+                places, scores = keypoints_of(heatmaps, size, store.attributes), store.scores[row]
+                results.append(_result(ids[row], image.path, places, scores))
+    with written_whole(out) as beside:
+        beside.write_text(json.dumps(results), encoding="utf-8")
+
+
+def keypoints_of(
+    heatmaps: NDArray[np.float32], image_size: tuple[int, int], attributes: StoreAttributes
+) -> NDArray[np.float64]:
+    """Return K×2 x and y, in pixels of an image of `image_size` (width, height), of heatmaps K×Hm×Wm.
+
+    As MMPose decodes: the highest cell, moved a quarter of a cell towards the higher neighbour. Pixel centres are at
+    whole numbers. A heatmap without any value gives the image's corner.
+    """
+    highest, _ = get_heatmap_maximum(heatmaps)
+    cells = refine_keypoints(highest[None].clip(0), heatmaps)[0].astype(np.float64)
+    input_size = np.array(attributes.input_size[::-1], np.float64)
+    count = np.array(heatmaps.shape[:0:-1], np.float64)
+    stride = (input_size - 1) / (count - 1) if attributes.udp else input_size / count
+    places: NDArray[np.float64] = (cells * stride + 0.5) * (np.array(image_size) / input_size) - 0.5
+    return places
+
+
+def _result(image_id: int, file_name: str, places: NDArray[np.float64], scores: NDArray[np.float32]) -> dict[str, Any]:
+    triples = np.column_stack([places.round(2), scores.astype(np.float64).round(5)])
+    return {
+        "image_id": image_id,
+        "file_name": file_name,
+        "category_id": _PERSON,
+        "keypoints": triples.ravel().tolist(),
+        "score": round(float(scores.mean(dtype=np.float64)), 5),
+    }
+
+
+def _image_ids(manifest: Manifest, annotations: Path | None) -> list[int]:
+    if annotations is None:
+        return list(range(1, len(manifest.rows) + 1))
+    try:
+        images = json.loads(annotations.read_text(encoding="utf-8"))["images"]
+        known = {str(image["file_name"]): int(image["id"]) for image in images}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"annotations {annotations} are not COCO JSON with images of file_name and id") from error
+    if unknown := [row.path for row in manifest.rows if row.path not in known]:
+        raise DataError(
+            f"annotations {annotations} lack {len(unknown)} of the manifest's images, the first is {unknown[0]!r}"
+        )
+    return [known[row.path] for row in manifest.rows]
+
+
+def _shards(store: HeatmapStore) -> Iterator[tuple[range, NDArray[np.float32]]]:
+    for shard in progress_over(range(store.layout.shards), "exporting", "shard"):
+        values = decode(store.read_shard(shard), store.attributes.codec, store.attributes.tau)
+        yield store.layout.rows(shard), values
+
+
+def _within(folder: Path, key: str) -> Path:
+    parts = PurePosixPath(key)
+    if parts.is_absolute() or ".." in parts.parts or "\0" in key:
+        raise StoreError(f"key {key!r} would be written outside the folder; the store's keys are not trustworthy")
+    return folder / f"{key}.npy"

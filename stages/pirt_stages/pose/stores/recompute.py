@@ -1,0 +1,44 @@
+"""The network that made a store, for computing some of its images anew."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pirt.core.errors import CheckpointError, ParamsError
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import open_store
+from pirt_stages.pose.extraction.inference import find_geometry, find_network
+from pirt_stages.pose.extraction.reading import Reader
+from pirt_stages.pose.extraction.running import NetworkThreads
+from pirt_stages.pose.stores.verify import Recompute
+
+_THREADS = 2
+
+
+def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoint: str | None) -> Recompute:
+    """Find the network of the store at `path` and return what computes raw heatmaps of images of `manifest`.
+
+    It runs where the store was made, or on the CPU of a machine without that device.
+    """
+    made_by = open_store(path).attributes
+    device = made_by.device if torch.cuda.is_available() else "cpu"
+    source = find_network(config, checkpoint, made_by.precision, device, flip_test=made_by.flip_test)
+    if source.config_sha256 != made_by.config_sha256:
+        raise ParamsError(f"config {source.config} is not the one that made {path} (network {made_by.network})")
+    if source.weights_sha256 != made_by.weights_sha256:
+        raise CheckpointError(
+            f"checkpoint {source.checkpoint} (SHA-256 {source.weights_sha256[:12]}) is not the one that made {path} "
+            f"({made_by.weights_sha256[:12]}, network {made_by.network}); pass that one"
+        )
+    geometry = find_geometry(source, made_by.geometry, made_by.input_size)
+
+    def recompute(rows: Sequence[ImageRow]) -> NDArray[np.float32]:
+        paths = [manifest.image_path(row) for row in rows]
+        batches = (paths[start : start + made_by.batch_size] for start in range(0, len(paths), made_by.batch_size))
+        with Reader(geometry, _THREADS) as reader, NetworkThreads(source, geometry) as network:
+            return np.concatenate(list(network.heatmaps(reader.ahead(batches))))
+
+    return recompute

@@ -1,0 +1,202 @@
+"""The recipe of `pirt-pose show`: heatmaps, part masks and scores over the images, for a person to judge."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.core.errors import DataError, ParamsError
+from pirt.core.files import written_whole
+from pirt.core.images import read_image
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import HeatmapStore
+from pirt.models.part_groups import GROUP_NAMES, GROUPS
+from pirt_stages.pose.stores.verify import require_same_images
+
+_COLOURS = ("#e69f00", "#0072b2", "#009e73")
+"""Of head, upper and lower; colour-blind readers tell them apart."""
+_GROUP_OF = [next(g for g, group in enumerate(GROUPS["paper"]) if k in group) for k in range(17)]
+_DPI = 110
+# In inches.
+_PANEL_HEIGHT = 2.0
+_GAP = 0.15
+_HEADER = 0.65
+_STRIP_HEIGHT = _HEADER + _PANEL_HEIGHT + 0.3
+_TITLE = 0.25
+_TITLE_WIDTH = 1.05
+_NAMES = 0.6
+_BARS = 1.6
+_SHEET_COLUMNS = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """One image with what the store holds of it."""
+
+    row: ImageRow
+    image: Image.Image
+    heatmaps: NDArray[np.float32]
+    """K×Hm×Wm."""
+    scores: NDArray[np.float32]
+    tau: float
+    names: tuple[str, ...]
+
+    @property
+    def shape(self) -> float:
+        """Width over height of the heatmaps; the image is stretched to it, as stage 2 does."""
+        return self.heatmaps.shape[2] / self.heatmaps.shape[1]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top, in cells."""
+        return 0.0, float(self.heatmaps.shape[2]), float(self.heatmaps.shape[1]), 0.0
+
+
+def show_image(store: HeatmapStore, manifest: Manifest, key: str, out: Path) -> None:
+    """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
+    require_same_images(store, manifest)
+    if key not in store.keys:
+        raise DataError(f"no image has the key {key!r}; keys look like {store.keys[0]!r}")
+    (view,) = _views(store, manifest, [store.keys.index(key)])
+    _save(_draw_image(view), out)
+
+
+def show_sheet(
+    store: HeatmapStore, manifest: Manifest, count: int, split: str | None, weakest: bool, out: Path
+) -> None:
+    """Draw `count` images, spread evenly over the store or those of the lowest scores, to the PNG `out`."""
+    require_same_images(store, manifest)
+    skipped = {image.key for image in store.skipped}
+    rows = [
+        row
+        for row, image in enumerate(manifest.rows)
+        if image.key not in skipped and (split is None or image.split == split)
+    ]
+    if not rows:
+        raise ParamsError(f"the store has no readable image of split {split!r}")
+    if weakest:
+        rows.sort(key=lambda row: float(store.scores[row].mean()))
+        chosen = rows[:count]
+    else:
+        chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
+    _save(_draw_sheet(list(_views(store, manifest, chosen))), out)
+
+
+def _views(store: HeatmapStore, manifest: Manifest, rows: Sequence[int]) -> Iterator[View]:
+    reasons = {image.key: image.reason for image in store.skipped}
+    for row in rows:
+        image = manifest.rows[row]
+        if image.key in reasons:
+            raise DataError(f"{image.key!r} was skipped: {reasons[image.key]}")
+        yield View(
+            image,
+            read_image(manifest.image_path(image)),
+            store.read([row])[0],
+            store.scores[row],
+            store.attributes.tau,
+            store.attributes.keypoints,
+        )
+
+
+class _Page:
+    """A figure on which panels are placed in inches from the upper left; solving for a layout takes seconds."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height), dpi=_DPI)
+
+    def panel(self, x: float, y: float, width: float) -> Axes:
+        """Return a panel of the usual height."""
+        place = (x, self.height - y - _PANEL_HEIGHT, width, _PANEL_HEIGHT)
+        scale = (self.width, self.height, self.width, self.height)
+        left, bottom, wide, high = (inches / whole for inches, whole in zip(place, scale, strict=True))
+        return self.figure.add_axes((left, bottom, wide, high))
+
+    def text(self, x: float, y: float, text: str) -> None:
+        """Write one line, `x` its left and `y` its top."""
+        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top", parse_math=False)
+
+
+def _draw_image(view: View) -> Figure:
+    width = _PANEL_HEIGHT * view.shape
+    step = max(width + _GAP, _TITLE_WIDTH)
+    page = _Page(max(9 * step, _strip_width(view)) + _GAP, _STRIP_HEIGHT + 2 * (_PANEL_HEIGHT + _TITLE) + _GAP)
+    _draw_strip(page, view, _GAP, 0)
+    for keypoint, name in enumerate(view.names):
+        line, column = divmod(keypoint, 9)
+        panel = page.panel(_GAP + column * step, _STRIP_HEIGHT + _TITLE + line * (_PANEL_HEIGHT + _TITLE), width)
+        _over_image(panel, view, view.heatmaps[keypoint])
+        colour = _COLOURS[_GROUP_OF[keypoint]]
+        panel.set_title(f"{_short(name)} {view.scores[keypoint]:.2f}", fontsize=7, color=colour, loc="left")
+    return page.figure
+
+
+def _draw_sheet(views: Sequence[View]) -> Figure:
+    columns = min(_SHEET_COLUMNS, len(views))
+    width = _strip_width(views[0]) + 2 * _GAP
+    page = _Page(columns * width, -(-len(views) // columns) * _STRIP_HEIGHT + _GAP)
+    for place, view in enumerate(views):
+        line, column = divmod(place, columns)
+        _draw_strip(page, view, _GAP + column * width, line * _STRIP_HEIGHT)
+    return page.figure
+
+
+def _strip_width(view: View) -> float:
+    return 5 * (_PANEL_HEIGHT * view.shape + _GAP) + _NAMES + _BARS
+
+
+def _draw_strip(page: _Page, view: View, x: float, y: float) -> None:
+    """Draw the image, its heatmaps at once, the three part masks and the scores, side by side."""
+    width = _PANEL_HEIGHT * view.shape
+    page.text(x, y + 0.1, f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}")
+    whole, human, *parts = (page.panel(x + n * (width + _GAP), y + _HEADER, width) for n in range(5))
+    _draw_picture(whole, view)
+    whole.set_title(f"{view.image.width}×{view.image.height}", fontsize=8)
+    _over_image(human, view, view.heatmaps.max(axis=0))
+    human.set_title("heatmaps", fontsize=8)
+    for panel, group, name, colour in zip(parts, GROUPS["paper"], GROUP_NAMES, _COLOURS, strict=True):
+        mask = (view.heatmaps[list(group)] > np.float32(view.tau)).any(axis=0)
+        _draw_picture(panel, view, grey=True)
+        tint = ListedColormap(["#00000000", colour])
+        panel.imshow(mask, cmap=tint, vmin=0, vmax=1, alpha=0.6, extent=view.extent, interpolation="nearest")
+        panel.set_title(f"{name} {view.scores[list(group)].max():.2f}\n{mask.mean():.0%} > τ", fontsize=8, color=colour)
+    _draw_scores(page.panel(x + 5 * (width + _GAP) + _NAMES, y + _HEADER, _BARS), view)
+
+
+def _draw_scores(panel: Axes, view: View) -> None:
+    places = np.arange(len(view.scores))
+    panel.barh(places, view.scores, color=[_COLOURS[_GROUP_OF[k]] for k in places])
+    panel.set_yticks(places, [_short(name) for name in view.names], fontsize=5)
+    panel.set_xticks([0, 1], ["0", "1"], fontsize=6)
+    panel.set_xlim(0, 1)
+    panel.invert_yaxis()
+    panel.set_title("scores", fontsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _over_image(panel: Axes, view: View, heatmap: NDArray[np.float32]) -> None:
+    _draw_picture(panel, view, grey=True)
+    panel.imshow(heatmap, extent=view.extent, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="bilinear")
+
+
+def _draw_picture(panel: Axes, view: View, grey: bool = False) -> None:
+    picture = view.image.convert("L") if grey else view.image
+    panel.imshow(picture, extent=view.extent, cmap="gray", vmin=0, vmax=255)
+    panel.set_xticks([])
+    panel.set_yticks([])
+
+
+def _short(name: str) -> str:
+    return name.replace("left_", "l. ").replace("right_", "r. ")
+
+
+def _save(figure: Figure, out: Path) -> None:
+    with written_whole(out) as beside:
+        # Without the version of matplotlib, so that the same input gives the same bytes.
+        figure.savefig(beside, format="png", metadata={"Software": None})

@@ -1,0 +1,57 @@
+"""How well heatmaps find keypoints, and whether their height tells visible from occluded."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pirt_stages.pose.networks.openmmlab import keypoint_pck_accuracy
+from pirt_stages.pose.training.labels import OCCLUDED, VISIBLE
+
+_SHOULDERS, _HIPS = [5, 6], [11, 12]
+
+
+def torso_length(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return N distances from mid-shoulder to mid-hip, in pixels, of N×17×3 labels; 0 where one is not labelled."""
+    labelled = (keypoints[:, _SHOULDERS + _HIPS, 2] > 0).all(axis=1)
+    middle = keypoints[:, _SHOULDERS, :2].mean(axis=1) - keypoints[:, _HIPS, :2].mean(axis=1)
+    length: NDArray[np.float32] = np.where(labelled, np.linalg.norm(middle, axis=1), 0).astype(np.float32)
+    return length
+
+
+def pck(
+    found: NDArray[np.float32], keypoints: NDArray[np.float32], threshold: float = 0.2
+) -> tuple[float, list[float | None], int]:
+    """Return PCK@`threshold` of the visible keypoints, normalised by torso length.
+
+    Args:
+        found: N×17×2, pixels of the image.
+        keypoints: N×17×3, x, y and COCO's visibility flag.
+        threshold: Share of the torso length within which a keypoint counts as found.
+
+    Returns:
+        Share over all visible keypoints, share per keypoint (None where none is visible), number of keypoints.
+    """
+    torso = torso_length(keypoints)
+    counted = (keypoints[..., 2] == VISIBLE) & (torso > 0)[:, None]
+    if not counted.any():
+        return 0.0, [None] * keypoints.shape[1], 0
+    norm = np.repeat(np.maximum(torso, 1e-6)[:, None], 2, axis=1)
+    shares, _, _ = keypoint_pck_accuracy(found, keypoints[..., :2], counted, threshold, norm)
+    numbers = counted.sum(axis=0)
+    overall = float((np.maximum(shares, 0) * numbers).sum() / numbers.sum())
+    return overall, [None if n == 0 else float(s) for s, n in zip(shares, numbers, strict=True)], int(numbers.sum())
+
+
+def visibility_auc(scores: NDArray[np.float32], keypoints: NDArray[np.float32]) -> float | None:
+    """Return the probability that a visible keypoint scores above an occluded one; None without both.
+
+    Args:
+        scores: N×17, highest value of each heatmap.
+        keypoints: N×17×3.
+    """
+    visible = np.sort(scores[keypoints[..., 2] == VISIBLE])
+    occluded = np.sort(scores[keypoints[..., 2] == OCCLUDED])
+    if not len(visible) or not len(occluded):
+        return None
+    below = np.searchsorted(occluded, visible, side="left").sum()
+    ties = np.searchsorted(occluded, visible, side="right").sum() - below
+    return float((below + 0.5 * ties) / (len(visible) * len(occluded)))

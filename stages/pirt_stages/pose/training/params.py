@@ -1,0 +1,32 @@
+"""The parameters of `pirt-pose train`, checked once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_yaml
+
+
+class PoseTrainParams(Frozen):
+    """How the small network is built and trained; the defaults fit two CPU cores and two minutes."""
+
+    seed: Seed = 0
+    epochs: Positive = 12
+    input_size: Size = (128, 64)
+    """Height and width, multiples of 32."""
+    sigma: Annotated[float, Field(gt=0)] = 2.0
+    """Standard deviation of the target peaks, in heatmap cells."""
+    channels: Positive = 16
+    """Of HRNet's finest branch; each coarser branch has twice as many."""
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    held_out: Fraction = 0.125
+    """Share of the training identities that only measure."""
+
+
+def load_train_params(path: Path | None) -> PoseTrainParams:
+    """Read the section `pose.train` of a parameter file; without a file, the defaults."""
+    pose = {} if path is None else mapping(read_yaml(path).get("pose"), f"{path}, section pose")
+    return checked(PoseTrainParams, pose.get("train") or {}, f"{path}, section pose.train")

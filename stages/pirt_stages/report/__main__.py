@@ -1,0 +1,3 @@
+from pirt_stages.report.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""What every cell of ours comes from: parameters, checkpoint, heatmap store and manifest of each run."""
+
+import csv
+import io
+import json
+
+from pirt.ranking.results import Origins
+from pirt_stages.report.tables import Report, RunLineage
+
+_ORIGINS = tuple(Origins.model_fields)
+
+
+def anchor(benchmark: str, configuration: str) -> str:
+    """Return the name by which a table's cell links to its runs."""
+    return slug(f"{benchmark} {configuration}")
+
+
+def slug(text: str) -> str:
+    """Return `text` in lower-case letters and digits, joined by hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def table_names(report: Report) -> list[str]:
+    """Return a file name for each table: table3, or table3-market-1501 where there are several Tables 3."""
+    numbers = [table.number for table in report.tables]
+    return [
+        f"table{table.number}" + (f"-{slug(' '.join(table.benchmarks))}" if numbers.count(table.number) > 1 else "")
+        for table in report.tables
+    ]
+
+
+def sections(report: Report) -> dict[str, list[RunLineage]]:
+    """Return the runs, all seeds of one configuration together, by their anchor."""
+    found: dict[str, list[RunLineage]] = {}
+    for run in report.runs:
+        found.setdefault(anchor(run.benchmark, run.configuration), []).append(run)
+    return found
+
+
+def lineage_csv(report: Report) -> str:
+    """Return one line for each cell group of ours: table, benchmark, row, run and the run's origins."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["table", "benchmark", "row", "run", "seed", *_ORIGINS, "model", "train"])
+    runs = {(run.benchmark, run.run): run for run in report.runs}
+    for table in report.tables:
+        for row in table.rows:
+            for benchmark, entry in zip(table.benchmarks, row.entries, strict=True):
+                for name in entry.ours.runs if entry.ours else ():
+                    run = runs[benchmark, name]
+                    origins = run.lineage.model_dump().values()
+                    cells = [table.number, benchmark, " ".join(row.head), name, run.seed, *origins]
+                    lines.writerow([*cells, _compact(run.model), _compact(run.train)])
+    return text.getvalue()
+
+
+def lineage_markdown(report: Report) -> str:
+    """Return a section for each configuration, the target of the tables' links."""
+    lines = ["# Lineage", ""]
+    for name, runs in sections(report).items():
+        lines += [f'<a id="{name}"></a>', "", f"## {runs[0].configuration} on {runs[0].benchmark}", ""]
+        for run in runs:
+            lines += [f"- seed {run.seed} ({run.run})", *(f"  - {name}: `{value}`" for name, value in facts(run))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def facts(run: RunLineage) -> list[tuple[str, str]]:
+    """Return the run's origins and parameters as (name, text)."""
+    origins = [(name, str(value)) for name, value in run.lineage.model_dump(exclude_none=True).items()]
+    tables = {"model": run.model, "training": run.train, "protocol": run.protocol, "counts": run.counts}
+    return [*origins, *((name, _compact(table)) for name, table in tables.items() if table)]
+
+
+def _compact(table: object) -> str:
+    return json.dumps(table, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,100 @@
+"""The report folder: tables/, figures/ and the page."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pirt.core.errors import ReportError
+from pirt.core.files import written_whole
+from pirt.visual.style import save
+from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
+from pirt_stages.report.layers import draw_layers
+from pirt_stages.report.lineage import lineage_csv, lineage_markdown, slug, table_names
+from pirt_stages.report.page import page
+from pirt_stages.report.tables import Report, join_tables
+
+TABLES = "tables"
+FIGURES = "figures"
+PLOTS = "plots"
+PAGE = "report.html"
+_REPORT = "report.json"
+
+
+def write_tables(report: Report, out: Path) -> None:
+    """Write every table in every format, and the lineage, into the folder `tables` of `out`."""
+    files = {
+        _REPORT: report.model_dump_json(indent=1) + "\n",
+        "tables.md": "\n".join(as_markdown(table) for table in report.tables),
+        "lineage.md": lineage_markdown(report),
+        "lineage.csv": lineage_csv(report),
+    }
+    for name, table in zip(table_names(report), report.tables, strict=True):
+        files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
+    _refuse_foreign(out, TABLES, PLOTS)
+    with written_whole(out / TABLES) as folder:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8", newline="")
+    with written_whole(out / PLOTS) as folder:
+        folder.mkdir()
+        for name, table in zip(table_names(report), report.tables, strict=True):
+            if table.number == 4:
+                save(draw_layers(table), folder / f"{name}.png")
+
+
+def _refuse_foreign(out: Path, *folders: str) -> None:
+    """Raise when a folder that no report made would be replaced."""
+    for folder in (out / name for name in folders):
+        if folder.is_dir() and any(folder.iterdir()) and not (out / TABLES / _REPORT).is_file():
+            raise ReportError(f"{folder} is not of a report and would be replaced; name another --out or remove it")
+
+
+def read_report(out: Path) -> Report:
+    """Read back what `write_tables` wrote."""
+    path = out / TABLES / _REPORT
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ReportError(f"{out} holds no report; `pirt-report tables --out {out}` makes one") from None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise ReportError(f"{path} is not a report of this version; make it again with `pirt-report tables`") from error
+
+
+def print_report(out: Path) -> str:
+    """Return the tables as text, and below them where tables, figures and page lie."""
+    report = read_report(out)
+    places = [f"Tables, with the lineage of every number: {out / TABLES}"]
+    places += [f"Figure: {path}" for path in figure_files(out)]
+    places += [f"Page: {out / PAGE}"] if (out / PAGE).is_file() else []
+    return "\n".join([*(as_text(table) for table in report.tables), *places, ""])
+
+
+def join_reports(reports: Sequence[Path], out: Path) -> None:
+    """Write one report of several benchmarks: tables of one number side by side, figures in a folder each."""
+    parts = [read_report(report) for report in reports]
+    names = [slug(part.runs[0].benchmark) for part in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
+    _refuse_foreign(out, FIGURES)
+    tables = join_tables(table for part in parts for table in part.tables)
+    write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
+    with written_whole(out / FIGURES) as folder:
+        folder.mkdir()
+        for name, report in zip(names, reports, strict=True):
+            for figure in figure_files(report):
+                (folder / name).mkdir(exist_ok=True)
+                shutil.copyfile(figure, folder / name / figure.name)
+
+
+def write_page(out: Path) -> None:
+    """Write the page of the report folder `out`."""
+    text = page(read_report(out), figure_files(out))
+    with written_whole(out / PAGE) as beside:
+        beside.write_text(text, encoding="utf-8", newline="")
+
+
+def figure_files(out: Path) -> list[Path]:
+    """Return the pictures of the report folder in order of their names."""
+    return [*sorted((out / FIGURES).rglob("*.png")), *sorted((out / PLOTS).glob("*.png"))]

@@ -1,0 +1,201 @@
+"""What `pirt-search` does: coarse by an index, fine by parts, then table, JSON and picture."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pirt.core.errors import DataError, StoreError
+from pirt.core.files import written_whole
+from pirt.core.images import read_image
+from pirt.core.manifest import Manifest
+from pirt.models.part_groups import GROUP_NAMES
+from pirt.progress import progress
+from pirt.ranking.embeddings import CONFIDENCE, Embeddings
+from pirt.ranking.matching import ConfidenceMode, Features
+from pirt.visual.nearest import RankLists, first, refine
+from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
+from pirt_stages.search.index import CoarseIndex
+
+RESULTS_FILE, PICTURE_FILE = "results.json", "rank_lists.png"
+_QUERIES_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class SearchChoice:
+    """How many images are found for a query and how."""
+
+    top_k: int = 10
+    top_n: int = 100
+    mode: ConfidenceMode = "query-gallery"
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """One image of a rank list; `confidence` by part group is there if the model has parts.
+
+    `match` and `same_camera` are None where the query's identity and camera are not known.
+    """
+
+    rank: int
+    key: str
+    pid: int
+    camid: int
+    distance: float
+    match: bool | None
+    same_camera: bool | None
+    confidence: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FoundList:
+    """A query and its rank list."""
+
+    query: str
+    confidence: dict[str, float]
+    found: tuple[FoundImage, ...]
+
+
+def require_same_model(gallery: Embeddings, queries: Embeddings) -> None:
+    """Raise when features of two models were to be compared."""
+    ours, theirs = queries.lineage.checkpoint_sha256, gallery.lineage.checkpoint_sha256
+    if ours != theirs:
+        raise StoreError(
+            f"queries {queries.path} are of another run (checkpoint {ours[:12]}) than the gallery {gallery.path} "
+            f"({theirs[:12]}); features of different models cannot be compared"
+        )
+
+
+def choose_queries(queries: Embeddings, keys: Sequence[str]) -> list[int]:
+    """Return the rows of the queries named by `keys`, or of all when there are none."""
+    rows = {key: row for row, key in enumerate(queries.keys[: queries.query_count])}
+    if unknown := [key for key in keys if key not in rows]:
+        raise DataError(f"{queries.path} has no query {unknown[0]!r}; it has {next(iter(rows), 'none')!r} and others")
+    if not rows:
+        raise DataError(f"{queries.path} has no queries; embed some with --run, --manifest and --heatmaps")
+    return [rows[key] for key in keys] or list(rows.values())
+
+
+def search(
+    gallery: Embeddings, queries: Embeddings, rows: Sequence[int], index: CoarseIndex, choice: SearchChoice
+) -> list[FoundList]:
+    """Find the images that are nearest to the queries in `rows`."""
+    require_same_model(gallery, queries)
+    features = queries.features("query")[list(rows)]
+    found: list[FoundList] = []
+    with progress(len(rows), "searching", "query") as bar:
+        for start in range(0, len(rows), _QUERIES_AT_A_TIME):
+            block = slice(start, start + _QUERIES_AT_A_TIME)
+            lists = rank(gallery, features[block], index, choice)
+            found += _named(gallery, queries, rows[block], lists)
+            bar.update(len(rows[block]))
+    return found
+
+
+def rank(gallery: Embeddings, query: Features, index: CoarseIndex, choice: SearchChoice) -> RankLists:
+    """Rank coarse-to-fine; only the candidates' part features are read from the gallery's file."""
+    coarse = index.search(query, max(choice.top_k, choice.top_n if gallery.has_parts else 1))
+    if not gallery.has_parts:
+        return first(coarse, choice.top_k)
+    offset = gallery.rows("gallery").start
+
+    def parts(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return gallery.parts_at((images + offset).tolist())
+
+    return first(refine(query, coarse, parts, choice.top_n, choice.mode), choice.top_k)
+
+
+def _named(gallery: Embeddings, queries: Embeddings, rows: Sequence[int], lists: RankLists) -> Iterator[FoundList]:
+    images = lists.images.numpy() + gallery.rows("gallery").start
+    of_gallery = _confidences(gallery, np.unique(images).tolist())
+    of_queries = _confidences(queries, sorted(set(rows)))
+    # New images carry whatever identity their manifest invents.
+    known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
+    for row, listed, distances in zip(rows, images.tolist(), lists.distances.tolist(), strict=True):
+        found = tuple(
+            FoundImage(
+                rank=number,
+                key=gallery.keys[image],
+                pid=int(gallery.pids[image]),
+                camid=int(gallery.camids[image]),
+                distance=round(distance, 6),
+                match=bool(gallery.pids[image] == queries.pids[row]) if known else None,
+                same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
+                confidence=of_gallery.get(image, {}),
+            )
+            for number, (image, distance) in enumerate(zip(listed, distances, strict=True), 1)
+        )
+        yield FoundList(queries.keys[row], of_queries.get(row, {}), found)
+
+
+def _confidences(embeddings: Embeddings, rows: list[int]) -> dict[int, dict[str, float]]:
+    if not embeddings.has_parts:
+        return {}
+    values = embeddings.read(CONFIDENCE, rows).tolist()
+    return {
+        row: {name: round(value, 4) for name, value in zip(GROUP_NAMES, confidence, strict=True)}
+        for row, confidence in zip(rows, values, strict=True)
+    }
+
+
+def as_table(lists: Sequence[FoundList]) -> str:
+    """Lay out the rank lists as text."""
+    width = max(len(image.key) for found in lists for image in found.found)
+    lines = []
+    for found in lists:
+        lines.append(f"{found.query}{_as_text(found.confidence)}")
+        lines += [
+            f"{image.rank:5}  {image.key:{width}}  pid {image.pid:<6} camera {image.camid:<3} {image.distance:.4f}"
+            f"{_as_text(image.confidence)}{'  same person' if image.match else ''}"
+            f"{'  same camera' if image.same_camera else ''}"
+            for image in found.found
+        ]
+    return "\n".join(lines)
+
+
+def _as_text(confidence: dict[str, float]) -> str:
+    return "".join(f"  {name} {value:.2f}" for name, value in confidence.items())
+
+
+def write_results(lists: Sequence[FoundList], path: Path) -> None:
+    """Write the rank lists as JSON."""
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
+
+
+def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest, path: Path) -> None:
+    """Draw the rank lists."""
+    query_images, gallery_images = _Images(queries), _Images(gallery)
+    rows = [
+        QueryRow(
+            Shown(query_images[found.query], "query", False, found.query, tuple(found.confidence.values())),
+            (tuple(_shown(image, gallery_images) for image in found.found),),
+        )
+        for found in lists
+    ]
+    picture = draw_rank_lists(["nearest in the gallery, with distance"], rows)
+    with written_whole(path) as beside:
+        picture.save(beside, format="PNG")
+
+
+class _Images:
+    """The images of a manifest by key."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._rows = {row.key: row for row in manifest.rows}
+
+    def __getitem__(self, key: str) -> Image.Image:
+        if key not in self._rows:
+            raise DataError(f"the manifest for the picture has no image {key!r}; pass the one that was embedded")
+        return read_image(self._manifest.image_path(self._rows[key]))
+
+
+def _shown(image: FoundImage, images: _Images) -> Shown:
+    verdict: Verdict = "unknown" if image.match is None else "match" if image.match else "other"
+    confidences = tuple(image.confidence.values())
+    return Shown(images[image.key], verdict, bool(image.same_camera), f"{image.distance:.3f}", confidences)

@@ -1,0 +1,3 @@
+from pirt_stages.train.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""`pirt-train`: parse, read the parameters, train."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from pirt.core.manifest import read_manifest
+from pirt.ranking.params import load_evaluate_params
+from pirt.runs.params import load_params
+from pirt.training.processes import Device
+from pirt.training.recipe import Job, train
+from pirt_stages.command import Command
+from pirt_stages.train.console import Console
+from pirt_stages.train.evaluation import Evaluation
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(cls=Command, context_settings={"show_default": True})
+@click.option("--params", "params_file", type=_PATH, required=True, help="Parameter file (YAML).")
+@click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
+@click.option("--manifest", "manifest_file", type=_PATH, required=True, help="Manifest of the images (CSV).")
+@click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
+@click.option("--out", type=_PATH, required=True, help="Run folder to write.")
+@click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
+@click.option("--init-from", type=_PATH, help="Run folder to fine-tune; its classifiers are left behind.")
+@click.option("--restart", is_flag=True, help="Discard what a stopped training of this run left.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="PIRT_DEVICE", show_envvar=True
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    envvar="PIRT_WORKERS",
+    show_envvar=True,
+    help="Processes that load images; 0 loads in the training process. By default as many as the machine can spare.",
+)
+@click.option(
+    "--image-memory",
+    type=click.FloatRange(min=0),
+    default=4.0,
+    envvar="PIRT_IMAGE_MEMORY",
+    show_envvar=True,
+    help="GiB; training images that fit into it are decoded once.",
+)
+def main(
+    params_file: Path,
+    variant: str | None,
+    seed: int | None,
+    manifest_file: Path,
+    heatmaps: Path | None,
+    out: Path,
+    root: Path | None,
+    init_from: Path | None,
+    restart: bool,
+    device: Device,
+    workers: int | None,
+    image_memory: float,
+) -> None:
+    """Train a model and write RUN/model.safetensors, RUN/run.json and the curves in RUN/logs.
+
+    With train.evaluate_every: N the model is measured every N epochs, and the one with the best mAP is kept as
+    a run folder of its own, RUN/best.
+
+    The state after each epoch is kept in RUN.resume/ until the training has ended. After a crash, a kill or
+    Ctrl-C the same command goes on from there to the same result; so does an interrupted `dvc repro`, which
+    empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is an error;
+    --restart trains anew.
+
+    \b
+    Example:
+      pirt-train --params params.yaml --variant pirt --manifest runs/manifest.csv \\
+        --heatmaps runs/heatmaps.zarr --out runs/train/pirt-seed0
+    On four GPUs:
+      torchrun --nproc-per-node 4 -m pirt_stages.train --params params.yaml ...
+    """
+    params = load_params(params_file, variant)
+    if seed is not None:
+        params = params.model_copy(update={"seed": seed})
+    measured = load_evaluate_params(params_file) if params.train.evaluate_every else None
+    job = Job(
+        params=params,
+        variant=variant,
+        manifest=read_manifest(manifest_file, root),
+        heatmaps=heatmaps,
+        out=out,
+        init_from=init_from,
+        restart=restart,
+        evaluate=None if measured is None else measured.model_dump(mode="json"),
+        device=device,
+        workers=workers,
+        image_memory=image_memory,
+    )
+    make = None if measured is None else partial(Evaluation, job.manifest, heatmaps, params, measured)
+    train(job, Console(), make)

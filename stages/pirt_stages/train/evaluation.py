@@ -1,0 +1,67 @@
+"""How good the model is so far: query against gallery, as `pirt-eval` measures it."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from pirt.core.manifest import Manifest, Split
+from pirt.models import Pirt
+from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
+from pirt.ranking.matching import DEFAULT_MODE, make_features
+from pirt.ranking.params import EvaluateParams
+from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.runs.params import Params
+from pirt.runs.transforms import EvalTransform
+from pirt.training.setup import readable_rows
+
+_BATCH_SIZE = 64
+
+
+class Evaluation:
+    """Queries and gallery in hand, to be embedded by a model that is still learning."""
+
+    def __init__(
+        self, manifest: Manifest, heatmaps: Path | None, params: Params, evaluate: EvaluateParams, workers: int
+    ) -> None:
+        self.params, self.how, self.workers = params, evaluate, workers
+        self.query = self._images("query", manifest, heatmaps)
+        self.gallery = self._images("gallery", manifest, heatmaps)
+        # Now, not after the first epochs.
+        (query, query_cameras), (gallery, gallery_cameras) = (
+            (_numbers(images, "pid"), _numbers(images, "camid")) for images in (self.query, self.gallery)
+        )
+        require_valid_matches(query, gallery, query_cameras, gallery_cameras)
+
+    def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
+        """Return mAP and rank-1 of the default mode, by name."""
+        training = network.training
+        network.eval()
+        query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
+        network.train(training)
+        found = evaluate(query, gallery, **dict(self.how), device=device)
+        metrics = found[DEFAULT_MODE if network.has_parts else "none"]
+        return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
+
+    def _images(self, split: Split, manifest: Manifest, heatmaps: Path | None) -> PersonDataset:
+        rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
+        return PersonDataset(manifest, rows, cache, EvalTransform(self.params.train.image_size))
+
+    @torch.inference_mode()
+    def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
+        outputs: dict[str, list[torch.Tensor]] = {}
+        for batch in batches_of(DataLoader(images, _BATCH_SIZE, num_workers=self.workers), device):
+            for name, value in network(batch["image"], batch["heatmaps"]).items():
+                outputs.setdefault(name, []).append(value.cpu())
+        whole = {name: torch.cat(values) for name, values in outputs.items()}
+        features = make_features(
+            [whole[name] for name in network.global_names], whole.get("groups"), whole.get("confidence")
+        )
+        return Persons(features, _numbers(images, "pid"), _numbers(images, "camid"))
+
+
+def _numbers(images: PersonDataset, name: Literal["pid", "camid"]) -> NDArray[np.int64]:
+    return np.array([getattr(row, name) for row in images.rows])

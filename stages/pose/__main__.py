@@ -1,3 +1,0 @@
-from stages.pose.cli import main
-
-main()

@@ -1,3 +1,0 @@
-from stages.report.cli import main
-
-main()

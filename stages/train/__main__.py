@@ -1,3 +1,0 @@
-from stages.train.cli import main
-
-main()

@@ -1,0 +1,95 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pirt.core.errors import PirtError
+from pirt.core.files import refuse_foreign, sha256_of, written_whole
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "out.txt"
+    with written_whole(path) as beside:
+        beside.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["out.txt"]
+
+
+def test_a_folder_replaces_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").touch()
+    with written_whole(path) as beside:
+        beside.mkdir()
+        (beside / "new").touch()
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+
+
+def test_a_folder_behind_a_link_is_replaced_and_the_link_kept(tmp_path: Path) -> None:
+    (tmp_path / "far" / "out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "out")
+    with written_whole(tmp_path / "link") as beside:
+        beside.mkdir()
+        (beside / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert [entry.name for entry in (tmp_path / "far" / "out").iterdir()] == ["new"]
+
+
+def _write_file(path: Path) -> None:
+    with written_whole(path) as beside:
+        beside.write_text("new")
+
+
+def test_a_folder_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("years")
+    with pytest.raises(PirtError, match="thesis is a folder"):
+        _write_file(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter").read_text() == "years"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis"]
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "sub/.."])
+def test_what_has_no_name_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(PirtError, match="a name of its own"):
+        _write_file(Path(path))
+
+
+def test_foreign_files_are_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refuse_foreign(out, ["a/b.npy"])
+    (out / "a").mkdir(parents=True)
+    refuse_foreign(out, ["a/b.npy"])
+    (out / "a" / "b.npy").touch()
+    refuse_foreign(out, ["a/b.npy"])
+    (out / ".b.npy.0123abcd.partial").touch()
+    refuse_foreign(out, ["a/b.npy"])
+    (out / "a" / "c").symlink_to("nowhere")
+    with pytest.raises(PirtError, match="out holds a/c, which would be lost"):
+        refuse_foreign(out, ["a/b.npy"])
+    with pytest.raises(PirtError, match=r"b\.npy is a file"):
+        refuse_foreign(out / "a" / "b.npy", [])
+
+
+def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with written_whole(path) as beside:
+            beside.write_text("half")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fail()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(b"pirt" * 100_000)
+    assert sha256_of(path) == hashlib.sha256(b"pirt" * 100_000).hexdigest()

@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pirt.core.errors import DataError
+from pirt.ranking.metrics import RankMeter, rank_metrics
+
+
+def test_known_ranking():
+    found = rank_metrics(np.array([[0.1, 0.2, 0.3, 0.4]]), [1], [2, 1, 2, 1], [0], [1, 1, 1, 1], max_rank=3)
+    assert found.mAP == (1 / 2 + 2 / 4) / 2
+    assert found.mINP == 2 / 4
+    assert found.cmc.tolist() == [0.0, 1.0, 1.0]
+    assert (found.num_queries, found.num_skipped) == (1, 0)
+
+
+def test_same_camera_and_junk_do_not_count():
+    distances = np.array([[0.1, 0.2, 0.3]])
+    assert rank_metrics(distances, [1], [1, -1, 1], [0], [0, 1, 1]).mAP == 1.0
+    assert rank_metrics(distances, [1], [1, -1, 1], [0], [0, 1, 1], junk="keep").mAP == 0.5
+
+
+def test_distractors_stay():
+    assert rank_metrics(np.array([[0.1, 0.2]]), [1], [0, 1], [0], [1, 1]).mAP == 0.5
+
+
+def test_query_without_match_is_skipped_or_zero():
+    arguments = (np.array([[0.1, 0.2], [0.1, 0.2]]), [1, 7], [1, 2], [0, 0], [1, 1])
+    skipping = rank_metrics(*arguments)
+    assert (skipping.mAP, skipping.cmc[0], skipping.num_queries, skipping.num_skipped) == (1.0, 1.0, 2, 1)
+    zero = rank_metrics(*arguments, unmatched="zero")
+    assert (zero.mAP, zero.mINP, zero.cmc[0], zero.num_skipped) == (0.5, 0.5, 0.5, 0)
+
+
+def test_no_query_at_all():
+    found = rank_metrics(np.zeros((0, 3)), [], [1, 2, 3], [], [1, 1, 1])
+    assert (found.mAP, found.mINP, found.num_queries) == (0.0, 0.0, 0)
+
+
+def test_trapezoid_follows_market_1501s_program():
+    # Positions 0 and 2: recall steps of 1/2 over precisions (1, 1) and (1/2, 2/3).
+    found = rank_metrics(np.array([[0.1, 0.2, 0.3]]), [1], [1, 2, 1], [0], [1, 1, 1], average_precision="trapezoid")
+    assert found.mAP == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+
+
+def test_earlier_gallery_image_wins_ties():
+    assert rank_metrics(np.ones((1, 2)), [1], [1, 2], [0], [1, 1]).mAP == 1.0
+    assert rank_metrics(np.ones((1, 2)), [1], [2, 1], [0], [1, 1]).mAP == 0.5
+
+
+def test_infinities_are_ordered():
+    distances = np.array([[math.inf, -math.inf, math.inf, 0.0]])
+    assert rank_metrics(distances, [1], [1, 2, 2, 2], [0], [1, 1, 1, 1]).mAP == 1 / 3
+    assert rank_metrics(distances, [1], [2, 1, 2, 2], [0], [1, 1, 1, 1]).mAP == 1.0
+
+
+def test_nan_is_refused_by_place():
+    with pytest.raises(DataError, match="query 1 to gallery image 2 is NaN"):
+        rank_metrics(np.array([[0, 0, 0], [0, 0, np.nan]]), [1, 1], [1, 1, 1], [0, 0], [1, 1, 1])
+
+
+def test_tensor_and_array_agree():
+    distances = torch.rand(4, 9, generator=torch.Generator().manual_seed(0))
+    arguments = ([1, 2, 3, 1], [1, 2, 3, 1, 2, 3, 0, -1, 1], [0, 0, 0, 1], [0, 1, 2, 0, 1, 2, 0, 1, 2])
+    assert rank_metrics(distances, *arguments).mAP == rank_metrics(distances.numpy(), *arguments).mAP
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"distances": np.zeros((2, 4))}, r"\(2, 4\), expected queries × gallery \(2, 3\)"),
+        ({"query_camids": [1]}, "1 query camids"),
+        ({"gallery_camids": [1, 2]}, "3 gallery pids and 2 gallery camids"),
+        ({"query_pids": [0.5, 1]}, "query_pids must be a list of integers"),
+        ({"max_rank": 0}, "max_rank is 0"),
+    ],
+)
+def test_wrong_arguments_are_told(change, told):
+    arguments = {
+        "distances": np.zeros((2, 3)),
+        "query_pids": [1, 2],
+        "gallery_pids": [1, 2, 3],
+        "query_camids": [0, 0],
+        "gallery_camids": [1, 1, 1],
+    }
+    with pytest.raises(DataError, match=told):
+        rank_metrics(**(arguments | change))
+
+
+def test_meter_reports_what_it_has_so_far():
+    meter = RankMeter([1, 2], [1, 1])
+    meter.update(np.array([[0.1, 0.2]]), [1], [0])
+    assert meter.compute().mAP == 1.0
+    meter.update(np.array([[0.1, 0.2]]), [2], [0])
+    assert meter.compute().mAP == 0.75
+
+
+def test_bfloat16_distances_are_ranked():
+    found = rank_metrics(torch.tensor([[0.3, 0.1, 0.2]], dtype=torch.bfloat16), [1], [2, 2, 1], [0], [1, 1, 1])
+    assert found.mAP == 0.5

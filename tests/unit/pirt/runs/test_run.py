@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from pirt.core.errors import CheckpointError
+from pirt.models import build_pirt
+from pirt.runs.params import ModelParams, Params
+from pirt.runs.run import RunRecord, load_run, save_run, weights_sha256
+
+SMALL = ModelParams(
+    backbone="resnet18_ibn_a", width=8, strides=(1, 2, 1, 1), inter_layers=1, bottleneck=8, feedforward=8
+)
+
+
+@pytest.fixture
+def record():
+    return RunRecord(
+        variant="pirt",
+        num_classes=5,
+        manifest_fingerprint="m",
+        heatmaps_fingerprint="h",
+        heatmap_size=(16, 8),
+        params=Params(model=SMALL),
+    )
+
+
+@pytest.fixture
+def run(tmp_path, record):
+    save_run(tmp_path / "run", build_pirt(5, **SMALL.model_dump()), record)
+    return tmp_path / "run"
+
+
+def test_a_run_comes_back_as_it_was_saved(tmp_path, record):
+    torch.manual_seed(0)
+    model = build_pirt(5, **SMALL.model_dump())
+    save_run(tmp_path / "run", model, record)
+    loaded, theirs = load_run(tmp_path / "run")
+    assert theirs == record
+    assert not loaded.training
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
+def test_saving_twice_leaves_the_same_bytes(tmp_path, record):
+    model = build_pirt(5, **SMALL.model_dump())
+    for name in ("one", "two"):
+        save_run(tmp_path / name, model, record)
+    for file in ("model.safetensors", "run.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    assert weights_sha256(tmp_path / "one") == weights_sha256(tmp_path / "two")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "run.json"])
+def test_an_unfinished_run_is_named(run, file):
+    (run / file).unlink()
+    for read in (load_run, weights_sha256):
+        with pytest.raises(CheckpointError, match=f"run is no finished run: {file} is missing"):
+            read(run)
+
+
+def test_damaged_weights_are_named(run):
+    weights = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"format_version": 2}', "\x00"])
+def test_a_damaged_record_is_named(run, text):
+    (run / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json is not a record of this version"):
+        load_run(run)
+
+
+def test_weights_of_another_architecture_are_named(run, record):
+    other = record.model_copy(update={"params": Params(model=SMALL.model_copy(update={"intra": False}))})
+    (run / "run.json").write_text(other.model_dump_json())
+    with pytest.raises(CheckpointError, match=r"another architecture, \d+ differences: intra\..* is unexpected"):
+        load_run(run)
+    wider = record.model_copy(update={"num_classes": 6})
+    (run / "run.json").write_text(wider.model_dump_json())
+    with pytest.raises(CheckpointError, match=r"global_neck.classifier is \(2, 5, 64\), expected \(2, 6, 64\)"):
+        load_run(run)
