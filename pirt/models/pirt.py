@@ -1,10 +1,9 @@
 """The whole model (figure 2) and its builder."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
+from pirt.backbones import Backbone, Strides, backbone_named
 from pirt.core.errors import DataError, ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models.confidence import ConfidenceScore
@@ -14,21 +13,6 @@ from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stri
 from pirt.models.intra_part import IntraPart
 from pirt.models.part_groups import GROUPS, Grouping
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
-from pirt.models.resnet_ibn import (
-    ResNet,
-    Strides,
-    resnet18_ibn_a,
-    resnet34_ibn_a,
-    resnet50_ibn_a,
-    resnet101_ibn_a,
-)
-
-BACKBONES: dict[str, Callable[[int, Strides], ResNet]] = {
-    "resnet18_ibn_a": resnet18_ibn_a,
-    "resnet34_ibn_a": resnet34_ibn_a,
-    "resnet50_ibn_a": resnet50_ibn_a,
-    "resnet101_ibn_a": resnet101_ibn_a,
-}
 
 
 class Pirt(nn.Module):
@@ -40,7 +24,7 @@ class Pirt(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        backbone: ResNet,
+        backbone: Backbone,
         intra: IntraPart | None,
         inter: InterPart | None,
         groups: PartGroups | None,
@@ -161,7 +145,7 @@ def build_pirt(
 
     Args:
         num_classes: P, the identities of the training set.
-        backbone: resnet{18,34,50,101}_ibn_a.
+        backbone: a name of `pirt.backbones.BACKBONES`.
         width: channels of the backbone's stem; C = width · 8, times 4 with 50 and 101 layers.
         strides: of the backbone's four layers; the grid is the image over 4 · their product.
         parts: pose-guided group features and their confidence (row "+P").
@@ -178,9 +162,7 @@ def build_pirt(
         inter_dropout: of the IRT's attention, its output, and the feed-forward's hidden and output features.
         confidence_hidden: hidden channels of eq. 13.
     """
-    if backbone not in BACKBONES:
-        raise ParamsError(f"unknown backbone {backbone!r}; expected one of {', '.join(BACKBONES)}")
-    network = BACKBONES[backbone](width, strides)
+    network = backbone_named(backbone)(width, strides)
     C = network.feature_channels
     _check_heads("intra_heads", intra_heads, "bottleneck", bottleneck)
     _check_heads("inter_heads", inter_heads, "the backbone's channels", C)

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pirt.backbones import Backbone
 from pirt.core.errors import CheckpointError
 from pirt.core.files import sha256_of
-from pirt.models.resnet_ibn import ResNet
 
 _MOST_NAMED = 8
 
 
-def load_imagenet(backbone: ResNet, source: str) -> None:
+def load_imagenet(backbone: Backbone, source: str) -> None:
     """Load weights in the published names (`resnet50_ibn_a-d9d0bb7b.pth`) into `backbone`, in place.
 
     Args:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-Strides = tuple[int, int, int, int]
+from pirt.backbones import Backbone, Strides
+
 REID_STRIDES: Strides = (1, 2, 2, 1)
 
 
@@ -81,7 +82,7 @@ class Bottleneck(nn.Module):
 Block = type[BasicBlock] | type[Bottleneck]
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Images B×3×Hi×Wi to features F: B×C×H×W, C = `feature_channels` = width · 8 · expansion."""
 
     def __init__(self, block: Block, depths: Sequence[int], width: int, strides: Strides) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from pirt.backbones import known_backbone
 from pirt.core.errors import ParamsError
 from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
 from pirt.models.part_groups import Grouping
@@ -13,7 +14,7 @@ from pirt.models.part_groups import Grouping
 class ModelParams(Frozen):
     """Choices of `pirt.models.build_pirt`; the defaults are the paper's."""
 
-    backbone: Literal["resnet18_ibn_a", "resnet34_ibn_a", "resnet50_ibn_a", "resnet101_ibn_a"] = "resnet50_ibn_a"
+    backbone: Annotated[str, AfterValidator(known_backbone)] = "resnet50_ibn_a"
     width: Annotated[int, Field(ge=2)] = 64
     """Channels of the first layer; half of them are normalised by instance."""
     strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)

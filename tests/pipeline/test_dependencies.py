@@ -3,12 +3,15 @@
 import ast
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pirt.backbones import BACKBONES
 from pirt.core.params import read_yaml
+from pirt.runs.params import ModelParams, TrainParams
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "stages")
@@ -18,7 +21,7 @@ PROGRAMS = {
     "import": ("pirt_stages.data.importing.recipe", "pirt_stages.data.importing.occluded_duke"),
     "pose": ("pirt_stages.pose.training.train", "pirt_stages.pose.training.params"),
     "extract": ("pirt_stages.pose.extraction.extract",),
-    "train": ("pirt.training.recipe", "pirt.losses.triplet"),
+    "train": ("pirt.training.recipe",),
     "evaluate": ("pirt.ranking.recipe",),
     "figures": ("pirt.visual.figures",),
     "report": ("pirt_stages.report.tables", "pirt_stages.report.results", "pirt_stages.report.writing"),
@@ -47,12 +50,21 @@ OF_THE_REPORT = ("pirt/models", "pirt/heatmaps")
 """Tables read metrics.json, which says what the model was; they run none."""
 
 
+BUILDING = ("train", "evaluate", "figures")
+"""Stages that build a model, whose backbone its parameters name."""
+
+
 def module_file(name: str) -> Path | None:
     found = (source.joinpath(*name.split(".")) for source in SOURCES)
     return next((f for path in found for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
-def imported(file: Path) -> Iterator[Path]:
+@cache
+def imported(file: Path) -> tuple[Path, ...]:
+    return tuple(_imported(file))
+
+
+def _imported(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
@@ -85,22 +97,42 @@ def watched(code: list[Path]) -> set[str]:
     return {f.relative_to(ROOT).as_posix() for f in files if not any(fnmatch(f.name, name) for name in hidden)}
 
 
+def chosen(pipeline: str, stage: str) -> set[str]:
+    """The modules that the pipeline's parameters name for a stage."""
+    table = read_yaml(ROOT / pipeline / "params.yaml")
+    models = [table["model"], *({**table["model"], **variant} for variant in table["variants"].values())]
+    modules = {BACKBONES[model.get("backbone", ModelParams().backbone)] for model in models}
+    if stage == "train":
+        modules.add(f"pirt.losses.{table['train'].get('metric_loss', TrainParams().metric_loss)}")
+    return modules if stage in BUILDING else set()
+
+
 def stages_of(pipeline: str) -> dict[str, Any]:
     stages: dict[str, Any] = read_yaml(ROOT / pipeline / "dvc.yaml")["stages"]
     return {name: stage for name, stage in stages.items() if name in PROGRAMS}
+
+
+def behind(pipeline: str, name: str) -> set[str]:
+    files = everything_behind(*PROGRAMS[name], *chosen(pipeline, name)) - set(NO_BYTES)
+    if name == "report":
+        files = {file for file in files if not file.startswith(OF_THE_REPORT)}
+    return {file for file in files if not empty(file)}
 
 
 @pytest.mark.parametrize(("pipeline", "name"), [(p, name) for p in PIPELINES for name in stages_of(p)])
 def test_a_stage_watches_all_the_code_behind_it_and_no_other(pipeline: str, name: str) -> None:
     code = code_of(pipeline, stages_of(pipeline)[name])
     assert all(path.exists() for path in code)
-    behind = everything_behind(*PROGRAMS[name]) - set(NO_BYTES)
-    if name == "report":
-        behind = {file for file in behind if not file.startswith(OF_THE_REPORT)}
     seen = {file for file in watched(code) if not empty(file)}
-    assert {file for file in behind if not empty(file)} - seen == set(), "not watched"
-    in_vain = {file for file in seen - behind if not file.startswith(SHARED.get(name, ()))}
+    assert behind(pipeline, name) - seen == set(), "not watched"
+    in_vain = {file for file in seen - behind(pipeline, name) if not file.startswith(SHARED.get(name, ()))}
     assert in_vain == set(), "watched in vain"
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_a_backbones_file_is_to_be_watched_where_parameters_name_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "resnet18_ibn_a", "pirt.benchmarks")
+    assert "pirt/benchmarks.py" in behind(".", name) - watched(code_of(".", stages_of(".")[name]))
 
 
 def empty(file: str) -> bool:

@@ -42,7 +42,7 @@ def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
         ("trian: {}", r"unknown section \['trian'\]"),
         ("train: {epochs: 0}", r"train.epochs = 0: .*greater than 0"),
         ("train: {epochs: many}", r"train.epochs = 'many'"),
-        ("model: {backbone: vgg}", r"model.backbone = 'vgg': .*resnet50_ibn_a"),
+        ("model: {backbone: vgg}", r"model.backbone: unknown backbone 'vgg'; .*resnet50_ibn_a"),
         ("- 1", "must hold a mapping"),
         ("a: [", "not valid YAML"),
     ],
