@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pirt.core.errors import CheckpointError
 from pirt.core.files import sha256_of, written_whole
 from pirt.core.params import Frozen, Positive, Size
+from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
 
@@ -52,7 +52,7 @@ def load_run(folder: Path) -> tuple[Pirt, RunRecord]:
     """Read a run folder and return its model, on the CPU and in eval mode, with its record."""
     record = read_record(folder)
     model = build_pirt(record.num_classes, **record.params.model.model_dump())
-    load_weights(model, read_weights(folder), f"run {folder}")
+    load_weights(model, run_weights(folder), f"run {folder}")
     return model.eval(), record
 
 
@@ -71,15 +71,12 @@ def read_record(folder: Path) -> RunRecord:
         raise CheckpointError(f"{path} is not a record of this version: {where}: {first['msg']}") from error
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def run_weights(folder: Path) -> dict[str, Tensor]:
     """Read the tensors of the run in `folder` by name."""
     path = folder / WEIGHTS_FILE
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise _unfinished(folder, WEIGHTS_FILE) from None
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}; train the run again or restore the file") from error
+    if not path.is_file():
+        raise _unfinished(folder, WEIGHTS_FILE)
+    return read_weights(path)
 
 
 def weights_sha256(folder: Path) -> str:

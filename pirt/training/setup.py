@@ -10,7 +10,7 @@ from pirt.models import Pirt, build_pirt, load_imagenet
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import ModelParams, Params
-from pirt.runs.run import RunRecord, load_weights, read_record, read_weights, weights_sha256
+from pirt.runs.run import RunRecord, load_weights, read_record, run_weights, weights_sha256
 from pirt.training.augmentation import TrainTransform
 
 _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
@@ -75,7 +75,7 @@ def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
     if other := [name for name in ours if name not in _MAY_CHANGE and theirs[name] != ours[name]]:
         named = "; ".join(f"{name} is {theirs[name]} there, {ours[name]} here" for name in other)
         raise CheckpointError(f"run {folder} is of another architecture: {named}; use its model parameters")
-    weights = read_weights(folder)
+    weights = run_weights(folder)
     own = network.state_dict()
     weights |= {name: own[name] for name in weights.keys() & own.keys() if name.endswith(".classifier")}
     load_weights(network, weights, f"run {folder}")

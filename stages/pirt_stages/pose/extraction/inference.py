@@ -122,6 +122,8 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
     probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
     with torch.inference_mode():
         before, after = network(probe), folded(probe)
+    if not before.isfinite().all():
+        raise CheckpointError("the network gives NaN or infinity; its weights are damaged, take another checkpoint")
     same = torch.allclose(before, after, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
     return folded if same else network
 

@@ -72,6 +72,19 @@ def test_the_published_names_load_unchanged(state, saved):
     assert all(torch.equal(loaded[name], state[name]) for name in loaded)
 
 
+def test_files_that_do_not_count_batches_load(state, saved):
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    backbone = resnet50_ibn_a()
+    load_imagenet(backbone, str(saved({"state_dict": {f"module.{name}": value for name, value in old.items()}})))
+    assert torch.equal(backbone.layer3[0].bn1.IN.weight, state["layer3.0.bn1.IN.weight"])
+
+
+def test_weights_that_are_not_finite_are_refused(state, saved):
+    broken = state | {"layer4.0.conv1.weight": torch.full((512, 1024, 1, 1), torch.nan)}
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in layer4\.0\.conv1\.weight"):
+        load_imagenet(resnet50_ibn_a(), str(saved(broken)))
+
+
 def test_a_renamed_key_is_named_and_nothing_is_loaded(state, saved):
     renamed = dict(state)
     renamed["layer3.5.bn1.IN.wait"] = renamed.pop("layer3.5.bn1.IN.weight")
@@ -119,14 +132,14 @@ def test_what_is_not_weights_is_one_line(tmp_path, damage, capsys):
 
 
 def test_objects_and_lists_in_a_checkpoint_are_refused(saved):
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"names builtins\.print, which is refused"):
         load_imagenet(resnet18_ibn_a(width=4), str(saved({"conv1.weight": Evil()})))
-    with pytest.raises(CheckpointError, match="must hold a state dict"):
+    with pytest.raises(CheckpointError, match="has no state dict"):
         load_imagenet(resnet18_ibn_a(width=4), str(saved([torch.rand(3)])))
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(CheckpointError, match=r"none\.pth do not exist"):
+    with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
         load_imagenet(resnet18_ibn_a(), str(tmp_path / "none.pth"))
 
 
@@ -147,7 +160,7 @@ def test_a_url_is_downloaded_once_and_checked_against_its_name(tmp_path, hub):
     named.unlink()
     load_imagenet(other, named.as_uri())
     (hub / named.name).write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="does not match the SHA-256 in its name"):
+    with pytest.raises(CheckpointError, match="its SHA-256 does not begin with"):
         load_imagenet(other, named.as_uri())
 
 

@@ -80,3 +80,11 @@ def test_weights_of_another_architecture_are_named(run, record):
     (run / "run.json").write_text(wider.model_dump_json())
     with pytest.raises(CheckpointError, match=r"global_neck.classifier is \(2, 5, 64\), expected \(2, 6, 64\)"):
         load_run(run)
+
+
+def test_a_run_whose_weights_are_not_finite_is_refused(tmp_path, record):
+    model = build_pirt(5, **SMALL.model_dump())
+    model.backbone.conv1.weight.data[0, 0, 0, 0] = torch.nan
+    save_run(tmp_path / "run", model, record)
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in backbone\.conv1\.weight"):
+        load_run(tmp_path / "run")

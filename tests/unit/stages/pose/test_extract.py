@@ -20,9 +20,9 @@ from pirt.core.errors import DataError, ParamsError, StoreError
 from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, write_manifest
 from pirt.heatmaps.reader import open_store
-from pirt_stages.pose.extraction import extract as recipe
 from pirt_stages.pose.cli import main
 from pirt_stages.pose.cluster import on_cluster
+from pirt_stages.pose.extraction import extract as recipe
 from pirt_stages.pose.extraction.extract import ExtractOptions, extract
 from pirt_stages.pose.extraction.geometry import geometry_of
 from pirt_stages.pose.extraction.inference import find_network, heatmaps_of, load_network
@@ -303,12 +303,23 @@ def test_wrong_inputs_are_one_line_and_leave_nothing(
     assert not list(tmp_path.glob("h.zarr*"))
 
 
+@pytest.mark.parametrize(("name", "value"), [("backbone.conv1.weight", np.nan), ("backbone.bn1.running_var", -1.0)])
+def test_weights_that_give_no_numbers_are_one_line(
+    people: People, tiny: TinyNetwork, tmp_path: Path, name: str, value: float
+) -> None:
+    checkpoint = torch.load(tiny.checkpoint, weights_only=True)
+    checkpoint["state_dict"][name].flatten()[0] = value
+    torch.save(checkpoint, tmp_path / "broken.pth")
+    done = _run(people, tiny, tmp_path / "h.zarr", "--checkpoint", str(tmp_path / "broken.pth"))
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1), done.output
+    assert "NaN or infinity" in done.output
+    assert not list(tmp_path.glob("h.zarr*"))
+
+
 def test_offline_the_default_network_says_where_its_weights_belong(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    def offline(url: str, path: str) -> None:
+    def offline(*given: object) -> None:
         raise OSError("offline")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -1,0 +1,187 @@
+"""Weights as people have them: found or fetched, checked by hash, and read without running the code that pickles carry.
+
+One reader serves pose networks, backbones and runs. What a name means is the matter of who loads it.
+"""
+
+import hashlib
+import pickle
+import re
+import struct
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from pirt.core.errors import CheckpointError
+from pirt.core.files import sha256_of
+
+# A date, such as 20220913, is not a hash.
+_HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
+_WRAPPERS = ("state_dict", "model", "teacher", "student")
+"""Under what training programs put the state dict beside their own notes; a teacher is what its student became."""
+_PARALLEL = "module."
+"""What DataParallel puts before every name."""
+
+
+def fetch(source: str) -> Path:
+    """Return the file of a path or URL; a URL is fetched once into torch's folder of checkpoints.
+
+    Raises:
+        CheckpointError: There is no such file, it cannot be fetched, or its SHA-256 is not the one in the URL's name.
+    """
+    if "://" not in source:
+        if not Path(source).is_file():
+            raise CheckpointError(f"checkpoint {source} does not exist; pass a file or URL")
+        return Path(source)
+    path = _kept_at(source)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(source, str(path), named_hash(path.name))
+        except (OSError, HTTPException, ValueError, RuntimeError) as error:  # or not the bytes that the name promises
+            reason = getattr(error, "reason", error)
+            raise CheckpointError(
+                f"{source} cannot be fetched ({reason}); fetch it elsewhere, put it at {path}"
+            ) from error
+    require_named_hash(path)
+    return path
+
+
+def named_hash(name: str) -> str | None:
+    """Return the first digits of the file's SHA-256 that its published name carries, as resnet50-0676ba61.pth does."""
+    found = _HASH.search(name)
+    return found[1] if found else None
+
+
+def require_named_hash(path: Path) -> None:
+    """Raise CheckpointError when the name of `path` carries digits of another SHA-256 than the file's."""
+    digits = named_hash(path.name)
+    if digits and not sha256_of(path).startswith(digits):
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 does not begin with {digits}; delete it and fetch it again, or give "
+            "it a name without these digits if it is another file"
+        )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a PyTorch or safetensors file by name, on the CPU and without executing pickled code.
+
+    What training programs put around them is taken off: `{'state_dict': …}`, `{'model': …}`, DataParallel's `module.`.
+    Floating-point numbers of any precision become float32.
+
+    Raises:
+        CheckpointError: The file does not exist, is damaged, names code, or holds anything but finite tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist; pass a file of weights")
+    tensors = _tensors(_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path), path)
+    if all(name.startswith(_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    _require_finite(weights, path)
+    return weights
+
+
+def _kept_at(url: str) -> Path:
+    """Return where torch keeps the file; one without a hash in its name may be another's namesake."""
+    folder, name = Path(torch.hub.get_dir()) / "checkpoints", url.rpartition("/")[2]
+    return folder / name if named_hash(name) else folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, struct.error) as error:
+        raise CheckpointError(f"{path} is damaged: {error}; restore the file or make it anew") from error
+
+
+def _unpickled(path: Path) -> object:
+    try:
+        with safe_globals(_allowed_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_refusal(path, error)) from error
+    except Exception as error:  # a damaged file may break torch's reader anywhere
+        if "TorchScript" in str(error):
+            raise CheckpointError(f"{path} is a TorchScript program; save its state_dict() alone") from error
+        raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
+
+
+def _tensors(content: object, path: Path) -> dict[str, Tensor]:
+    """Return the state dict of what a file holds, however deep it is wrapped."""
+    while isinstance(content, dict):
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, dict) or not content or not all(map(_is_weight, content.items())):
+        raise CheckpointError(
+            f"checkpoint {path} has no state dict of tensors by name, bare or under {' or '.join(map(repr, _WRAPPERS))}"
+        )
+    return dict(content)
+
+
+def _is_weight(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def _require_finite(weights: dict[str, Tensor], path: Path) -> None:
+    bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        more = f" and {len(bad) - 1} more weights" if len(bad) > 1 else ""
+        raise CheckpointError(
+            f"{path} holds NaN or infinity in {bad[0]}{more}; its training went astray, take an earlier checkpoint"
+        )
+
+
+class _HistoryBuffer:
+    """Stands for MMEngine's log of a scalar while reading; it is thrown away."""
+
+
+def _statistic(owner: object, name: object) -> None:
+    """Stand for the `getattr(HistoryBuffer, "min")` and the like that MMEngine pickles with each log."""
+    if owner is not _HistoryBuffer or name not in ("min", "max", "current", "mean"):
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {owner}, {name}")
+
+
+def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """List what MMEngine's own checkpoints name beside tensors; none of it runs code of the file.
+
+    numpy 2 renamed its module, so both names stand for the same functions.
+    """
+    # Asked of values, for numpy 2 warns of the module that numpy 1 has them in.
+    rebuild: tuple[Any, ...] = (np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0])
+    renamed = [
+        (function, f"{module}.multiarray.{function.__name__}")
+        for function in rebuild
+        for module in ("numpy.core", "numpy._core")
+    ]
+    kinds = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "U")
+    stand_ins: list[tuple[Callable[..., Any], str]] = [
+        (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_statistic, "builtins.getattr"),
+    ]
+    return [*renamed, *stand_ins, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    try:
+        with safe_globals(_allowed_globals()):
+            names = get_unsafe_globals_in_checkpoint(path)
+    except (ValueError, RuntimeError, pickle.UnpicklingError):
+        names = []
+    names = names or re.findall(r"GLOBAL ([\w.]+)", str(error))
+    if not names:
+        return f"checkpoint {path} is not a PyTorch checkpoint"
+    return (
+        f"checkpoint {path} names {', '.join(sorted(set(names)))}, which is refused because loading it would run "
+        "the file's code; where you trust it, save its state_dict alone: "
+        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
+    )
