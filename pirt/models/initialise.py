@@ -1,6 +1,31 @@
 """Initial weights of what is not loaded from ImageNet, as in the authors' program."""
 
+import math
+
 from torch import nn
+
+from pirt.models.inter_part import InterPart
+from pirt.models.intra_part import IntraPart
+
+
+def init_intra_part(module: IntraPart) -> None:
+    """Draw the IRM's weights; the authors' q, k and v are 1×1 convolutions D→D, and W_H is drawn like them."""
+    module.apply(init_weights)
+    for layer in module.attention.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
+
+
+def init_inter_part(module: InterPart) -> None:
+    """Draw the IRT's weights; q, k and v are drawn once, together as a 3C×C matrix, and equal in all units.
+
+    The authors' units are deep copies of one PyTorch layer, of which they draw only the linear layers anew.
+    """
+    module.apply(init_weights)
+    first, *others = (value for name, value in module.named_parameters() if name.endswith("qkv.weight"))
+    nn.init.xavier_uniform_(first)
+    for weight in others:
+        weight.data.copy_(first)
 
 
 def init_weights(module: nn.Module) -> None:

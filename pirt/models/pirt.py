@@ -8,7 +8,7 @@ from pirt.core.errors import DataError, ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models.confidence import ConfidenceScore
 from pirt.models.heads import BNNeck
-from pirt.models.initialise import init_weights
+from pirt.models.initialise import init_inter_part, init_intra_part, init_weights
 from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stripe_tokens
 from pirt.models.intra_part import IntraPart
 from pirt.models.part_groups import GROUPS, Grouping
@@ -171,9 +171,12 @@ def build_pirt(
     part_groups = PartGroups(GROUPS[groups]) if parts else None
     csm = ConfidenceScore(C, confidence_hidden) if parts else None
     model = Pirt(num_classes, network, irm, irt, part_groups, csm, tau)
-    for name, component in model.named_children():
-        if name != "backbone":
-            component.apply(init_weights)
+    if irm:
+        init_intra_part(irm)
+    if irt:
+        init_inter_part(irt)
+    for neck in filter(None, (model.global_neck, model.group_neck)):
+        neck.apply(init_weights)  # the backbone has drawn its own, the CSM PyTorch's
     return model
 
 
