@@ -13,8 +13,8 @@ from pirt.core.keypoints import FLIP_ORDER
 from pirt.runs.transforms import IMAGENET_MEAN, Codes, EvalTransform, Pixels
 
 ERASE_AREA = (0.02, 0.4)
-ERASE_ASPECT = (0.3, 3.3)
-_ERASE_ATTEMPTS = 10
+ERASE_ASPECT = (0.3, 1 / 0.3)
+_ERASE_ATTEMPTS = 100
 _ERASE_COLOUR = np.array([round(255 * mean) for mean in IMAGENET_MEAN], np.uint8)
 
 
@@ -81,12 +81,12 @@ def _overlap(length: int, by: int) -> tuple[slice, slice]:
 def draw_box(size: tuple[int, ...], chance: np.random.Generator) -> Box | None:
     """Draw an erasing box for an image of `size`; None when no draw lies inside it.
 
-    The aspect (height over width) is drawn on a log scale, so that tall and wide are equally likely.
+    The aspect (height over width) is drawn uniformly, as the authors do, so that most boxes are taller than wide.
     """
     height, width = size
     for _ in range(_ERASE_ATTEMPTS):
         area = chance.uniform(*ERASE_AREA) * height * width
-        aspect = math.exp(chance.uniform(math.log(ERASE_ASPECT[0]), math.log(ERASE_ASPECT[1])))
+        aspect = chance.uniform(*ERASE_ASPECT)
         tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < tall <= height and 0 < wide <= width:
             top, left = int(chance.integers(height - tall + 1)), int(chance.integers(width - wide + 1))

@@ -98,6 +98,15 @@ def test_erased_boxes_keep_to_area_and_aspect():
     assert 2.7 < aspects.max() < ERASE_ASPECT[1] * 1.1
 
 
+def test_erased_boxes_are_as_large_and_as_tall_as_the_authors():
+    chance = np.random.default_rng(0)
+    boxes = [draw_box((384, 128), chance) for _ in range(20_000)]
+    sides = np.array([(box.bottom - box.top, box.right - box.left) for box in boxes if box is not None])
+    assert len(sides) == len(boxes)
+    assert sides.prod(axis=1).mean() / (384 * 128) == pytest.approx(0.196, abs=0.003)
+    assert (sides[:, 0] > sides[:, 1]).mean() == pytest.approx(0.86, abs=0.01)
+
+
 def test_no_box_is_drawn_where_none_fits():
     assert draw_box((1, 1), np.random.default_rng(0)) in (None, Box(0, 0, 1, 1))
 
