@@ -34,7 +34,9 @@ class RankMetrics:
     """What one ranking is worth; all values are fractions from 0 to 1.
 
     `cmc[r - 1]` is the share of queries with a match among their first r images. `num_queries` counts all
-    queries; the `num_skipped` of them that have no valid match are in none of the means.
+    queries; the `num_skipped` of them that have no valid match are in none of the means. `places` holds, for each
+    query, the ascending places from 0 of its matches among the images that the protocol leaves in, and
+    `average_precisions` what they are worth, NaN for a query without a match.
     """
 
     cmc: NDArray[np.float64]
@@ -42,6 +44,8 @@ class RankMetrics:
     mINP: float  # noqa: N815
     num_queries: int
     num_skipped: int
+    places: tuple[Integers, ...]
+    average_precisions: NDArray[np.float64]
 
 
 def rank_metrics(
@@ -128,20 +132,22 @@ class RankMeter:
         skipped = sum(not len(positions) for positions in self._positions) if self._unmatched == "skip" else 0
         measured = len(self._positions) - skipped
         hits = np.zeros(self._max_rank, dtype=np.int64)
-        precisions, penalties = [], []
-        for positions in self._positions:
+        precisions, penalties = np.full(len(self._positions), np.nan), []
+        for query, positions in enumerate(self._positions):
             if not len(positions):
                 continue
             if positions[0] < self._max_rank:
                 hits[positions[0]] += 1
-            precisions.append(_average_precision(positions, self._trapezoid))
+            precisions[query] = _average_precision(positions, self._trapezoid)
             penalties.append(len(positions) / (int(positions[-1]) + 1))
         return RankMetrics(
             cmc=hits.cumsum() / max(measured, 1),
-            mAP=math.fsum(precisions) / max(measured, 1),
+            mAP=math.fsum(precisions[~np.isnan(precisions)]) / max(measured, 1),
             mINP=math.fsum(penalties) / max(measured, 1),
             num_queries=len(self._positions),
             num_skipped=skipped,
+            places=tuple(self._positions),
+            average_precisions=precisions,
         )
 
 

@@ -13,7 +13,8 @@ from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_meas
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, write_metrics
+from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, default_mode, metrics_of, write_metrics
+from pirt.ranking.verification import verify
 from pirt.runs.run import WEIGHTS_FILE, read_record
 
 EMBEDDINGS_FILE = "embeddings.h5"
@@ -53,7 +54,10 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     with progress(len(query), "matching", "query") as bar:
         found = evaluate(query, gallery, **dict(params), device=device, progress=bar.update)
-    return metrics_of(found, embeddings, query, gallery, params)
+    mode = default_mode(embeddings)
+    with progress(len(query), "same or different", "query") as bar:
+        pairs = verify(query, gallery, mode=mode, junk=params.junk, device=device, progress=bar.update)
+    return metrics_of(found, pairs, embeddings, query, gallery, params)
 
 
 def persons(embeddings: Embeddings, split: Split) -> Persons:

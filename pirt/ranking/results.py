@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
@@ -17,10 +17,13 @@ from pirt.ranking.evaluation import Persons
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode
 from pirt.ranking.metrics import JUNK_PID, RankMetrics
 from pirt.ranking.params import EvaluateParams
+from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
 _DISTRACTOR_PID = 0
+FalsePositiveRate = Literal["0.001", "0.01", "0.1"]
+"""Rates that people choose thresholds by; as text, since they are names in the file."""
 
 
 class Scores(Frozen):
@@ -73,6 +76,20 @@ class Origins(Frozen):
         return is_of_stand_in(self.manifest_fingerprint)
 
 
+class SameOrDifferent(Frozen):
+    """What thresholds on the distance of a pair are worth, over all pairs that the protocol leaves in.
+
+    The distance is that of `full` matching, whatever `protocol` says, since it belongs to the pair alone.
+    """
+
+    confidence_mode: ConfidenceMode
+    same_pairs: int
+    different_pairs: int
+    equal_errors: OperatingPoint
+    at_false_positive_rate: dict[FalsePositiveRate, OperatingPoint]
+    calibration: Calibration
+
+
 class Metrics(Scores):
     """The whole file. A field that a later version adds has a default, so that files of earlier ones stay valid."""
 
@@ -87,17 +104,19 @@ class Metrics(Scores):
     model: ModelParams
     train: TrainParams
     lineage: Origins
+    same_or_different: SameOrDifferent | None = None
 
 
 def metrics_of(
     found: dict[ConfidenceMode, RankMetrics],
+    pairs: Verification,
     embeddings: Embeddings,
     query: Persons,
     gallery: Persons,
     params: EvaluateParams,
 ) -> Metrics:
-    """Put together what was `found` of the rankings of `embeddings`."""
-    default = found[DEFAULT_MODE if embeddings.has_parts else "none"]
+    """Put together what was `found` of the rankings of `embeddings`, and of `pairs` in the default mode."""
+    default = found[default_mode(embeddings)]
     lineage = embeddings.lineage
     return Metrics(
         **scores_of(default).model_dump(),
@@ -110,6 +129,25 @@ def metrics_of(
         model=lineage.model,
         train=lineage.train,
         lineage=Origins(**lineage.model_dump(include=set(Origins.model_fields))),
+        same_or_different=_same_or_different(pairs, default_mode(embeddings)),
+    )
+
+
+def default_mode(embeddings: Embeddings) -> ConfidenceMode:
+    """Return the mode that an evaluation's headline numbers are of."""
+    return DEFAULT_MODE if embeddings.has_parts else "none"
+
+
+def _same_or_different(pairs: Verification, mode: ConfidenceMode) -> SameOrDifferent:
+    same, different = pairs.pairs
+    rates: tuple[FalsePositiveRate, ...] = get_args(FalsePositiveRate)
+    return SameOrDifferent(
+        confidence_mode=mode,
+        same_pairs=same,
+        different_pairs=different,
+        equal_errors=pairs.at_equal_errors(),
+        at_false_positive_rate={rate: pairs.at_false_positive_rate(float(rate)) for rate in rates},
+        calibration=pairs.calibration(),
     )
 
 

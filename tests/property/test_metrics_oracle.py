@@ -12,7 +12,7 @@ from pirt.ranking.metrics import RankMeter, rank_metrics
 
 
 def oracle(distances, query_pids, gallery_pids, query_camids, gallery_camids, max_rank, trapezoid, zero, keep):
-    precisions, penalties, firsts, skipped = [], [], [], 0
+    precisions, penalties, firsts, skipped, all_places, by_query = [], [], [], 0, [], []
     for row, pid, camid in zip(distances, query_pids, query_camids, strict=True):
         ranking = []
         for column in sorted(range(len(row)), key=lambda column: (row[column], column)):
@@ -21,6 +21,8 @@ def oracle(distances, query_pids, gallery_pids, query_camids, gallery_camids, ma
             if gallery_pids[column] == -1 and not keep:
                 continue
             ranking.append(gallery_pids[column] == pid and pid != -1)
+        all_places.append([place for place, is_match in enumerate(ranking) if is_match])
+        by_query.append(None)
         if not any(ranking):
             skipped += 1
             continue
@@ -33,12 +35,13 @@ def oracle(distances, query_pids, gallery_pids, query_camids, gallery_camids, ma
                 last = place
             old_precision = precision
         precisions.append(total / found)
+        by_query[-1] = total / found
         penalties.append(found / last)
         firsts.append(ranking.index(True))
     count = len(precisions) + (skipped if zero else 0)
     cmc = [sum(first <= rank for first in firsts) / max(count, 1) for rank in range(max_rank)]
     means = [math.fsum(values) / max(count, 1) for values in (precisions, penalties)]
-    return cmc, *means, len(query_pids), 0 if zero else skipped
+    return cmc, *means, len(query_pids), 0 if zero else skipped, all_places, by_query
 
 
 @st.composite
@@ -68,7 +71,9 @@ def measured(case, max_rank, trapezoid, zero, keep):
         unmatched="zero" if zero else "skip",
         junk="keep" if keep else "drop",
     )
-    return found.cmc.tolist(), found.mAP, found.mINP, found.num_queries, found.num_skipped
+    places = [places.tolist() for places in found.places]
+    by_query = [None if math.isnan(value) else value for value in found.average_precisions.tolist()]
+    return found.cmc.tolist(), found.mAP, found.mINP, found.num_queries, found.num_skipped, places, by_query
 
 
 @given(cases(), options)

@@ -1,6 +1,7 @@
 """`pirt-search`: parse, embed new queries if there are any, search, show."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -9,8 +10,9 @@ from pirt.core.manifest import read_manifest
 from pirt.ranking.embed import Source
 from pirt.ranking.embeddings import open_embeddings
 from pirt.ranking.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode
+from pirt.ranking.results import METRICS_FILE, read_metrics
 from pirt_stages.command import Command
-from pirt_stages.search.found import SearchChoice
+from pirt_stages.search.found import SearchChoice, ThresholdName, choose_acceptance
 from pirt_stages.search.index import IndexKind
 from pirt_stages.search.recipe import IndexChoice, Pictures, embed_queries, run_search
 
@@ -40,6 +42,12 @@ _COUNT = click.IntRange(min=1)
     default=0.99,
     help="Share of the truly nearest 100 images that an ivf or hnsw index has to find; it is measured.",
 )
+@click.option(
+    "--threshold",
+    type=click.Choice(get_args(ThresholdName)),
+    help="Say which images are accepted as the same person: at equal error rates, or at this rate of false positives.",
+)
+@click.option("--metrics", "metrics_file", type=_PATH, help="metrics.json with the thresholds, if not the gallery's.")
 @click.option("--pictured", type=click.IntRange(min=0), default=10, help="Queries in the picture.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="PIRT_DEVICE")
 def main(
@@ -59,6 +67,8 @@ def main(
     kind: IndexKind,
     index_at: Path | None,
     recall: float,
+    threshold: ThresholdName | None,
+    metrics_file: Path | None,
     pictured: int,
     device: str,
 ) -> None:
@@ -72,6 +82,8 @@ def main(
     New images, with heatmaps of `pirt-pose extract`, in a gallery of millions:
       pirt-search --gallery gallery.h5 --gallery-manifest gallery.csv --index ivf --index-at gallery.index \\
         --run runs/train/pirt-seed0 --manifest new.csv --heatmaps new.zarr --out found
+    Who is it, if it is anybody? One wrong person in a thousand pairs is accepted:
+      pirt-search --gallery runs/eval/pirt-seed0/embeddings.h5 --threshold 0.001 --out found
     """
     if run is None and heatmaps is not None:
         raise ParamsError("--heatmaps are for new queries; pass --run, or leave them out")
@@ -79,6 +91,13 @@ def main(
         raise ParamsError("--root and --gallery-manifest need --manifest, the manifest of the queries")
     if gallery_manifest is None and gallery_root is not None:
         raise ParamsError("--gallery-root needs --gallery-manifest; the root of --manifest is --root")
+    if threshold is None and metrics_file is not None:
+        raise ParamsError("--metrics holds thresholds; say which one with --threshold")
+    opened = open_embeddings(gallery)
+    acceptance = None
+    if threshold is not None:
+        measured = read_metrics(gallery.parent / METRICS_FILE if metrics_file is None else metrics_file)
+        acceptance = choose_acceptance(threshold, measured, opened, confidence)
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if run is not None:
         if manifest is None or queries is not None:
@@ -86,10 +105,10 @@ def main(
         queries = embed_queries(Source(run, manifest, heatmaps), gallery, out, device)
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
     table = run_search(
-        open_embeddings(gallery),
+        opened,
         open_embeddings(gallery if queries is None else queries),
         keys,
-        SearchChoice(top_k, top_n, confidence),
+        SearchChoice(top_k, top_n, confidence, acceptance),
         IndexChoice(kind, recall, index_at),
         Pictures(manifest, shown, pictured),
         out,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from pirt.models.part_groups import GROUP_NAMES
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.matching import ConfidenceMode, Features
+from pirt.ranking.results import FalsePositiveRate, Metrics
+from pirt.ranking.verification import Calibration, OperatingPoint
 from pirt.visual.nearest import RankLists, first, refine
 from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
 from pirt_stages.search.index import CoarseIndex
@@ -25,20 +28,34 @@ RESULTS_FILE, PICTURE_FILE = "results.json", "rank_lists.png"
 _QUERIES_AT_A_TIME = 16
 
 
+ThresholdName = Literal["eer", FalsePositiveRate]
+"""Where errors of both kinds are equal, or a false-positive rate."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """From which distance on an image counts as the query's person, as `pirt-eval` measured it."""
+
+    point: OperatingPoint
+    calibration: Calibration
+
+
 @dataclass(frozen=True)
 class SearchChoice:
-    """How many images are found for a query and how."""
+    """How many images are found for a query and how, and which of them are accepted, if anybody asks."""
 
     top_k: int = 10
     top_n: int = 100
     mode: ConfidenceMode = "query-gallery"
+    acceptance: Acceptance | None = None
 
 
 @dataclass(frozen=True)
 class FoundImage:
     """One image of a rank list; `confidence` by part group is there if the model has parts.
 
-    `match` and `same_camera` are None where the query's identity and camera are not known.
+    `match` and `same_camera` are None where the query's identity and camera are not known, `accepted` and
+    `probability` where no threshold was asked for or the image's parts were not compared.
     """
 
     rank: int
@@ -49,6 +66,15 @@ class FoundImage:
     match: bool | None
     same_camera: bool | None
     confidence: dict[str, float]
+    accepted: bool | None = None
+    probability: float | None = None
+
+
+class Verdicts(TypedDict):
+    """What a threshold says of an image."""
+
+    accepted: bool | None
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +94,29 @@ def require_same_model(gallery: Embeddings, queries: Embeddings) -> None:
             f"queries {queries.path} are of another run (checkpoint {ours[:12]}) than the gallery {gallery.path} "
             f"({theirs[:12]}); features of different models cannot be compared"
         )
+
+
+def choose_acceptance(name: ThresholdName, metrics: Metrics, gallery: Embeddings, mode: ConfidenceMode) -> Acceptance:
+    """Take a threshold out of the metrics of the model that embedded the gallery."""
+    found, expected = metrics.lineage.checkpoint_sha256, gallery.lineage.checkpoint_sha256
+    if found != expected:
+        raise StoreError(
+            f"the metrics are of another run (checkpoint {found[:12]}) than the gallery {gallery.path} "
+            f"({expected[:12]}); thresholds of one model say nothing about another's distances"
+        )
+    pairs = metrics.same_or_different
+    if pairs is None:
+        raise DataError(
+            f"the metrics of {gallery.path} are of an earlier version and have no thresholds; measure it again with "
+            f"`pirt-eval --from-embeddings {gallery.path}`"
+        )
+    if gallery.has_parts and pairs.confidence_mode != mode:
+        raise DataError(
+            f"thresholds were measured with confidence {pairs.confidence_mode!r}, not {mode!r}; leave out --confidence "
+            "or --threshold"
+        )
+    point = pairs.equal_errors if name == "eer" else pairs.at_false_positive_rate[name]
+    return Acceptance(point, pairs.calibration)
 
 
 def choose_queries(queries: Embeddings, keys: Sequence[str]) -> list[int]:
@@ -91,7 +140,7 @@ def search(
         for start in range(0, len(rows), _QUERIES_AT_A_TIME):
             block = slice(start, start + _QUERIES_AT_A_TIME)
             lists = rank(gallery, features[block], index, choice)
-            found += _named(gallery, queries, rows[block], lists)
+            found += _named(gallery, queries, rows[block], lists, choice)
             bar.update(len(rows[block]))
     return found
 
@@ -109,12 +158,16 @@ def rank(gallery: Embeddings, query: Features, index: CoarseIndex, choice: Searc
     return first(refine(query, coarse, parts, choice.top_n, choice.mode), choice.top_k)
 
 
-def _named(gallery: Embeddings, queries: Embeddings, rows: Sequence[int], lists: RankLists) -> Iterator[FoundList]:
+def _named(
+    gallery: Embeddings, queries: Embeddings, rows: Sequence[int], lists: RankLists, choice: SearchChoice
+) -> Iterator[FoundList]:
     images = lists.images.numpy() + gallery.rows("gallery").start
     of_gallery = _confidences(gallery, np.unique(images).tolist())
     of_queries = _confidences(queries, sorted(set(rows)))
     # New images carry whatever identity their manifest invents.
     known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
+    # Behind the first N stands the global distance alone, which no threshold is for.
+    compared = choice.top_n if gallery.has_parts else choice.top_k
     for row, listed, distances in zip(rows, images.tolist(), lists.distances.tolist(), strict=True):
         found = tuple(
             FoundImage(
@@ -126,10 +179,18 @@ def _named(gallery: Embeddings, queries: Embeddings, rows: Sequence[int], lists:
                 match=bool(gallery.pids[image] == queries.pids[row]) if known else None,
                 same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
                 confidence=of_gallery.get(image, {}),
+                **_verdict(distance, choice.acceptance if number <= compared else None),
             )
             for number, (image, distance) in enumerate(zip(listed, distances, strict=True), 1)
         )
         yield FoundList(queries.keys[row], of_queries.get(row, {}), found)
+
+
+def _verdict(distance: float, acceptance: Acceptance | None) -> Verdicts:
+    if acceptance is None:
+        return {"accepted": None, "probability": None}
+    likely = acceptance.calibration.probability(distance)
+    return {"accepted": distance <= acceptance.point.threshold, "probability": round(likely, 4)}
 
 
 def _confidences(embeddings: Embeddings, rows: list[int]) -> dict[int, dict[str, float]]:
@@ -150,11 +211,17 @@ def as_table(lists: Sequence[FoundList]) -> str:
         lines.append(f"{found.query}{_as_text(found.confidence)}")
         lines += [
             f"{image.rank:5}  {image.key:{width}}  pid {image.pid:<6} camera {image.camid:<3} {image.distance:.4f}"
-            f"{_as_text(image.confidence)}{'  same person' if image.match else ''}"
-            f"{'  same camera' if image.same_camera else ''}"
+            f"{_as_text(image.confidence)}{_accepted(image)}"
+            f"{'  same person' if image.match else ''}{'  same camera' if image.same_camera else ''}"
             for image in found.found
         ]
     return "\n".join(lines)
+
+
+def _accepted(image: FoundImage) -> str:
+    if image.probability is None:
+        return ""
+    return f"  {'accepted' if image.accepted else 'rejected'}, probability {image.probability:.3f}"
 
 
 def _as_text(confidence: dict[str, float]) -> str:

@@ -77,7 +77,14 @@ def run_search(
     write_results(lists, out / RESULTS_FILE)
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
         draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, out / PICTURE_FILE)
-    return f"{as_table(lists)}\ncoarse stage: {described(index.made_for)}\nwrote {out / RESULTS_FILE}"
+    lines = [as_table(lists), f"coarse stage: {described(index.made_for)}"]
+    if choice.acceptance is not None:
+        point = choice.acceptance.point
+        lines.append(
+            f"accepted: distance up to {point.threshold:.4f}, which {point.true_positive_rate:.2%} of one person's "
+            f"pairs and {point.false_positive_rate:.2%} of all others had where it was measured"
+        )
+    return "\n".join([*lines, f"wrote {out / RESULTS_FILE}"])
 
 
 def described(index: MadeFor) -> str:

@@ -14,6 +14,7 @@ from pirt.heatmaps.reader import open_store
 from pirt.ranking.embeddings import open_embeddings
 from pirt.ranking.matching import coarse_to_fine, global_distances, make_features
 from pirt.ranking.metrics import rank_metrics
+from pirt.ranking.results import read_metrics
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.run import load_run, read_record
 from pirt.runs.transforms import EvalTransform, normalise
@@ -63,6 +64,21 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
         assert metrics["confidence_modes"][mode]["mAP"] == pytest.approx(expected.mAP)
         assert metrics["confidence_modes"][mode]["mINP"] == pytest.approx(expected.mINP)
     assert metrics["mAP"] == metrics["confidence_modes"]["query-gallery"]["mAP"]
+
+
+def test_thresholds_are_of_all_pairs_that_the_protocol_leaves_in(metrics, embeddings_file):
+    found = metrics["same_or_different"]
+    assert found["confidence_mode"] == "query-gallery"
+    # Five queries by 17 images without junk, less the 5 of a query's own person and camera.
+    assert (found["same_pairs"], found["different_pairs"]) == (10, 5 * 17 - 5 - 10)
+    assert list(found["at_false_positive_rate"]) == ["0.001", "0.01", "0.1"]
+    assert read_metrics(embeddings_file.with_name("metrics.json")).same_or_different is not None
+
+
+def test_metrics_of_before_there_were_thresholds_can_be_read(metrics, tmp_path):
+    old = {name: value for name, value in metrics.items() if name != "same_or_different"}
+    (tmp_path / "metrics.json").write_text(json.dumps(old))
+    assert read_metrics(tmp_path / "metrics.json").same_or_different is None
 
 
 def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, embeddings_file, tmp_path):

@@ -130,6 +130,41 @@ def assert_refused(ended: Result, told: str) -> None:
     assert len(ended.output.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["eer", "0.001", "0.01", "0.1"])
+def test_a_threshold_of_the_evaluation_accepts_what_is_nearer(search, embeddings_file, tmp_path, name):
+    ended = search("--threshold", name, "--top-k", 18, "--top-n", 9)
+    assert ended.exit_code == 0, ended.output
+    measured = json.loads((embeddings_file.parent / "metrics.json").read_text())["same_or_different"]
+    point = measured["equal_errors"] if name == "eer" else measured["at_false_positive_rate"][name]
+    offset, slope = measured["calibration"]["offset"], measured["calibration"]["slope"]
+    shown = [image for found in results(tmp_path) for image in found["found"]]
+    for image in shown:
+        if image["rank"] > 9:  # ranked by the global distance alone
+            assert (image["accepted"], image["probability"]) == (None, None)
+            continue
+        if abs(image["distance"] - point["threshold"]) > 1e-6:  # as printed
+            assert image["accepted"] == (image["distance"] <= point["threshold"])
+        assert image["probability"] == pytest.approx(1 / (1 + np.exp(slope * image["distance"] - offset)), abs=1e-4)
+    assert ended.output.count("  accepted, probability 0.") == sum(image["accepted"] is True for image in shown)
+    assert f"accepted: distance up to {point['threshold']:.4f}" in ended.output
+
+
+def test_thresholds_that_do_not_fit_are_refused(search, embeddings_file, tmp_path):
+    asked = ("--threshold", "eer", "--metrics", tmp_path / "metrics.json")
+    assert_refused(search(*asked), "metrics.json does not exist")
+    table = json.loads((embeddings_file.parent / "metrics.json").read_text())
+    old = {name: value for name, value in table.items() if name != "same_or_different"}
+    (tmp_path / "metrics.json").write_text(json.dumps(old))
+    assert_refused(search(*asked), "are of an earlier version and have no thresholds")
+    other = {**table, "lineage": {**table["lineage"], "checkpoint_sha256": "other"}}
+    (tmp_path / "metrics.json").write_text(json.dumps(other))
+    assert_refused(search(*asked), "of another run (checkpoint other)")
+    (tmp_path / "metrics.json").write_text(json.dumps(table))
+    assert_refused(search(*asked, "--confidence", "none"), "measured with confidence 'query-gallery', not 'none'")
+    assert_refused(search(*asked[2:]), "say which one with --threshold")
+    assert not (tmp_path / "found").exists()
+
+
 def test_wrong_requests_are_one_line(search, evaluated, embeddings_file, tmp_path):
     assert_refused(search("--key", "query/99.png"), "has no query 'query/99.png'")
     assert_refused(search("--run", evaluated / "run"), "new queries need --run and --manifest")
