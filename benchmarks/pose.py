@@ -35,6 +35,7 @@ from pirt_stages.pose.extraction.inference import (
     heatmaps_of,
     load_network,
 )
+from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.reading import Inputs, Reader
 from pirt_stages.pose.extraction.running import NetworkThreads
 from pirt_stages.pose.networks.network import build_network, read_config
@@ -119,24 +120,18 @@ def plain_network(source: NetworkSource, manifest: Manifest, batch_size: int) ->
 
 def whole_pipeline(source: NetworkSource, manifest: Manifest, batch_size: int, folder: Path) -> Turn:
     """Return `pirt-pose extract`, the network's loading apart."""
-    options = ExtractOptions(
+    params = ExtractParams(
         config=source.config,
         checkpoint=str(source.checkpoint),
         input_size=INPUT_SIZE,
-        geometry="resize",
-        codec="tau8",
         tau=TAU,
         precision=source.precision,
         batch_size=batch_size,
-        flip_test=False,
-        skip_bad=False,
-        restart=True,
-        workers=2,
-        device=source.device,
     )
+    options = ExtractOptions(skip_bad=False, restart=True, workers=2, device=source.device)
 
     def turn() -> int:
-        extract(manifest, folder / "h.zarr", options)
+        extract(manifest, folder / "h.zarr", params, options)
         return len(manifest.rows)
 
     return turn

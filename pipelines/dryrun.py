@@ -39,7 +39,9 @@ def main(folder: Path) -> None:
 def copy_project(folder: Path) -> None:
     """Copy what the pipelines depend on; their outputs in the folder stay."""
     for name in ("pipelines", "pirt", "stages"):
-        ignore = shutil.ignore_patterns("__pycache__", "runs", "dvc.lock")
+        # What the pipelines made stays behind; `runs` is a room of the library too.
+        made = ["runs", "dvc.lock"] if name == "pipelines" else []
+        ignore = shutil.ignore_patterns("__pycache__", *made)
         shutil.copytree(HOME / name, folder / name, ignore=ignore, dirs_exist_ok=True)
     shutil.copyfile(HOME / ".dvcignore", folder / ".dvcignore")
     if not (folder / ".dvc").exists():

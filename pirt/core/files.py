@@ -59,3 +59,13 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_or_url(source: str) -> str:
+    """Return the SHA-256 of the file `source`, or `source` itself if it is a URL, whose content does not change."""
+    if "://" in source:
+        return source
+    try:
+        return sha256_of(Path(source))
+    except OSError as error:
+        raise PirtError(f"{source} cannot be read: {error.strerror}; give a file or a URL") from error

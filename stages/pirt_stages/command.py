@@ -1,16 +1,18 @@
 """How every program ends: a mendable error is one line on stderr and exit code 2, a bug keeps its traceback."""
 
 import errno
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-from pirt.core.errors import PirtError
+from pirt.core.errors import ParamsError, PirtError
 
 _MENDS = {
     errno.ENOSPC: "make room there",
@@ -68,6 +70,25 @@ def _refusal(error: OSError) -> str:
     mend = _MENDS.get(error.errno or 0, "mend that")
     reason = " ".join(str(error.strerror).split())
     return f"{'' if file is None else f'{file}: '}{reason}; {mend} and run the same command again"
+
+
+def filled(path: Path | None, variant: str | None, seed: int | None) -> Path | None:
+    """Put a run's variant and seed in the place of "{variant}" and "{seed}" in `path`.
+
+    A pipeline names its runs so: what stands in its parameters then never stands in a shell's command line, but for
+    the options that DVC quotes.
+    """
+    if path is None:
+        return None
+    text = str(path)
+    for name, value in (("{variant}", variant), ("{seed}", seed)):
+        if name in text:
+            if value is None:
+                raise ParamsError(f"{text} needs --{name[1:-1]}")
+            if not re.fullmatch(r"[^/\\\0]+", str(value)) or str(value) in (".", ".."):
+                raise ParamsError(f"{value!r} cannot be a part of a file name; rename the variant")
+            text = text.replace(name, str(value))
+    return Path(text)
 
 
 class Group(click.Group):

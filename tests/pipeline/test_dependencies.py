@@ -17,14 +17,23 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "stages")
 PIPELINES = (".", "pipelines/market1501", "pipelines/dukemtmc_reid", "pipelines/occluded_duke")
 PROGRAMS = {
-    "render": ("pirt_stages.data.pedestrians.synthesize",),
-    "import": ("pirt_stages.data.importing.recipe", "pirt_stages.data.importing.occluded_duke"),
+    "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
+    "import": (
+        "pirt_stages.data.importing.recipe",
+        "pirt_stages.data.importing.occluded_duke",
+        "pirt_stages.data.importing.params",
+    ),
     "pose": ("pirt_stages.pose.training.train", "pirt_stages.pose.training.params"),
-    "extract": ("pirt_stages.pose.extraction.extract",),
+    "extract": ("pirt_stages.pose.extraction.extract", "pirt_stages.pose.extraction.identify"),
     "train": ("pirt.training.recipe",),
     "evaluate": ("pirt.ranking.recipe",),
     "figures": ("pirt.visual.figures",),
-    "report": ("pirt_stages.report.tables", "pirt_stages.report.results", "pirt_stages.report.writing"),
+    "report": (
+        "pirt_stages.report.tables",
+        "pirt_stages.report.results",
+        "pirt_stages.report.writing",
+        "pirt_stages.report.params",
+    ),
 }
 """What a stage's command line hands the work to."""
 NO_BYTES = {

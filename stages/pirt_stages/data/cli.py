@@ -1,16 +1,20 @@
 """`pirt-data`: data sets in, manifests out."""
 
+import json
 from pathlib import Path
 
 import click
 
 from pirt.benchmarks import BENCHMARKS, counts_of
+from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.layouts import LAYOUTS
 from pirt_stages.data.importing.occluded_duke import occluded_duke
+from pirt_stages.data.importing.params import ImportParams, load_import_params, place_of
 from pirt_stages.data.importing.recipe import Imported, import_data_set
+from pirt_stages.data.pedestrians.params import RenderParams, load_render_params
 from pirt_stages.data.pedestrians.plan import PROFILES
 from pirt_stages.data.pedestrians.synthesize import synthesize
 from pirt_stages.data.published import Size
@@ -25,6 +29,14 @@ _WORKERS = click.option(
     help="Processes; 0 works in this one.  [default: PIRT_WORKERS, or all cores]",
 )
 _FORCE = click.option("--force", is_flag=True, help="Replace OUT even if something else made it.")
+_PARAMS = click.option("--params", "params_file", type=_FILE, help="YAML with a section data.")
+_DATA = click.option(
+    "--data",
+    type=_FOLDER,
+    envvar="PIRT_DATA",
+    show_envvar=True,
+    help="Folder with all data sets; where --params names a relative place, it lies there.",
+)
 _UNPACK = click.option("--unpack-to", type=_FOLDER, help="Where an archive's files go.  [default: beside it]")
 
 
@@ -34,14 +46,21 @@ def main() -> None:
 
 
 @main.command("synthesize")
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="demo", help="How many identities and images.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another world of people.")
+@click.option("--params", "params_file", type=_FILE, help="YAML with a section data; options go before it.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), help="How many identities and images.  [default: demo]")
+@click.option("--seed", type=click.IntRange(0), help="Another seed draws another world of people.  [default: 0]")
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write, in the Market-1501 layout.")
 @click.option("--contact-sheet", type=_FILE, help="Where to draw the contact sheet.  [default: OUT/contact_sheet.png]")
 @_WORKERS
 @_FORCE
 def synthesize_command(
-    profile: str, seed: int, out: Path, contact_sheet: Path | None, workers: int | None, force: bool
+    params_file: Path | None,
+    profile: str | None,
+    seed: int | None,
+    out: Path,
+    contact_sheet: Path | None,
+    workers: int | None,
+    force: bool,
 ) -> None:
     """Render the embedded benchmark: pedestrians with occluders and true keypoints.
 
@@ -50,13 +69,17 @@ def synthesize_command(
       pirt-data synthesize --profile demo --seed 0 --out data/pedestrians
       pirt-data import data/pedestrians --out data/manifest.csv
     """
+    params = RenderParams() if params_file is None else load_render_params(params_file)
+    profile, seed = profile or params.profile, params.seed if seed is None else seed
     count = synthesize(profile, seed, out, contact_sheet, workers, force)
     click.echo(f"{count:,} images, keypoints.json and a contact sheet in {out}")
 
 
 @main.command("import")
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=click.Path(path_type=Path), required=False)
 @click.option("--out", type=_FILE, required=True, help="Manifest to write.")
+@_PARAMS
+@_DATA
 @click.option(
     "--layout",
     type=click.Choice([layout.name for layout in LAYOUTS]),
@@ -64,10 +87,19 @@ def synthesize_command(
 )
 @_UNPACK
 @click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
-def import_command(root: Path, out: Path, layout: str | None, unpack_to: Path | None, with_val: bool) -> None:
+def import_command(
+    root: Path | None,
+    out: Path,
+    params_file: Path | None,
+    data: Path | None,
+    layout: str | None,
+    unpack_to: Path | None,
+    with_val: bool,
+) -> None:
     """Write the manifest of the data set in ROOT; its images stay where they are.
 
     ROOT is a folder (or one above it), a zip or tar; for own data a CSV table with the columns path, split, pid, camid.
+    Instead of ROOT, --params names a file whose section data has a `source`.
 
     \b
     Example:
@@ -75,25 +107,44 @@ def import_command(root: Path, out: Path, layout: str | None, unpack_to: Path | 
       pirt-data import ~/data/DukeMTMC-reID.zip --out data/duke.csv
       pirt-data import ~/pictures --layout folder --out data/pictures.csv
     """
+    if (root is None) == (params_file is None):
+        raise click.UsageError("pass either ROOT or --params, which says where the data set lies")
+    if params_file is not None:
+        root = place_of("source", load_import_params(params_file).source, data)
+    assert root is not None
     _tell(import_data_set(root, out, layout, unpack_to, with_val), out)
 
 
 @main.command("occluded-duke")
-@click.option("--duke", type=click.Path(path_type=Path), required=True, help="DukeMTMC-reID: folder, zip or tar.")
-@click.option("--lists", type=_FOLDER, required=True, help="Folder with train.list, query.list and gallery.list.")
+@click.option("--duke", type=click.Path(path_type=Path), help="DukeMTMC-reID: folder, zip or tar.")
+@click.option("--lists", type=_FOLDER, help="Folder with train.list, query.list and gallery.list.")
+@_PARAMS
+@_DATA
 @click.option("--out", type=_FILE, required=True, help="Manifest to write.")
 @click.option("--copy-to", type=_FOLDER, help="Also copy the images into a folder of the published form.")
 @_UNPACK
 @click.option("--allow-missing", is_flag=True, help="Go on without the names that have no image.")
 def occluded_duke_command(
-    duke: Path, lists: Path, out: Path, copy_to: Path | None, unpack_to: Path | None, allow_missing: bool
+    duke: Path | None,
+    lists: Path | None,
+    params_file: Path | None,
+    data: Path | None,
+    out: Path,
+    copy_to: Path | None,
+    unpack_to: Path | None,
+    allow_missing: bool,
 ) -> None:
     """Write the manifest of Occluded-DukeMTMC from DukeMTMC-reID and the three published name lists.
+
+    Without --duke or --lists, the section data of the file --params says where they lie.
 
     \b
     Example:
       pirt-data occluded-duke --duke ~/data/DukeMTMC-reID.zip --lists ~/data/Occluded_Duke --out data/occluded_duke.csv
     """
+    params = ImportParams() if params_file is None else load_import_params(params_file)
+    duke = duke or place_of("duke", params.duke, data)
+    lists = lists or place_of("lists", params.lists, data)
     _tell(occluded_duke(duke, lists, out, copy_to, unpack_to, allow_missing), out)
 
 
@@ -105,7 +156,8 @@ def occluded_duke_command(
     type=click.Choice([benchmark.name for benchmark in BENCHMARKS]),
     help="Published counts to have.  [default: those that agree]",
 )
-def check_command(manifest: Path, root: Path | None, benchmark: str | None) -> None:
+@_PARAMS
+def check_command(manifest: Path, root: Path | None, benchmark: str | None, params_file: Path | None) -> None:
     """Look for missing images, changed files, identities in both halves and images in two splits.
 
     Exit code 0 when everything is as it should be, 1 when something is not.
@@ -114,6 +166,8 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None) -> N
     Example:
       pirt-data check data/market1501.csv --benchmark market1501
     """
+    if benchmark is None and params_file is not None:
+        benchmark = load_import_params(params_file).benchmark
     findings = check(read_manifest(manifest, root), benchmark)
     width = max(len(finding.question) for finding in findings)
     for finding in findings:
@@ -121,6 +175,28 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None) -> N
         click.echo(f"{mark}  {finding.question:<{width}}  {finding.answer}")
     if any(finding.good is False for finding in findings):
         raise SystemExit(1)
+
+
+@main.command("weights")
+@click.option("--params", "params_file", type=_FILE, required=True, help="YAML with a section train.")
+@click.option("--out", type=_FILE, required=True, help="JSON file to write.")
+def weights_command(params_file: Path, out: Path) -> None:
+    """Write the SHA-256 of the backbone weights that a parameter file names, or their URL.
+
+    A pipeline runs this before it trains, so that weights replaced in place are noticed. Nothing is fetched.
+
+    \b
+    Example:
+      pirt-data weights --params params.yaml --out runs/weights.json
+    """
+    # Parameters of a training bring PyTorch along, which the other commands do without.
+    from pirt.runs.params import load_params
+
+    source = load_params(params_file).train.backbone_weights
+    with written_whole(out) as beside:
+        weights = None if source is None else sha256_or_url(source)
+        beside.write_text(json.dumps({"backbone_weights": weights}) + "\n", encoding="utf-8")
+    click.echo(f"wrote {out}")
 
 
 @main.command("standin")

@@ -10,17 +10,19 @@ from pirt.core.manifest import read_manifest
 from pirt.ranking.embed import Source, choose_device, choose_speed
 from pirt.ranking.params import EvaluateParams, RerankParams, load_evaluate_params
 from pirt.ranking.recipe import embed_run, evaluate_embeddings, evaluate_run
-from pirt_stages.command import Command
+from pirt_stages.command import Command, filled
 from pirt_stages.evaluate.summary import embeddings_summary, metrics_summary
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command(cls=Command)
-@click.option("--run", type=_PATH, help="Run folder that `pirt-train` wrote.")
+@click.option("--run", type=_PATH, help="Run folder that `pirt-train` wrote; {variant} and {seed} are filled in.")
 @click.option("--manifest", "manifest_file", type=_PATH, help="Manifest of the images (CSV).")
 @click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
-@click.option("--out", type=_PATH, required=True, help="Folder for embeddings.h5, metrics.json and scores.json.")
+@click.option("--out", type=_PATH, required=True, help="Folder for embeddings.h5, metrics.json, scores.json.")
+@click.option("--variant", help="What {variant} stands for in --run and --out.")
+@click.option("--seed", type=int, help="What {seed} stands for in --run and --out.")
 @click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
 @click.option("--from-embeddings", type=_PATH, help="Measure this embeddings.h5 again; no network is run.")
 @click.option(
@@ -57,6 +59,8 @@ def main(
     manifest_file: Path | None,
     heatmaps: Path | None,
     out: Path,
+    variant: str | None,
+    seed: int | None,
     root: Path | None,
     from_embeddings: Path | None,
     embed_only: bool,
@@ -78,6 +82,7 @@ def main(
         --heatmaps runs/heatmaps.zarr --out runs/eval/pirt-seed0
       pirt-eval --from-embeddings runs/eval/pirt-seed0/embeddings.h5 --matching full --out runs/eval/full
     """
+    run, out = filled(run, variant, seed), filled(out, variant, seed) or out
     base = EvaluateParams() if params_file is None else load_evaluate_params(params_file)
     params = base.model_copy(update={name: value for name, value in chosen.items() if value is not None})
     if rerank and params.rerank is None:

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pirt_stages.command import Group
 from pirt_stages.pose.store_commands import STORE_COMMANDS
+
+if TYPE_CHECKING:
+    from pirt_stages.pose.extraction.inference import Device
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -71,8 +74,29 @@ def train_command(
     )
 
 
+@main.command("identify")
+@click.option("--params", "params_file", type=_FILE, required=True, help="YAML with a section pose.extract.")
+@click.option("--out", type=_FILE, required=True, help="JSON file to write.")
+def identify_command(params_file: Path, out: Path) -> None:
+    """Write what tells the network of an extraction apart: its config's SHA-256, and its weights' SHA-256 or URL.
+
+    A pipeline runs this before `extract`, so that a config or weights replaced in place are noticed. Nothing is
+    fetched.
+
+    \b
+    Example:
+      pirt-pose identify --params params.yaml --out runs/network.json
+    """
+    from pirt_stages.pose.extraction.identify import identify
+    from pirt_stages.pose.extraction.params import load_extract_params
+
+    identify(load_extract_params(params_file), out)
+    click.echo(f"wrote {out}")
+
+
 @main.command("extract")
 @_MANIFEST
+@click.option("--params", "params_file", type=_FILE, help="YAML with a section pose.extract; options go before it.")
 @click.option("--config", help="MMPose config, by name or file.  [default: HRNet-W48 256x192]")
 @click.option("--checkpoint", help="Its weights, a file or URL.  [default: those that MMPose publishes for it]")
 @click.option("--out", type=_FOLDER, required=True, help="The store, e.g. heatmaps.zarr.")
@@ -86,17 +110,13 @@ def train_command(
 @click.option(
     "--geometry",
     type=click.Choice(["resize", "topdown"]),
-    default="resize",
-    show_default=True,
-    help="Stretch the whole image, or MMPose's padded box mapped back to the image.",
+    help="Stretch the whole image, or MMPose's padded box mapped back to the image.  [default: resize]",
 )
-@click.option("--codec", type=click.Choice(["tau8", "float16", "float32"]), default="tau8", show_default=True)
-@click.option("--tau", type=float, default=0.001, show_default=True, help="Threshold of the part masks.")
-@click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True
-)
+@click.option("--codec", type=click.Choice(["tau8", "float16", "float32"]), help="[default: tau8]")
+@click.option("--tau", type=float, help="Threshold of the part masks.  [default: 0.001]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: 16 on a CPU, 64 on a GPU]")
-@click.option("--flip-test", is_flag=True, help="Average with the mirrored image's heatmaps.")
+@click.option("--flip-test", is_flag=True, default=None, help="Average with the mirrored image's heatmaps.")
 @click.option("--skip-bad", is_flag=True, help="Record unreadable images as skipped instead of stopping.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left at --out.")
 @click.option(
@@ -116,7 +136,18 @@ def train_command(
 )
 @_ROOT
 @_DEVICE
-def extract_command(manifest_path: Path, root: Path | None, out: Path, scheduler: str | None, **options: Any) -> None:
+def extract_command(
+    manifest_path: Path,
+    root: Path | None,
+    out: Path,
+    params_file: Path | None,
+    skip_bad: bool,
+    restart: bool,
+    scheduler: str | None,
+    workers: int,
+    device: "Device",
+    **chosen: Any,
+) -> None:
     """Write the heatmaps of every image of a manifest into one sharded store; go on where an earlier run stopped.
 
     \b
@@ -128,7 +159,9 @@ def extract_command(manifest_path: Path, root: Path | None, out: Path, scheduler
     A config is a Python program: use only those that you trust. Checkpoints are read without running their code.
     """
     from pirt.core.manifest import read_manifest
+    from pirt.core.params import checked
     from pirt_stages.pose.extraction.extract import ExtractOptions, extract
+    from pirt_stages.pose.extraction.params import ExtractParams, load_extract_params
     from pirt_stages.pose.stores.info import skipped_listing
 
     runner = None
@@ -136,7 +169,11 @@ def extract_command(manifest_path: Path, root: Path | None, out: Path, scheduler
         from pirt_stages.pose.cluster import on_cluster
 
         runner = on_cluster(scheduler)
-    work = extract(read_manifest(manifest_path, root), out, ExtractOptions(**options), runner)
+    params = ExtractParams() if params_file is None else load_extract_params(params_file)
+    given = {name: value for name, value in chosen.items() if value is not None}
+    params = checked(ExtractParams, params.model_dump() | given, "pose.extract")
+    options = ExtractOptions(skip_bad, restart, workers, device)
+    work = extract(read_manifest(manifest_path, root), out, params, options, runner)
     attributes = work.writer.layout.attributes
     height, width = attributes.heatmap_size
     for line in skipped_listing(attributes.skipped):

@@ -7,12 +7,13 @@ import click
 from pirt.core.manifest import read_manifest
 from pirt.visual.rows import Selection
 from pirt_stages.command import Command, Group
+from pirt_stages.report.params import ReportParams, load_report_params
 from pirt_stages.report.results import read_results
 from pirt_stages.report.tables import build_report
 from pirt_stages.report.writing import FIGURES, join_reports, print_report, write_page, write_tables
 
 EXISTING = click.Path(path_type=Path)
-_PARAMS = click.option("--params", type=EXISTING, help="Parameter file; only runs of its seeds and variants count.")
+_PARAMS = click.option("--params", type=EXISTING, help="YAML; only runs of its seeds and variants count.")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -27,7 +28,10 @@ def main() -> None:
 
 
 @main.command(cls=Command)
-@click.option("--benchmark", required=True, help="Name for the titles; the paper's benchmarks are recognised.")
+@click.option(
+    "--benchmark",
+    help="Name for the titles; the paper's benchmarks are recognised.  [default: the file's]",
+)
 @click.option(
     "--metrics",
     "metrics",
@@ -43,15 +47,18 @@ def main() -> None:
     help="The images stand in for the benchmark's, as known of `pirt-data standin`: no published numbers.",
 )
 @click.option("--out", type=EXISTING, required=True, help="Report folder; the tables go into its folder tables.")
-def tables(benchmark: str, metrics: tuple[Path, ...], params: Path | None, stand_in: bool, out: Path) -> None:
+def tables(benchmark: str | None, metrics: tuple[Path, ...], params: Path | None, stand_in: bool, out: Path) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.
 
     \b
     Example:
       pirt-report tables --benchmark occluded-dukemtmc --metrics runs/evaluate --out runs/report
     """
+    told = ReportParams() if params is None else load_report_params(params)
+    if (benchmark := benchmark or told.benchmark) is None:
+        raise click.UsageError("pass --benchmark, or --params with a section report that has one")
     results = read_results(metrics, _selection(params))
-    write_tables(build_report(benchmark, results, stand_in=stand_in), out)
+    write_tables(build_report(benchmark, results, stand_in=stand_in or told.stand_in), out)
 
 
 @main.command(cls=Command)

@@ -10,7 +10,7 @@ from pirt.ranking.params import load_evaluate_params
 from pirt.runs.params import load_params
 from pirt.training.processes import Device
 from pirt.training.recipe import Job, train
-from pirt_stages.command import Command
+from pirt_stages.command import Command, filled
 from pirt_stages.train.console import Console
 from pirt_stages.train.evaluation import Evaluation
 
@@ -23,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
 @click.option("--manifest", "manifest_file", type=_PATH, required=True, help="Manifest of the images (CSV).")
 @click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
-@click.option("--out", type=_PATH, required=True, help="Run folder to write.")
+@click.option("--out", type=_PATH, required=True, help="Run folder to write; {variant} and {seed} are filled in.")
 @click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
 @click.option("--init-from", type=_PATH, help="Run folder to fine-tune; its classifiers are left behind.")
 @click.option("--restart", is_flag=True, help="Discard what a stopped training of this run left.")
@@ -77,6 +77,7 @@ def main(
       torchrun --nproc-per-node 4 -m pirt_stages.train --params params.yaml ...
     """
     params = load_params(params_file, variant)
+    out = filled(out, variant, params.seed if seed is None else seed) or out
     if seed is not None:
         params = params.model_copy(update={"seed": seed})
     measured = load_evaluate_params(params_file) if params.train.evaluate_every else None

@@ -21,16 +21,16 @@ from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import CodecName, decode_table
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.progress import progress
-from pirt_stages.pose.extraction.geometry import Geometry, GeometryName
+from pirt_stages.pose.extraction.geometry import Geometry
 from pirt_stages.pose.extraction.inference import (
     Device,
     NetworkSource,
-    Precision,
     find_geometry,
     find_network,
     heatmaps_of,
     load_network,
 )
+from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.reading import Reader, find_bad_images, require_enough
 from pirt_stages.pose.extraction.running import NetworkThreads
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
@@ -59,17 +59,8 @@ class Work:
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """What `pirt-pose extract` can be told; None takes the default that depends on the others."""
+    """What `pirt-pose extract` can be told beside the parameters; the last three change no byte of a store."""
 
-    config: str | None
-    checkpoint: str | None
-    input_size: tuple[int, int] | None
-    geometry: GeometryName
-    codec: CodecName
-    tau: float
-    precision: Precision
-    batch_size: int | None
-    flip_test: bool
     skip_bad: bool
     restart: bool
     workers: int
@@ -79,6 +70,7 @@ class ExtractOptions:
 def extract(
     manifest: Manifest,
     out: Path,
+    params: ExtractParams,
     options: ExtractOptions,
     runner: AbstractContextManager[Callable[["Work"], None]] | None = None,
 ) -> Work:
@@ -86,14 +78,14 @@ def extract(
 
     `runner` computes a work elsewhere, on machines that need not be like this one; without it, this one does.
     """
-    _require_tau(options.codec, options.tau)
+    _require_tau(params.codec, params.tau)
     if not out.name:
         raise ParamsError(f"--out {out} is no name for a store; pass one as heatmaps.zarr")
     source = find_network(
-        options.config, options.checkpoint, options.precision, options.device, flip_test=options.flip_test
+        params.config, params.checkpoint, params.precision, options.device, flip_test=params.flip_test
     )
-    geometry = find_geometry(source, options.geometry, options.input_size)
-    batch_size = options.batch_size or BATCH_SIZE[options.device]
+    geometry = find_geometry(source, params.geometry, params.input_size)
+    batch_size = params.batch_size or BATCH_SIZE[options.device]
     # This machine need not have the device of a cluster's workers.
     asked = source if runner is None else replace(source, device="cpu", precision="float32")
     heatmap_size = _heatmap_size(asked, geometry)
@@ -102,8 +94,8 @@ def extract(
         require_enough(bad, len(manifest.rows), skip_bad=options.skip_bad)
         attributes = StoreAttributes(
             keypoints=COCO_KEYPOINTS,
-            codec=options.codec,
-            tau=options.tau,
+            codec=params.codec,
+            tau=params.tau,
             input_size=geometry.input_size,
             heatmap_size=heatmap_size,
             geometry=geometry.name,

@@ -18,35 +18,38 @@ from PIL import Image
 
 from pirt.core.errors import DataError, ParamsError, StoreError
 from pirt.core.files import sha256_of
-from pirt.core.manifest import ImageRow, write_manifest
+from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
 from pirt_stages.pose.cli import main
 from pirt_stages.pose.cluster import on_cluster
 from pirt_stages.pose.extraction import extract as recipe
-from pirt_stages.pose.extraction.extract import ExtractOptions, extract
+from pirt_stages.pose.extraction.extract import ExtractOptions, Work
 from pirt_stages.pose.extraction.geometry import geometry_of
-from pirt_stages.pose.extraction.inference import find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.inference import Device, find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.writer import StoreWriter
 from pirt_stages.pose.networks.network import read_config
 
 
 @pytest.fixture
-def options(tiny: TinyNetwork) -> ExtractOptions:
-    return ExtractOptions(
-        config=str(tiny.config),
-        checkpoint=str(tiny.checkpoint),
-        input_size=(64, 32),
-        geometry="resize",
-        codec="float32",
-        tau=0.001,
-        precision="float32",
-        batch_size=2,
-        flip_test=False,
-        skip_bad=False,
-        restart=False,
-        workers=2,
-        device="cpu",
+def params(tiny: TinyNetwork) -> ExtractParams:
+    return ExtractParams(
+        config=str(tiny.config), checkpoint=str(tiny.checkpoint), input_size=(64, 32), codec="float32", batch_size=2
     )
+
+
+def extract(
+    manifest: Manifest,
+    out: Path,
+    params: ExtractParams,
+    runner: Any = None,
+    skip_bad: bool = False,
+    restart: bool = False,
+    device: Device = "cpu",
+    **changes: object,
+) -> Work:
+    options = ExtractOptions(skip_bad=skip_bad, restart=restart, workers=2, device=device)
+    return recipe.extract(manifest, out, params.model_copy(update=changes), options, runner)
 
 
 @pytest.fixture(autouse=True)
@@ -63,11 +66,11 @@ def digest(store: Path) -> str:
 @pytest.mark.parametrize("geometry", ["resize", "topdown"])
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_the_store_holds_what_the_network_says_of_each_image(
-    people: People, options: ExtractOptions, tmp_path: Path, geometry: Any, flip_test: bool
+    people: People, params: ExtractParams, tmp_path: Path, geometry: Any, flip_test: bool
 ) -> None:
-    extract(people.manifest, tmp_path / "h.zarr", replace(options, geometry=geometry, flip_test=flip_test))
+    extract(people.manifest, tmp_path / "h.zarr", params, geometry=geometry, flip_test=flip_test)
     stored = open_store(tmp_path / "h.zarr").read(slice(None))
-    source = find_network(options.config, options.checkpoint, "float32", "cpu", flip_test=flip_test)
+    source = find_network(params.config, params.checkpoint, "float32", "cpu", flip_test=flip_test)
     how = geometry_of(read_config(source.config), geometry, (64, 32), "tiny")
     for row, heatmaps in zip(people.manifest.rows, stored, strict=True):
         image = Image.open(people.manifest.image_path(row))
@@ -79,9 +82,9 @@ def test_the_store_holds_what_the_network_says_of_each_image(
 
 
 def test_a_run_that_stops_goes_on_to_the_same_bytes(
-    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: People, params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract(people.manifest, tmp_path / "whole.zarr", options)
+    extract(people.manifest, tmp_path / "whole.zarr", params)
     write = StoreWriter.write
     written: list[int] = []
 
@@ -93,7 +96,7 @@ def test_a_run_that_stops_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(StoreWriter, "write", fails_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        extract(people.manifest, tmp_path / "h.zarr", options)
+        extract(people.manifest, tmp_path / "h.zarr", params)
     assert not (tmp_path / "h.zarr").exists()
 
     def counts(self: StoreWriter, shard: int, heatmaps: NDArray[np.float32]) -> None:
@@ -101,22 +104,20 @@ def test_a_run_that_stops_goes_on_to_the_same_bytes(
         write(self, shard, heatmaps)
 
     monkeypatch.setattr(StoreWriter, "write", counts)
-    extract(people.manifest, tmp_path / "h.zarr", options)
+    extract(people.manifest, tmp_path / "h.zarr", params)
     assert written == [0, 1, 2]  # the first was not made twice
     assert digest(tmp_path / "h.zarr") == digest(tmp_path / "whole.zarr")
-    extract(people.manifest, tmp_path / "h.zarr", options)
+    extract(people.manifest, tmp_path / "h.zarr", params)
     assert written == [0, 1, 2]  # a finished store is left alone
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_cores(
-    people: People, options: ExtractOptions, tmp_path: Path
-) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_cores(people: People, params: ExtractParams, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     digests = set()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            extract(people.manifest, tmp_path / f"{threads}.zarr", options)
+            extract(people.manifest, tmp_path / f"{threads}.zarr", params)
             with ThreadPoolExecutor(1) as later:
                 assert later.submit(torch.get_num_threads).result() == threads
             digests.add(digest(tmp_path / f"{threads}.zarr"))
@@ -126,20 +127,20 @@ def test_the_bytes_do_not_depend_on_the_number_of_cores(
 
 
 def test_a_worker_writes_the_bytes_of_the_local_run(
-    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: People, params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pirt_stages.pose.cluster import compute_shard
 
-    extract(people.manifest, tmp_path / "here.zarr", options)
+    extract(people.manifest, tmp_path / "here.zarr", params)
     monkeypatch.setattr(
         recipe, "run_here", lambda work: [compute_shard(shard, work.part(shard)) for shard in (2, 0, 1)]
     )
-    extract(people.manifest, tmp_path / "there.zarr", options)
+    extract(people.manifest, tmp_path / "there.zarr", params)
     assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
 
 
 def test_only_the_workers_of_a_cluster_need_the_device(
-    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: People, params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pirt_stages.pose import cluster
 
@@ -148,18 +149,17 @@ def test_only_the_workers_of_a_cluster_need_the_device(
         cluster.compute_shard(0, work.part(0))
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    elsewhere = replace(options, device="cuda")
     with pytest.raises(ParamsError, match="device cuda is not available here"):
-        extract(people.manifest, tmp_path / "h.zarr", elsewhere, nullcontext(at_a_worker))
+        extract(people.manifest, tmp_path / "h.zarr", params, nullcontext(at_a_worker), device="cuda")
     assert (tmp_path / "h.zarr.partial").is_dir()  # it got as far as the workers
 
 
 @pytest.mark.parametrize("address", ["nonsense://x", "nonsense", "", "tls://127.0.0.1:1"])
 def test_an_unreachable_scheduler_is_one_line_at_once(
-    people: People, options: ExtractOptions, tmp_path: Path, address: str
+    people: People, params: ExtractParams, tmp_path: Path, address: str
 ) -> None:
     with pytest.raises(ParamsError, match=f"dask scheduler '{address}' cannot be reached"):
-        extract(people.manifest, tmp_path / "h.zarr", options, on_cluster(address))
+        extract(people.manifest, tmp_path / "h.zarr", params, on_cluster(address))
     assert not list(tmp_path.glob("h.zarr*"))
 
 
@@ -171,68 +171,64 @@ def _spoil(people: People) -> list[str]:
     return [path.name for path in (first, second, third)]
 
 
-def test_bad_images_are_listed_before_the_network_starts(
-    people: People, options: ExtractOptions, tmp_path: Path
-) -> None:
+def test_bad_images_are_listed_before_the_network_starts(people: People, params: ExtractParams, tmp_path: Path) -> None:
     names = _spoil(people)
     with pytest.raises(DataError, match="3 images cannot be used") as told:
-        extract(people.manifest, tmp_path / "h.zarr", options)
+        extract(people.manifest, tmp_path / "h.zarr", params)
     assert all(name in str(told.value) for name in names)
     assert not list(tmp_path.glob("h.zarr*"))
 
 
-def test_every_bad_image_is_listed(options: ExtractOptions, tmp_path: Path) -> None:
+def test_every_bad_image_is_listed(params: ExtractParams, tmp_path: Path) -> None:
     crowd = make_people(tmp_path / "crowd", identities=1, images=30)
     for row in crowd.manifest.rows:
         crowd.manifest.image_path(row).write_bytes(b"")
     with pytest.raises(DataError, match="30 images cannot be used") as told:
-        extract(crowd.manifest, tmp_path / "h.zarr", options)
+        extract(crowd.manifest, tmp_path / "h.zarr", params)
     assert all(row.path in str(told.value) for row in crowd.manifest.rows)
     with pytest.raises(DataError, match=r"none of the 30 images can be used, the first: .*; is the data root right"):
-        extract(crowd.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+        extract(crowd.manifest, tmp_path / "h.zarr", params, skip_bad=True)
 
 
 @pytest.mark.parametrize("skip_bad", [False, True])
 def test_images_changed_after_the_import_are_refused(
-    people: People, options: ExtractOptions, tmp_path: Path, skip_bad: bool
+    people: People, params: ExtractParams, tmp_path: Path, skip_bad: bool
 ) -> None:
     first, second = (people.manifest.image_path(row) for row in people.manifest.rows[:2])
     first.write_bytes(second.read_bytes())
     with pytest.raises(DataError, match=rf"1 images were changed after the import, the first is {first}; restore"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=skip_bad))
+        extract(people.manifest, tmp_path / "h.zarr", params, skip_bad=skip_bad)
     assert not list(tmp_path.glob("h.zarr*"))
 
 
 def test_what_a_disk_refuses_is_not_skipped(
-    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: People, params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, **given: object) -> Image.Image:
         raise OSError(errno.ESTALE, "Stale file handle")
 
     monkeypatch.setattr(Image, "open", refuse)
     with pytest.raises(DataError, match=r"\d\.png cannot be decoded: .*Stale file handle"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+        extract(people.manifest, tmp_path / "h.zarr", params, skip_bad=True)
 
 
-def test_what_opencv_cannot_warp_is_a_bad_image(people: People, options: ExtractOptions, tmp_path: Path) -> None:
+def test_what_opencv_cannot_warp_is_a_bad_image(people: People, params: ExtractParams, tmp_path: Path) -> None:
     Image.new("RGB", (40_000, 3)).save(people.manifest.root / "long.png")
     row = ImageRow("train/long", "long.png", "train", 1, 1, sha256_of(people.manifest.root / "long.png"))
     longer = write_manifest(tmp_path / "longer.csv", [*people.manifest.rows, row], people.manifest.root)
-    extract(longer, tmp_path / "resize.zarr", options)
+    extract(longer, tmp_path / "resize.zarr", params)
     with pytest.raises(DataError, match=r"long\.png has a side of 40000 pixels, topdown takes up to 32766"):
-        extract(longer, tmp_path / "topdown.zarr", replace(options, geometry="topdown"))
+        extract(longer, tmp_path / "topdown.zarr", params, geometry="topdown")
     Image.new("RGB", (32_766, 3)).save(people.manifest.root / "long.png")
     row = replace(row, sha256=sha256_of(people.manifest.root / "long.png"))
     longer = write_manifest(tmp_path / "longer.csv", [*people.manifest.rows, row], people.manifest.root)
-    extract(longer, tmp_path / "topdown.zarr", replace(options, geometry="topdown"))
+    extract(longer, tmp_path / "topdown.zarr", params, geometry="topdown")
 
 
-def test_skipped_images_are_recorded_and_change_no_other(
-    people: People, options: ExtractOptions, tmp_path: Path
-) -> None:
-    extract(people.manifest, tmp_path / "whole.zarr", options)
+def test_skipped_images_are_recorded_and_change_no_other(people: People, params: ExtractParams, tmp_path: Path) -> None:
+    extract(people.manifest, tmp_path / "whole.zarr", params)
     _spoil(people)
-    extract(people.manifest, tmp_path / "h.zarr", replace(options, skip_bad=True))
+    extract(people.manifest, tmp_path / "h.zarr", params, skip_bad=True)
     store = open_store(tmp_path / "h.zarr")
     assert [image.key for image in store.attributes.skipped] == [row.key for row in people.manifest.rows[2:5]]
     assert not any(str(tmp_path) in image.reason for image in store.attributes.skipped)
@@ -241,21 +237,19 @@ def test_skipped_images_are_recorded_and_change_no_other(
     assert np.array_equal(np.delete(heatmaps, [2, 3, 4], axis=0), np.delete(whole, [2, 3, 4], axis=0))
 
 
-def test_where_the_images_lie_does_not_change_the_bytes(
-    people: People, options: ExtractOptions, tmp_path: Path
-) -> None:
-    extract(people.manifest, tmp_path / "here.zarr", options)
+def test_where_the_images_lie_does_not_change_the_bytes(people: People, params: ExtractParams, tmp_path: Path) -> None:
+    extract(people.manifest, tmp_path / "here.zarr", params)
     people.manifest.root.rename(tmp_path / "elsewhere")
     moved = write_manifest(tmp_path / "moved.csv", people.manifest.rows, tmp_path / "elsewhere")
-    extract(moved, tmp_path / "there.zarr", options)
+    extract(moved, tmp_path / "there.zarr", params)
     assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
 
 
-def test_a_store_made_otherwise_is_not_mixed_with(people: People, options: ExtractOptions, tmp_path: Path) -> None:
-    extract(people.manifest, tmp_path / "h.zarr", options)
+def test_a_store_made_otherwise_is_not_mixed_with(people: People, params: ExtractParams, tmp_path: Path) -> None:
+    extract(people.manifest, tmp_path / "h.zarr", params)
     with pytest.raises(StoreError, match="codec"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, codec="tau8"))
-    extract(people.manifest, tmp_path / "h.zarr", replace(options, codec="tau8", restart=True))
+        extract(people.manifest, tmp_path / "h.zarr", params, codec="tau8")
+    extract(people.manifest, tmp_path / "h.zarr", params, codec="tau8", restart=True)
     assert open_store(tmp_path / "h.zarr").attributes.codec == "tau8"
 
 
@@ -343,17 +337,17 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpu: boo
 
 
 def test_another_config_of_the_same_name_is_another_network(
-    people: People, options: ExtractOptions, tiny: TinyNetwork, tmp_path: Path
+    people: People, params: ExtractParams, tiny: TinyNetwork, tmp_path: Path
 ) -> None:
-    extract(people.manifest, tmp_path / "h.zarr", options)
+    extract(people.manifest, tmp_path / "h.zarr", params)
     (tmp_path / "tiny.py").write_text(tiny.config.read_text().replace("bgr_to_rgb=True", "bgr_to_rgb=False"))
     with pytest.raises(StoreError, match="was made with other config_sha256"):
-        extract(people.manifest, tmp_path / "h.zarr", replace(options, config=str(tmp_path / "tiny.py")))
+        extract(people.manifest, tmp_path / "h.zarr", params, config=str(tmp_path / "tiny.py"))
 
 
-def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, options: ExtractOptions) -> None:
+def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, params: ExtractParams) -> None:
     with pytest.raises(ParamsError, match="is no name for a store"):
-        extract(people.manifest, Path("/"), options)
+        extract(people.manifest, Path("/"), params)
     command = ["extract", "--manifest", str(people.manifest_path), "--out", "h.zarr"]
     cluster = ["--scheduler", "tcp://any:8786"]
     for more in (cluster, [*cluster, "--device", "auto"], ["--device", "auto", *cluster]):
@@ -362,11 +356,11 @@ def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, options: Ex
 
 
 def test_sizes_that_a_network_cannot_take_are_one_line(
-    people: People, options: ExtractOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: People, params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*given: object, **more: object) -> None:
         raise RuntimeError("The size of tensor a (3) must match\nthe size of tensor b (4)")
 
     monkeypatch.setattr(recipe, "heatmaps_of", refuse)
     with pytest.raises(ParamsError, match=r"cannot take images of \(64, 32\) \(The size of tensor a"):
-        extract(people.manifest, tmp_path / "h.zarr", options)
+        extract(people.manifest, tmp_path / "h.zarr", params)

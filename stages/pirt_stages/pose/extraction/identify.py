@@ -1,0 +1,19 @@
+"""The recipe of `pirt-pose identify`: which network an extraction will run, in a file that DVC can watch."""
+
+import json
+from pathlib import Path
+
+from pirt.core.files import sha256_or_url, written_whole
+from pirt_stages.pose.extraction.inference import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
+from pirt_stages.pose.extraction.params import ExtractParams
+from pirt_stages.pose.networks.network import config_sha256, read_config
+
+
+def identify(params: ExtractParams, out: Path) -> None:
+    """Write the fingerprints of config and weights; the same network gives the same bytes wherever its files lie."""
+    named = {
+        "config_sha256": config_sha256(read_config(params.config or DEFAULT_CONFIG)),
+        "weights": sha256_or_url(params.checkpoint or DEFAULT_CHECKPOINT),
+    }
+    with written_whole(out) as beside:
+        beside.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8")

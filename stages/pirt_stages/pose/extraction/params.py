@@ -1,0 +1,31 @@
+"""What an extraction can be told; None takes the default that depends on the others."""
+
+from pathlib import Path
+
+from pirt.core.params import Fraction, Frozen, Positive, Size, checked, mapping, read_sections
+from pirt.heatmaps.codec import CodecName
+from pirt_stages.pose.extraction.geometry import GeometryName
+from pirt_stages.pose.extraction.inference import Precision
+
+
+class ExtractParams(Frozen):
+    """The section `pose.extract`: all that decides what a store holds, beside the images."""
+
+    config: str | None = None
+    """MMPose config, by name or file."""
+    checkpoint: str | None = None
+    """Its weights, by file or URL."""
+    input_size: Size | None = None
+    geometry: GeometryName = "resize"
+    codec: CodecName = "tau8"
+    tau: Fraction = 0.001
+    precision: Precision = "float32"
+    batch_size: Positive | None = None
+    flip_test: bool = False
+
+
+def load_extract_params(path: Path) -> ExtractParams:
+    """Read the section `pose.extract` of a parameter file."""
+    where = f"{path}, section pose"
+    section = mapping(read_sections(path).get("pose"), where)
+    return checked(ExtractParams, mapping(section.get("extract"), f"{where}.extract"), f"{where}.extract")
