@@ -13,6 +13,7 @@ from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stri
 from pirt.models.intra_part import IntraPart
 from pirt.models.part_groups import GROUPS, Grouping
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
+from pirt.models.resnet_ibn import StemPool, pool_without_padding
 
 
 class Pirt(nn.Module):
@@ -127,6 +128,7 @@ def build_pirt(
     backbone: str = "resnet50_ibn_a",
     width: int = 64,
     strides: Strides = (1, 2, 2, 1),
+    stem_pool: StemPool = "padded",
     parts: bool = True,
     intra: bool = True,
     inter_layers: int = 3,
@@ -148,6 +150,8 @@ def build_pirt(
         backbone: a name of `pirt.backbones.BACKBONES`.
         width: channels of the backbone's stem; C = width · 8, times 4 with 50 and 101 layers.
         strides: of the backbone's four layers; the grid is the image over 4 · their product.
+        stem_pool: how the backbone's stem pools: "padded" as its ImageNet weights were trained, or "ceil" as the
+            authors' program does.
         parts: pose-guided group features and their confidence (row "+P").
         intra: the intra-part relational module (row "+Intra").
         inter_layers: N, the units of the inter-part relational transformer (row "+Inter"); 0 leaves it out.
@@ -163,6 +167,8 @@ def build_pirt(
         confidence_hidden: hidden channels of eq. 13.
     """
     network = backbone_named(backbone)(width, strides)
+    if stem_pool == "ceil":
+        pool_without_padding(network)
     C = network.feature_channels
     _check_heads("intra_heads", intra_heads, "bottleneck", bottleneck)
     _check_heads("inter_heads", inter_heads, "the backbone's channels", C)

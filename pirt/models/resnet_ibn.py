@@ -6,13 +6,17 @@ pooling and no `fc`; the strides of the four layers are arguments, and the last 
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pirt.backbones import Backbone, Strides
+from pirt.core.errors import ParamsError
 
 REID_STRIDES: Strides = (1, 2, 2, 1)
+
+StemPool = Literal["padded", "ceil"]
 
 
 class IBN(nn.Module):
@@ -127,6 +131,16 @@ def resnet50_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
 def resnet101_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
     """Build ResNet-101-IBN-a."""
     return ResNet(Bottleneck, (3, 4, 23, 3), width, strides)
+
+
+def pool_without_padding(network: nn.Module) -> None:
+    """Let the stem's pooling reach over the edge instead of padding it, as the authors' backbone does.
+
+    An even grid keeps its size; each cell is the maximum of a window one pixel further on.
+    """
+    if not isinstance(network, ResNet):
+        raise ParamsError("stem_pool = 'ceil' is a choice for ResNets; leave it at 'padded' with another backbone")
+    network.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 
 def _layer(block: Block, in_channels: int, planes: int, depth: int, stride: int, ibn: bool) -> nn.Sequential:

@@ -9,6 +9,7 @@ from pirt.backbones import known_backbone
 from pirt.core.errors import ParamsError
 from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
 from pirt.models.part_groups import Grouping
+from pirt.models.resnet_ibn import StemPool
 
 
 class ModelParams(Frozen):
@@ -18,6 +19,7 @@ class ModelParams(Frozen):
     width: Annotated[int, Field(ge=2)] = 64
     """Channels of the first layer; half of them are normalised by instance."""
     strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)
+    stem_pool: StemPool = "padded"
     parts: bool = True
     intra: bool = True
     inter_layers: Annotated[int, Field(ge=0)] = 3

@@ -5,7 +5,16 @@ import torch
 from model_oracles import ibn, randomise
 from torch.nn import functional
 
-from pirt.models.resnet_ibn import IBN, resnet18_ibn_a, resnet34_ibn_a, resnet50_ibn_a, resnet101_ibn_a
+from pirt.core.errors import ParamsError
+from pirt.models import build_pirt
+from pirt.models.resnet_ibn import (
+    IBN,
+    pool_without_padding,
+    resnet18_ibn_a,
+    resnet34_ibn_a,
+    resnet50_ibn_a,
+    resnet101_ibn_a,
+)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -18,7 +27,19 @@ def test_ibn_is_instance_norm_then_batch_norm(training, channels):
         assert (norm(features) - expected).abs().max() <= 1e-9
 
 
-def plain_resnet(state, images, depths, strides, convs):
+def plain_padded_pool(x):
+    return functional.max_pool2d(x, 3, 2, 1)
+
+
+def plain_ceil_pool(x):
+    """Windows of 3 that start at every second cell, cut off at the edge."""
+    rows, columns = (range(0, max(size - 1, 1), 2) for size in x.shape[2:])
+    return torch.stack(
+        [torch.stack([x[:, :, y : y + 3, z : z + 3].amax(dim=(2, 3)) for z in columns], dim=2) for y in rows], dim=2
+    )
+
+
+def plain_resnet(state, images, depths, strides, convs, pool=plain_padded_pool):
     """Forward pass read off the state dict's names; `convs` are (kernel, carries the stride) within a block."""
 
     def bn(x, name):
@@ -35,7 +56,7 @@ def plain_resnet(state, images, depths, strides, convs):
         return torch.cat([instance, bn(x[:, half:], f"{name}.BN")], dim=1)
 
     x = functional.conv2d(images, state["conv1.weight"], stride=2, padding=3)
-    x = functional.max_pool2d(bn(x, "bn1").relu(), 3, 2, 1)
+    x = pool(bn(x, "bn1").relu())
     for layer, (depth, layer_stride) in enumerate(zip(depths, strides, strict=True), start=1):
         for i in range(depth):
             block, stride = f"layer{layer}.{i}", layer_stride if i == 0 else 1
@@ -76,6 +97,31 @@ def test_equals_a_forward_pass_by_names(build, depths, strides, convs, channels)
     stride = 4 * math.prod(strides)
     assert found.shape == (2, channels, 64 // stride, 32 // stride)
     assert ((found - expected).abs() / expected.abs().max()).max() <= 1e-9
+
+
+@pytest.mark.parametrize("size", [(64, 32), (62, 30)])
+def test_the_authors_stem_pools_without_padding(size):
+    network = resnet18_ibn_a(width=4, strides=(1, 2, 1, 1))
+    before = network.state_dict().keys()
+    pool_without_padding(network)
+    assert network.state_dict().keys() == before
+    randomise(network).eval()
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    with torch.no_grad():
+        found, state = network(images), network.state_dict()
+        expected = plain_resnet(state, images, (2, 2, 2, 2), (1, 2, 1, 1), BASIC, plain_ceil_pool)
+    assert ((found - expected).abs() / expected.abs().max()).max() <= 1e-9
+
+
+def test_the_stem_pool_is_a_choice_for_resnets():
+    torch.manual_seed(0)
+    padded, ceil = (
+        build_pirt(2, backbone="resnet18_ibn_a", width=4, stem_pool=pool).backbone.maxpool
+        for pool in ("padded", "ceil")
+    )
+    assert (padded.padding, padded.ceil_mode, ceil.padding, ceil.ceil_mode) == (1, False, 0, True)
+    with pytest.raises(ParamsError, match="stem_pool = 'ceil' is a choice for ResNets"):
+        pool_without_padding(torch.nn.Identity())
 
 
 def test_the_paper_s_image_gives_the_paper_s_grid():
