@@ -67,6 +67,8 @@ class TrainParams(Frozen):
     backbone_weights: str | None = None
     """A file or URL with ImageNet weights; None trains from scratch."""
     augment: AugmentParams = AugmentParams()
+    triplet_weight: Annotated[float, Field(ge=0)] = 1.0
+    """In the sum of the losses."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
 

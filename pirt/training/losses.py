@@ -30,6 +30,7 @@ def pirt_losses(
     *,
     label_smoothing: float,
     triplet_margin: float | None,
+    triplet_weight: float = 1.0,
     metric_loss: MetricLoss = batch_hard_triplet,
     gathered: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
@@ -40,6 +41,7 @@ def pirt_losses(
         labels: B.
         label_smoothing: ε of `cross_entropy`, for every classifier.
         triplet_margin: of `metric_loss`.
+        triplet_weight: of `metric_loss` in the total.
         metric_loss: for the groups; global features have none.
         gathered: "groups_scaled" (N×G×C) and labels (N) of all processes, to mine in; by default this batch's own.
     """
@@ -54,7 +56,8 @@ def pirt_losses(
         terms["groups_triplet"] = metric_loss(
             anchors.transpose(0, 1), labels, features.transpose(0, 1), feature_labels, triplet_margin
         )
-    return terms | {"total": torch.stack(list(terms.values())).sum()}
+    weighted = [triplet_weight * term if name == "groups_triplet" else term for name, term in terms.items()]
+    return terms | {"total": torch.stack(weighted).sum()}
 
 
 def _at_least_float32(values: Tensor) -> Tensor:

@@ -239,6 +239,7 @@ class Training:
             label_smoothing=recipe.label_smoothing,
             triplet_margin=recipe.triplet_margin,
             metric_loss=self.metric_loss,
+            triplet_weight=recipe.triplet_weight,
             gathered=self.global_batch(outputs, batch["label"]),
         )
         self.optimizer.zero_grad()

@@ -111,6 +111,16 @@ def test_the_total_is_equation_17():
     ]
 
 
+def test_the_triplet_s_weight_is_in_the_total_alone():
+    outputs, labels = outputs_of_a_step(), torch.tensor([0, 0, 1, 1])
+    whole, half = (
+        pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None, triplet_weight=weight)
+        for weight in (1.0, 0.5)
+    )
+    assert half["groups_triplet"] == whole["groups_triplet"]
+    assert abs(half["total"] - (whole["total"] - whole["groups_triplet"] / 2)) <= 1e-9
+
+
 def test_the_baseline_has_cross_entropy_only():
     found = pirt_losses(
         {"global_logits": torch.randn(4, 5)}, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None
