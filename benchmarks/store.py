@@ -202,7 +202,7 @@ def _least_cpu(datasets: Sequence[PersonDataset]) -> list[float]:
 
 
 def _sampler(dataset: PersonDataset) -> PKSampler:
-    return PKSampler(dataset.labels, identities=16, instances=4, seed=0)
+    return PKSampler(dataset.labels, by="images", identities=16, instances=4, seed=0)
 
 
 @click.command()

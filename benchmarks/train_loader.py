@@ -29,7 +29,9 @@ _WAIT = re.compile(r"^epoch (\d+)/.*, (\d+) images/s, data wait ([\d.]+)%", re.M
 def images_per_second(dataset: PersonDataset, params: Params, workers: int, seconds: float) -> float:
     """Load epochs for `seconds`, after one that starts the workers."""
     train = params.train
-    sampler = PKSampler(dataset.labels, identities=train.identities, instances=train.instances, seed=0)
+    sampler = PKSampler(
+        dataset.labels, by=train.sampler, identities=train.identities, instances=train.instances, seed=0
+    )
     loader = make_loader(dataset, sampler, workers, on_gpu=False)
     for _ in loader:
         pass

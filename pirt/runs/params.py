@@ -44,6 +44,10 @@ class AugmentParams(Frozen):
     erase_heatmaps: bool = True
 
 
+SampledBy = Literal["images", "identities"]
+"""What a training walks over; see `pirt.training.sampler`."""
+
+
 class TrainParams(Frozen):
     """The recipe; the defaults are the paper's, but for its ImageNet weights."""
 
@@ -51,6 +55,7 @@ class TrainParams(Frozen):
     epochs: Positive = 60
     identities: Positive = 16
     instances: Positive = 4
+    sampler: SampledBy = "images"
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
@@ -62,13 +67,13 @@ class TrainParams(Frozen):
     """A file of `pirt/losses`."""
     triplet_margin: Annotated[float, Field(gt=0)] | None = None
     """None is the soft margin."""
+    triplet_weight: Annotated[float, Field(ge=0)] = 1.0
+    """In the sum of the losses."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     backbone_weights: str | None = None
     """A file or URL with ImageNet weights; None trains from scratch."""
     augment: AugmentParams = AugmentParams()
-    triplet_weight: Annotated[float, Field(ge=0)] = 1.0
-    """In the sum of the losses."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""
 

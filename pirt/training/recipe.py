@@ -142,6 +142,7 @@ class Training:
 
         self.sampler = PKSampler(
             self.dataset.labels,
+            by=recipe.sampler,
             identities=recipe.identities,
             instances=recipe.instances,
             seed=job.params.seed,
@@ -238,8 +239,8 @@ class Training:
             batch["label"],
             label_smoothing=recipe.label_smoothing,
             triplet_margin=recipe.triplet_margin,
-            metric_loss=self.metric_loss,
             triplet_weight=recipe.triplet_weight,
+            metric_loss=self.metric_loss,
             gathered=self.global_batch(outputs, batch["label"]),
         )
         self.optimizer.zero_grad()

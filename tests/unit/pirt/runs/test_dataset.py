@@ -33,7 +33,7 @@ def cache(manifest):
 
 
 def epoch_of(dataset, workers):
-    sampler = PKSampler(dataset.labels, identities=2, instances=2, seed=7)
+    sampler = PKSampler(dataset.labels, by="images", identities=2, instances=2, seed=7)
     sampler.start(epoch=1)
     loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)
     return list(loader)
@@ -93,7 +93,7 @@ def test_batches_carry_codes_and_are_decoded_as_single_items_are(manifest, worke
     codes = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (12, 17, 6, 3), np.uint8))
     cache = HeatmapCache(codes, torch.arange(256) / 255, "fingerprint")
     dataset = PersonDataset(manifest, manifest.rows, cache, TrainTransform(SIZE, pad=3))
-    sampler = PKSampler(dataset.labels, identities=2, instances=2, seed=7)
+    sampler = PKSampler(dataset.labels, by="images", identities=2, instances=2, seed=7)
     loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)
     assert next(iter(loader))["heatmaps"].dtype == torch.uint8
     for batch, draws in zip(batches_of(loader), sampler, strict=True):
