@@ -1,18 +1,20 @@
 """How every program ends: a mendable error is one line on stderr and exit code 2, a bug keeps its traceback."""
 
 import errno
+import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pirt.core.errors import ParamsError, PirtError
+from pirt_stages.locking import held
 
 _MENDS = {
     errno.ENOSPC: "make room there",
@@ -53,7 +55,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a mendable error into click's message with exit code 2."""
         try:
-            with _ending_on_sigterm():
+            with _ending_on_sigterm(), _output_of(ctx):
                 return super().invoke(ctx)
         except PirtError as error:
             raise Mendable(str(error)) from error
@@ -62,6 +64,16 @@ class Command(click.Command):
             if not error.errno or not error.strerror or error.errno == errno.EPIPE:
                 raise
             raise Mendable(_refusal(error)) from error
+
+
+def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
+    """Hold the command's --out, if it has one; of several processes under torchrun the first one does."""
+    out = ctx.params.get("out")
+    if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
+    # The seed may come from the parameter file; until then all seeds of a variant are one output.
+    return held(out if seed is None else filled(out, variant, seed) or out)
 
 
 def _refusal(error: OSError) -> str:
