@@ -50,7 +50,7 @@ class Pirt(nn.Module):
         """Describe persons by name; `name` below is "global", or "stripe" and "patch" with the IRT.
 
         Args:
-            images: B×3×Hi×Wi, normalised by ImageNet's mean and standard deviation.
+            images: B×3×Hi×Wi, normalised by the mean and deviation that the backbone was trained with.
             heatmaps: B×K×Hm×Wm in [0, 1], any size; not looked at by the baseline.
 
         Returns:

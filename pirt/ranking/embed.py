@@ -79,7 +79,9 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         image_size=record.params.train.image_size,
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
-    dataset = PersonDataset(manifest, readable, cache, EvalTransform(lineage.image_size))
+    train = record.params.train
+    transform = EvalTransform(train.image_size, train.image_mean, train.image_std)
+    dataset = PersonDataset(manifest, readable, cache, transform)
     write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
 
 

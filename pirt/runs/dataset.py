@@ -15,7 +15,7 @@ from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.runs.cache import HeatmapCache
-from pirt.runs.transforms import Codes, EvalTransform, Pixels, normalise
+from pirt.runs.transforms import Codes, EvalTransform, Pixels
 
 _CPU = torch.device("cpu")
 
@@ -85,7 +85,7 @@ class PersonDataset(Dataset[Item]):
         index, seed = (draw, ()) if isinstance(draw, int) else draw
         image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
         return Item(
-            image=torch.from_numpy(normalise(image)),
+            image=torch.from_numpy(self.transform.normalise(image)),
             heatmaps=torch.from_numpy(np.ascontiguousarray(codes)),
             label=self.labels[index],
             index=index,

@@ -10,6 +10,10 @@ from pirt.core.errors import ParamsError
 from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
 from pirt.models.part_groups import Grouping
 from pirt.models.resnet_ibn import StemPool
+from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+Colour = tuple[Fraction, Fraction, Fraction]
+Deviation = Annotated[float, Field(gt=0, le=1)]
 
 
 class ModelParams(Frozen):
@@ -52,6 +56,9 @@ class TrainParams(Frozen):
     """The recipe; the defaults are the paper's, but for its ImageNet weights."""
 
     image_size: Size = (384, 128)
+    image_mean: Colour = IMAGENET_MEAN
+    """Of red, green and blue in [0, 1], as the backbone's weights were trained with."""
+    image_std: tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
     epochs: Positive = 60
     identities: Positive = 16
     instances: Positive = 4

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from pirt.core.keypoints import FLIP_ORDER
-from pirt.runs.transforms import IMAGENET_MEAN, Codes, EvalTransform, Pixels
+from pirt.runs.transforms import Codes, Colour, EvalTransform, Pixels
 
 ERASE_AREA = (0.02, 0.4)
 ERASE_ASPECT = (0.3, 1 / 0.3)
 _ERASE_ATTEMPTS = 100
-_ERASE_COLOUR = np.array([round(255 * mean) for mean in IMAGENET_MEAN], np.uint8)
 
 
 class Box(NamedTuple):
@@ -44,7 +43,7 @@ class TrainTransform(EvalTransform):
         down, right = (int(shift) for shift in chance.integers(-self.pad, self.pad, 2, endpoint=True))
         image, codes = shift(image, codes, down, right)
         if chance.random() < self.erase and (box := draw_box(image.shape[:2], chance)):
-            erase(image, codes if self.erase_heatmaps else None, box)
+            erase(image, codes if self.erase_heatmaps else None, box, self.mean)
         return image, codes
 
 
@@ -94,9 +93,9 @@ def draw_box(size: tuple[int, ...], chance: np.random.Generator) -> Box | None:
     return None
 
 
-def erase(image: Pixels, codes: Codes | None, box: Box) -> None:
-    """Fill the box with ImageNet's mean, in place; heatmap cells whose centre lies in the box become 0."""
-    image[box.top : box.bottom, box.left : box.right] = _ERASE_COLOUR
+def erase(image: Pixels, codes: Codes | None, box: Box, mean: Colour) -> None:
+    """Fill the box with the mean colour, in place; heatmap cells whose centre lies in the box become 0."""
+    image[box.top : box.bottom, box.left : box.right] = np.array([round(255 * channel) for channel in mean], np.uint8)
     if codes is not None:
         rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
         top, bottom = (math.ceil(edge * rows - 0.5) for edge in (box.top, box.bottom))

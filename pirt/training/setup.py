@@ -23,7 +23,8 @@ def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> P
     """
     rows, cache = readable_rows(manifest, _persons(manifest), heatmaps, params)
     train = params.train
-    return PersonDataset(manifest, rows, cache, TrainTransform(train.image_size, **train.augment.model_dump()))
+    transform = TrainTransform(train.image_size, train.image_mean, train.image_std, **train.augment.model_dump())
+    return PersonDataset(manifest, rows, cache, transform)
 
 
 def _persons(manifest: Manifest) -> tuple[ImageRow, ...]:

@@ -12,6 +12,7 @@ from pirt.core.manifest import Manifest
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.dataset import PersonDataset
+from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
 from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import draw_curves, read_curves
@@ -82,12 +83,16 @@ def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
     cache = load_heatmaps(sources.store, manifest, rows)
-    dataset = PersonDataset(manifest, rows, cache, EvalTransform(records[0][1].params.train.image_size))
-    yield "heatmaps", draw_heatmaps(dataset)
+
+    def persons(params: Params) -> PersonDataset:
+        train = params.train
+        return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
+
+    yield "heatmaps", draw_heatmaps(persons(records[0][1].params))
     with_irm = [(run, record.params) for run, record in records if record.params.model.intra]
     if with_irm:
-        run, _ = min(with_irm, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
-        yield "activations", draw_activations(load_run(run)[0], dataset)
+        run, params = min(with_irm, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
+        yield "activations", draw_activations(load_run(run)[0], persons(params))
 
 
 def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:

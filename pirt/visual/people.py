@@ -17,7 +17,6 @@ from pirt.core.manifest import ImageRow, Manifest
 from pirt.models import Pirt
 from pirt.models.part_groups import GROUP_NAMES, GROUPS
 from pirt.runs.dataset import PersonDataset
-from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
 from pirt.visual.style import BLUE, GREEN, ORANGE, new_figure
 
 Picture = NDArray[np.float64]
@@ -96,7 +95,7 @@ def _show(panel: Axes, picture: Picture) -> None:
 
 def _image(dataset: PersonDataset, index: int) -> Picture:
     """Return the image as the model sees it, before normalising."""
-    mean, std = (np.array(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (np.array(v)[:, None, None] for v in (dataset.transform.mean, dataset.transform.std))
     picture: Picture = dataset[index]["image"].numpy() * std + mean
     return picture.transpose(1, 2, 0).clip(0, 1)
 

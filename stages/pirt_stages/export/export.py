@@ -18,7 +18,6 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt
 from pirt.models.part_groups import GROUP_NAMES
 from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
-from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 7)
@@ -115,8 +114,8 @@ def metadata_of(model: Pirt, record: RunRecord, checkpoint_sha256: str) -> dict[
     return {
         "pirt.checkpoint_sha256": checkpoint_sha256,
         "pirt.variant": record.variant or "",
-        "pirt.image_mean": json.dumps(IMAGENET_MEAN),
-        "pirt.image_std": json.dumps(IMAGENET_STD),
+        "pirt.image_mean": json.dumps(record.params.train.image_mean),
+        "pirt.image_std": json.dumps(record.params.train.image_std),
         "pirt.core.keypoints": json.dumps(COCO_KEYPOINTS),
         "pirt.groups": json.dumps(GROUP_NAMES if model.has_parts else ()),
         "pirt.global_features": json.dumps(model.global_names),

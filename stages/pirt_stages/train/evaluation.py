@@ -48,7 +48,8 @@ class Evaluation:
 
     def _images(self, split: Split, manifest: Manifest, heatmaps: Path | None) -> PersonDataset:
         rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
-        return PersonDataset(manifest, rows, cache, EvalTransform(self.params.train.image_size))
+        train = self.params.train
+        return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
 
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:

@@ -8,7 +8,7 @@ from pirt.core.errors import DataError
 from pirt.core.manifest import ImageRow, write_manifest
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.dataset import PersonDataset, batches_of
-from pirt.runs.transforms import EvalTransform, normalise
+from pirt.runs.transforms import EvalTransform
 from pirt.training.augmentation import TrainTransform
 from pirt.training.sampler import PKSampler
 
@@ -43,7 +43,7 @@ def test_items_are_what_the_model_takes(manifest, cache):
     dataset = PersonDataset(manifest, manifest.rows, cache, EvalTransform(SIZE))
     item = dataset[5]
     pixels = Image.open(manifest.image_path(manifest.rows[5])).resize(SIZE[::-1], Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(item["image"], normalise(np.asarray(pixels)))
+    np.testing.assert_array_equal(item["image"], dataset.transform.normalise(np.asarray(pixels)))
     torch.testing.assert_close(item["heatmaps"], cache.codes[5])
     # pids 70, 69, 68 in turn; labels follow the order of the pids.
     assert (item["label"], item["index"], dataset.num_classes) == (0, 5, 3)

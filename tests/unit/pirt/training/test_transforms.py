@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pirt.core.keypoints import COCO_KEYPOINTS
-from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform, normalise
+from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD, EvalTransform
 from pirt.training.augmentation import ERASE_AREA, ERASE_ASPECT, Box, TrainTransform, draw_box, erase, flip, shift
 
 GRIDS = st.sampled_from([((32, 16), (8, 4)), ((24, 16), (9, 8)), ((12, 6), (12, 6))])
@@ -71,11 +71,11 @@ def test_erasing_fills_the_box_and_the_cells_whose_centre_it_covers(sizes, data)
     box = Box(top, left, data.draw(st.integers(top + 1, Hi)), data.draw(st.integers(left + 1, Wi)))
     image, codes = person(*sizes)
     erased_image, erased_codes = image.copy(), codes.copy()
-    erase(erased_image, erased_codes, box)
+    erase(erased_image, erased_codes, box, (0.5, 0.25, 1.0))
     for y in range(Hi):
         for x in range(Wi):
             inside = box.top <= y < box.bottom and box.left <= x < box.right
-            expected = [round(255 * mean) for mean in IMAGENET_MEAN] if inside else image[y, x]
+            expected = [128, 64, 255] if inside else image[y, x]
             np.testing.assert_array_equal(erased_image[y, x], expected)
     for y in range(Hm):
         for x in range(Wm):
@@ -152,10 +152,11 @@ def test_evaluation_only_resizes():
     np.testing.assert_array_equal(same_codes, codes)
 
 
-def test_normalise_takes_off_imagenets_mean_and_deviation():
+@pytest.mark.parametrize(("mean", "std"), [(IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.4, 0.3), (0.5, 0.6, 0.7))])
+def test_normalising_takes_off_the_mean_and_divides_by_the_deviation(mean, std):
     image, _ = person((4, 3), (8, 4))
-    normal = normalise(image)
+    normal = EvalTransform((4, 3), mean, std).normalise(image)
     assert normal.dtype == np.float32
     for channel in range(3):
-        expected = (image[..., channel] / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        expected = (image[..., channel] / 255 - mean[channel]) / std[channel]
         np.testing.assert_allclose(normal[channel], expected, atol=1e-6)

@@ -17,7 +17,7 @@ from pirt.ranking.metrics import rank_metrics
 from pirt.ranking.results import read_metrics
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.run import load_run, read_record
-from pirt.runs.transforms import EvalTransform, normalise
+from pirt.runs.transforms import EvalTransform
 from pirt_stages.evaluate.cli import main
 
 
@@ -49,8 +49,8 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
     rows = [row for row in manifest.rows if row.key != "gallery/bad.png"]
     model, record = load_run(evaluated / "run")
     cache = load_heatmaps(evaluated / "heatmaps.zarr", manifest, rows)
-    resize = EvalTransform(record.params.train.image_size).resize
-    images = [normalise(resize(Image.open(manifest.image_path(row)))) for row in rows]
+    transform = EvalTransform(record.params.train.image_size)
+    images = [transform.normalise(transform.resize(Image.open(manifest.image_path(row)))) for row in rows]
     with torch.inference_mode():
         out = model(torch.from_numpy(np.stack(images)), cache.decode(cache.codes))
     parts = [

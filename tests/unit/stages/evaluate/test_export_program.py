@@ -45,6 +45,8 @@ def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, ru
 
 @pytest.mark.slow
 def test_grids_that_do_not_divide_are_exported_too(tmp_path):
+    import onnxruntime
+
     model = ModelParams(
         backbone="resnet18_ibn_a", width=4, strides=(1, 2, 1, 1), bottleneck=8, feedforward=8, inter_layers=1
     )
@@ -54,12 +56,14 @@ def test_grids_that_do_not_divide_are_exported_too(tmp_path):
         manifest_fingerprint="1" * 64,
         heatmaps_fingerprint="2" * 64,
         heatmap_size=(20, 18),
-        params=Params(model=model, train=TrainParams(image_size=(80, 72))),
+        params=Params(model=model, train=TrainParams(image_size=(80, 72), image_mean=(0.5, 0.4, 0.3))),
     )
     save_run(tmp_path / "run", build_pirt(5, **model.model_dump()), record)
     ended = invoke("--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output
     assert "largest difference to PyTorch at batch 1 and 7" in ended.output
+    session = onnxruntime.InferenceSession(str(tmp_path / "pirt.onnx"))
+    assert session.get_modelmeta().custom_metadata_map["pirt.image_mean"] == "[0.5, 0.4, 0.3]"
 
 
 def test_a_network_that_differs_is_not_kept(evaluated, tmp_path, monkeypatch):
