@@ -281,7 +281,9 @@ def test_a_model_that_diverged_is_told_and_writes_nothing(arguments_for, evaluat
     weights["global_neck.norm.running_mean"][0] = torch.nan
     save_file(weights, run / "model.safetensors")
     out = tmp_path / "out"
-    assert_refused(invoke(*arguments_for(out), "--run", run), "stripe that is not finite", out)
+    assert_refused(
+        invoke(*arguments_for(out), "--run", run), "holds NaN or infinity in global_neck.norm.running_mean", out
+    )
 
 
 def test_unlabelled_galleries_are_embedded_without_metrics(arguments_for, evaluated, tmp_path):
