@@ -1,5 +1,6 @@
 """Outputs that appear whole or not at all, and fingerprints of inputs."""
 
+import errno
 import hashlib
 import re
 import shutil
@@ -69,3 +70,18 @@ def sha256_or_url(source: str) -> str:
         return sha256_of(Path(source))
     except OSError as error:
         raise PirtError(f"{source} cannot be read: {error.strerror}; give a file or a URL") from error
+
+
+# What a file's own place or name may cause; any other number is about the system.
+_OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether the system refused a file that may itself be good: no rights, too many open files, no memory."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, *_OF_THE_FILE))
+
+
+def pass_on_refusal(error: BaseException) -> None:
+    """Raise `error` again if it is a refusal, which is never to be taken for damage: damage is thrown away."""
+    if is_refusal(error):
+        raise error

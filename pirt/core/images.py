@@ -1,6 +1,5 @@
 """The one way to read an image: upright RGB, or an error that names the file and the reason."""
 
-import errno
 import struct
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from pirt.core.errors import DataError
 MAX_PIXELS = 100_000_000
 # Named ones only: Pillow also opens formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-_OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -39,12 +37,6 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         if isinstance(error, DataError):
             raise
         raise DataError(f"image {path} cannot be decoded: {error}") from error
-
-
-def is_refusal(error: DataError) -> bool:
-    """Tell whether `read_image` failed because the system refused the file, which may itself be good."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno not in (None, *_OF_THE_FILE)
 
 
 def _require_pixels(path: Path, pixels: int, max_pixels: int) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from pirt.core.errors import CheckpointError
-from pirt.core.files import sha256_of
+from pirt.core.files import pass_on_refusal, sha256_of
 
 # A date, such as 20220913, is not a hash.
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
@@ -99,6 +99,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError, struct.error) as error:
+        pass_on_refusal(error)
         raise CheckpointError(f"{path} is damaged: {error}; restore the file or make it anew") from error
 
 
@@ -109,6 +110,7 @@ def _unpickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error
     except Exception as error:  # a damaged file may break torch's reader anywhere
+        pass_on_refusal(error)
         if "TorchScript" in str(error):
             raise CheckpointError(f"{path} is a TorchScript program; save its state_dict() alone") from error
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error

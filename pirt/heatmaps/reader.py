@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore, MemoryStore
 
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.files import sha256_of
+from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.params import checked
 from pirt.heatmaps.codec import Codes, code_dtype, decode
 from pirt.heatmaps.schema import (
@@ -154,6 +154,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")
     except (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
+        pass_on_refusal(error)
         raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
     return HeatmapStore(path, layout, decoded, seal, scores)
 
@@ -178,6 +179,7 @@ def _damage_named(file: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StoreError(f"{file} is missing; {_MEND}") from error
     except (ValueError, RuntimeError, OSError) as error:
+        pass_on_refusal(error)
         raise StoreError(f"{file} is damaged: {_one_line(error)}; {_MEND}") from error
 
 
@@ -186,6 +188,7 @@ def _root(path: Path) -> tuple[StoreAttributes, str | None]:
         table = json.loads((path / METADATA).read_bytes())["attributes"]
         return checked(StoreAttributes, table[ATTRIBUTES], str(path)), table.get(SEAL)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        pass_on_refusal(error)
         reason = str(error) if isinstance(error, ParamsError) else f"no {ATTRIBUTES!r} in its {METADATA}"
         raise StoreError(f"{path} is not a heatmap store of this version: {reason}") from error
 

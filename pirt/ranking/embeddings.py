@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import sha256_of
+from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import ImageRow, Split
 from pirt.core.params import Frozen, Size
 from pirt.ranking.hdf5 import written_hdf5
@@ -265,5 +265,6 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except FileNotFoundError:
         raise StoreError(f"embeddings {path} do not exist; {_MEND}") from None
     except (KeyError, OSError, RuntimeError) as error:
+        pass_on_refusal(error)
         reason = " ".join(str(error).split()).strip("'\"")
         raise StoreError(f"embeddings {path} are damaged or not an HDF5 file: {reason}; {_MEND}") from error

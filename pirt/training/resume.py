@@ -15,9 +15,13 @@ import torch
 from torch import Tensor
 
 from pirt.core.errors import CheckpointError
-from pirt.core.files import written_whole
+from pirt.core.files import pass_on_refusal, written_whole
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 
+# What torch and pickle raise on a file that is damaged or not one of ours.
+_UNREADABLE = (
+    OSError, EOFError, RuntimeError, pickle.UnpicklingError, AttributeError, KeyError, ValueError, TypeError
+)  # fmt: skip
 _STATE_FILE = "state.pt"
 
 
@@ -64,7 +68,17 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
         kept = torch.load(path, map_location="cpu", weights_only=True)
         theirs = RunRecord.model_validate_json(kept.pop("record"))
         state = TrainingState(**kept)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, AttributeError, KeyError, ValueError, TypeError):
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        pickle.UnpicklingError,
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+    ) as error:
+        pass_on_refusal(error)
         raise CheckpointError(f"{path} cannot be read as the state of a training; {mend}") from None
     if differences := list(_differences(theirs.model_dump(), record.model_dump())):
         raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {mend}")

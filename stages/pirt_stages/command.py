@@ -19,6 +19,8 @@ from pirt_stages.locking import held
 _MENDS = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files",
     errno.EACCES: "take another place, or get the right to it",
     errno.EPERM: "take another place, or get the right to it",
     errno.EROFS: "take another place",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.files import refuse_foreign, written_whole
+from pirt.core.files import pass_on_refusal, refuse_foreign, written_whole
 from pirt.core.params import Fraction, Frozen, Positive
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
@@ -186,6 +186,7 @@ def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
             raise StoreError(f"index {folder} was made for another gallery or kind of index; name another folder")
         return CoarseIndex(_faiss().read_index(str(folder / _INDEX)), len(gallery.global_names), made_for)
     except (OSError, RuntimeError, UnicodeDecodeError, ValidationError) as error:
+        pass_on_refusal(error)
         reason = " ".join(str(error).split())[:200]
         raise StoreError(f"index {folder} is damaged or no index: {reason}; remove it to build it again") from error
 

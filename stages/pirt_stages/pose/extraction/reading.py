@@ -13,8 +13,8 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError
-from pirt.core.files import sha256_of
-from pirt.core.images import is_refusal, read_image
+from pirt.core.files import is_refusal, sha256_of
+from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.schema import SkippedImage
 from pirt.progress import progress
@@ -125,7 +125,7 @@ def _bad_of(root: Path, rows: Sequence[ImageRow], geometry: Geometry) -> tuple[l
             geometry.require_usable(read_image(path), path)
         except DataError as error:
             # What is skipped stays so, and the trouble of a disk or network passes.
-            if is_refusal(error):
+            if is_refusal(error.__cause__):
                 raise
             # The store must not depend on where the images lie.
             bad.append(SkippedImage(key=row.key, reason=str(error).replace(str(path), row.path)))

@@ -1,8 +1,12 @@
+import contextlib
 import json
+import os
 import pickle
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -183,6 +187,34 @@ def test_seal_drops_what_reads_back_damaged(tmp_path: Path, begin: Begin, fill: 
         writer.seal()
     assert writer.pending() == (1,)
     fill(writer)
+
+
+@contextmanager
+def no_more_open_files() -> Iterator[None]:
+    limit, taken = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_a_refusal_of_the_system_drops_no_shard(tmp_path: Path, begin: Begin, heatmaps: Heatmaps) -> None:
+    writer = begin(tmp_path / "h.zarr")
+    for shard in writer.pending():
+        write_one(writer, shard, heatmaps)
+    before = contents(partial_path(writer.path))
+    with no_more_open_files(), pytest.raises(OSError, match="Too many open files"):
+        writer.seal()
+    assert contents(partial_path(writer.path)) == before
+    writer.seal()
+    with no_more_open_files(), pytest.raises(OSError, match="Too many open files"):
+        open_store(writer.path)
 
 
 def test_skipped_images_are_zero_and_listed(tmp_path: Path, begin: Begin, fill: Fill, manifest: Manifest) -> None:
