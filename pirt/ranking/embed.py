@@ -22,6 +22,9 @@ from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
 from pirt.runs.transforms import EvalTransform
 
+BATCH_SIZE = 64
+"""Images at a time unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -39,12 +42,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def choose_speed(device_name: str, batch_size: int = 64, workers: int | None = None) -> Speed:
+def choose_speed(device_name: str, batch_size: int | None = None, workers: int | None = None) -> Speed:
     """Take enough loader processes for a GPU; a CPU's cores are wanted by the network itself."""
     device = choose_device(device_name)
     if workers is None:
         workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
-    return Speed(device, batch_size, workers)
+    return Speed(device, batch_size or BATCH_SIZE, workers)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""How every program ends: a mendable error is one line on stderr and exit code 2, a bug keeps its traceback."""
+"""What all commands have in common: -h and --version, and how they end.
+
+An error that the user can fix is one line on stderr and exit code 2; a bug keeps its traceback.
+"""
 
 import errno
 import os
@@ -8,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +20,23 @@ import click
 from pirt.core.errors import ParamsError, PirtError
 from pirt_stages.locking import held
 
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files",
-    errno.EACCES: "take another place, or get the right to it",
-    errno.EPERM: "take another place, or get the right to it",
-    errno.EROFS: "take another place",
-    errno.ENAMETOOLONG: "take a shorter name",
+    errno.EACCES: "choose another place, or get write permission",
+    errno.EPERM: "choose another place, or get write permission",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check that path",
-    errno.EEXIST: "take another name, or remove what is there",
-    errno.ENOTDIR: "take another name, or remove what is there",
-    errno.EISDIR: "take another name, or remove what is there",
+    errno.EEXIST: "choose another name, or remove what is there",
+    errno.ENOTDIR: "choose another name, or remove what is there",
+    errno.EISDIR: "choose another name, or remove what is there",
 }
 
 
-class Mendable(click.ClickException):
+class UserError(click.ClickException):
     """What click shows for a `PirtError`, and for what the operating system refused."""
 
     exit_code = 2
@@ -51,21 +55,46 @@ def _ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Command(click.Command):
-    """A click command that reports `PirtError` and refusals of the system as a message instead of a traceback."""
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        click.echo(f"{context.find_root().info_name} {version('pirt')}")
+        context.exit()
+
+
+_VERSION = click.Option(
+    ["--version"],
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,  # before a missing option is complained about
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+
+
+class Told(click.Command):
+    """A command that knows -h and --version and shows its defaults."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.context_settings = {"help_option_names": ["-h", "--help"], "show_default": True, **self.context_settings}
+        self.params.append(_VERSION)
+
+
+class Command(Told):
+    """A command that reports `PirtError` and refusals of the system as a message instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn a mendable error into click's message with exit code 2."""
+        """Run the command; turn an error that the user can fix into click's message with exit code 2."""
         try:
             with _ending_on_sigterm(), _output_of(ctx):
                 return super().invoke(ctx)
         except PirtError as error:
-            raise Mendable(str(error)) from error
+            raise UserError(str(error)) from error
         except OSError as error:
             # Libraries raise OSError without a number for much else; a closed pipe is click's to end.
             if not error.errno or not error.strerror or error.errno == errno.EPIPE:
                 raise
-            raise Mendable(_refusal(error)) from error
+            raise UserError(_refusal(error)) from error
 
 
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
@@ -79,11 +108,11 @@ def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
 
 
 def _refusal(error: OSError) -> str:
-    """Name the file, where the system does, the reason and the mend."""
+    """Name the file, where the system does, the reason and the fix."""
     file = error.filename2 or error.filename
-    mend = _MENDS.get(error.errno or 0, "mend that")
+    fix = _FIXES.get(error.errno or 0, "fix that")
     reason = " ".join(str(error.strerror).split())
-    return f"{'' if file is None else f'{file}: '}{reason}; {mend} and run the same command again"
+    return f"{'' if file is None else f'{file}: '}{reason}; {fix} and run the same command again"
 
 
 def filled(path: Path | None, variant: str | None, seed: int | None) -> Path | None:
@@ -105,7 +134,7 @@ def filled(path: Path | None, variant: str | None, seed: int | None) -> Path | N
     return Path(text)
 
 
-class Group(click.Group):
-    """A click group whose commands are `Command`s."""
+class Group(Told, click.Group):
+    """A group whose commands are `Command`s."""
 
     command_class = Command

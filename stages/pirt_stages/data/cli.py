@@ -19,40 +19,32 @@ from pirt_stages.data.pedestrians.plan import PROFILES
 from pirt_stages.data.pedestrians.synthesize import synthesize
 from pirt_stages.data.published import Size
 from pirt_stages.data.standins import STANDINS, make_standin
+from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, out_option, params_option
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_WORKERS = click.option(
-    "--workers",
-    type=click.IntRange(0),
-    envvar="PIRT_WORKERS",
-    help="Processes; 0 works in this one.  [default: PIRT_WORKERS, or all cores]",
-)
-_FORCE = click.option("--force", is_flag=True, help="Replace OUT even if something else made it.")
-_PARAMS = click.option("--params", "params_file", type=_FILE, help="YAML with a section data.")
+_PARAMS = params_option("its section `data` says where data sets lie")
 _DATA = click.option(
     "--data",
-    type=_FOLDER,
+    type=FOLDER,
     envvar="PIRT_DATA",
     show_envvar=True,
     help="Folder with all data sets; where --params names a relative place, it lies there.",
 )
-_UNPACK = click.option("--unpack-to", type=_FOLDER, help="Where an archive's files go.  [default: beside it]")
+_UNPACK = click.option("--unpack-to", type=FOLDER, help="Where an archive's files go.  [default: beside it]")
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Group)
 def main() -> None:
     """Make, import and check person re-identification data sets."""
 
 
 @main.command("synthesize")
-@click.option("--params", "params_file", type=_FILE, help="YAML with a section data; options go before it.")
+@params_option("its section `data` says what to render; options go before it")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="How many identities and images.  [default: demo]")
 @click.option("--seed", type=click.IntRange(0), help="Another seed draws another world of people.  [default: 0]")
-@click.option("--out", type=_FOLDER, required=True, help="Folder to write, in the Market-1501 layout.")
-@click.option("--contact-sheet", type=_FILE, help="Where to draw the contact sheet.  [default: OUT/contact_sheet.png]")
-@_WORKERS
-@_FORCE
+@out_option("Folder to write, in the Market-1501 layout.")
+@click.option("--contact-sheet", type=FILE, help="Where to draw the contact sheet.  [default: OUT/contact_sheet.png]")
+@WORKERS
+@FORCE
 def synthesize_command(
     params_file: Path | None,
     profile: str | None,
@@ -66,8 +58,7 @@ def synthesize_command(
 
     \b
     Example:
-      pirt-data synthesize --profile demo --seed 0 --out data/pedestrians
-      pirt-data import data/pedestrians --out data/manifest.csv
+      pirt-data synthesize --profile smoke --seed 0 --out runs/data
     """
     params = RenderParams() if params_file is None else load_render_params(params_file)
     profile, seed = profile or params.profile, params.seed if seed is None else seed
@@ -76,8 +67,8 @@ def synthesize_command(
 
 
 @main.command("import")
-@click.argument("root", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=_FILE, required=True, help="Manifest to write.")
+@click.argument("root", type=FILE_OR_FOLDER, required=False)
+@out_option("Manifest to write.", FILE)
 @_PARAMS
 @_DATA
 @click.option(
@@ -102,10 +93,10 @@ def import_command(
     Instead of ROOT, --params names a file whose section data has a `source`.
 
     \b
-    Example:
-      pirt-data import ~/data/Market-1501-v15.09.15 --out data/market1501.csv
-      pirt-data import ~/data/DukeMTMC-reID.zip --out data/duke.csv
-      pirt-data import ~/pictures --layout folder --out data/pictures.csv
+    Examples:
+      pirt-data import runs/data --out runs/manifest.csv
+      pirt-data import Market-1501-v15.09.15.zip --out runs/market1501.csv
+      pirt-data import pictures --layout folder --out runs/pictures.csv
     """
     if (root is None) == (params_file is None):
         raise click.UsageError("pass either ROOT or --params, which says where the data set lies")
@@ -116,12 +107,12 @@ def import_command(
 
 
 @main.command("occluded-duke")
-@click.option("--duke", type=click.Path(path_type=Path), help="DukeMTMC-reID: folder, zip or tar.")
-@click.option("--lists", type=_FOLDER, help="Folder with train.list, query.list and gallery.list.")
+@click.option("--duke", type=FILE_OR_FOLDER, help="DukeMTMC-reID: folder, zip or tar.")
+@click.option("--lists", type=FOLDER, help="Folder with train.list, query.list and gallery.list.")
 @_PARAMS
 @_DATA
-@click.option("--out", type=_FILE, required=True, help="Manifest to write.")
-@click.option("--copy-to", type=_FOLDER, help="Also copy the images into a folder of the published form.")
+@out_option("Manifest to write.", FILE)
+@click.option("--copy-to", type=FOLDER, help="Also copy the images into a folder of the published form.")
 @_UNPACK
 @click.option("--allow-missing", is_flag=True, help="Go on without the names that have no image.")
 def occluded_duke_command(
@@ -140,7 +131,7 @@ def occluded_duke_command(
 
     \b
     Example:
-      pirt-data occluded-duke --duke ~/data/DukeMTMC-reID.zip --lists ~/data/Occluded_Duke --out data/occluded_duke.csv
+      pirt-data occluded-duke --duke DukeMTMC-reID --lists Occluded_Duke --out runs/occluded_duke.csv
     """
     params = ImportParams() if params_file is None else load_import_params(params_file)
     duke = duke or place_of("duke", params.duke, data)
@@ -149,8 +140,8 @@ def occluded_duke_command(
 
 
 @main.command("check")
-@click.argument("manifest", type=_FILE)
-@click.option("--root", type=_FOLDER, help="Data root.  [default: the one that the manifest records]")
+@click.argument("manifest", type=FILE)
+@ROOT
 @click.option(
     "--benchmark",
     type=click.Choice([benchmark.name for benchmark in BENCHMARKS]),
@@ -164,7 +155,7 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
 
     \b
     Example:
-      pirt-data check data/market1501.csv --benchmark market1501
+      pirt-data check runs/manifest.csv
     """
     if benchmark is None and params_file is not None:
         benchmark = load_import_params(params_file).benchmark
@@ -178,8 +169,8 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
 
 
 @main.command("weights")
-@click.option("--params", "params_file", type=_FILE, required=True, help="YAML with a section train.")
-@click.option("--out", type=_FILE, required=True, help="JSON file to write.")
+@params_option("its section `train` names the weights", required=True)
+@out_option("JSON file to write.", FILE)
 def weights_command(params_file: Path, out: Path) -> None:
     """Write the SHA-256 of the backbone weights that a parameter file names, or their URL.
 
@@ -201,7 +192,7 @@ def weights_command(params_file: Path, out: Path) -> None:
 
 @main.command("standin")
 @click.argument("name", type=click.Choice(list(STANDINS)))
-@click.option("--out", type=_FOLDER, required=True, help="Folder to write.")
+@out_option("Folder to write.")
 @click.option(
     "--size",
     type=click.Choice([size.value for size in Size]),
@@ -210,8 +201,8 @@ def weights_command(params_file: Path, out: Path) -> None:
 )
 @click.option("--one-pixel", is_flag=True, help="Write images of one pixel instead of pedestrians.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another world of people.")
-@_WORKERS
-@_FORCE
+@WORKERS
+@FORCE
 def standin_command(
     name: str, out: Path, size: str, one_pixel: bool, seed: int, workers: int | None, force: bool
 ) -> None:
@@ -219,7 +210,7 @@ def standin_command(
 
     \b
     Example:
-      pirt-data standin occluded_dukemtmc --out data/standins/occluded_dukemtmc
+      pirt-data standin occluded_dukemtmc --out standins/occluded_dukemtmc
     """
     count = make_standin(name, out, Size(size), one_pixel, seed, workers, force)
     click.echo(f"{count:,} images in {out}; this is a stand-in of {name}, not the data set")

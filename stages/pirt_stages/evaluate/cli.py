@@ -1,34 +1,46 @@
 """`pirt-eval`: parse, read the parameters, embed and measure."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pirt.core.errors import ParamsError
 from pirt.core.manifest import read_manifest
 from pirt.ranking.embed import Source, choose_device, choose_speed
+from pirt.ranking.evaluation import MatchingMode
+from pirt.ranking.metrics import AveragePrecision, Junk, Unmatched
 from pirt.ranking.params import EvaluateParams, RerankParams, load_evaluate_params
 from pirt.ranking.recipe import embed_run, evaluate_embeddings, evaluate_run
 from pirt_stages.command import Command, filled
 from pirt_stages.evaluate.summary import embeddings_summary, metrics_summary
-
-_PATH = click.Path(path_type=Path)
+from pirt_stages.options import (
+    BATCH_SIZE,
+    DEVICE,
+    FILE,
+    FOLDER,
+    ROOT,
+    WORKERS,
+    heatmaps_option,
+    laid_over,
+    manifest_option,
+    out_option,
+    params_option,
+)
 
 
 @click.command(cls=Command)
-@click.option("--run", type=_PATH, help="Run folder that `pirt-train` wrote; {variant} and {seed} are filled in.")
-@click.option("--manifest", "manifest_file", type=_PATH, help="Manifest of the images (CSV).")
-@click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
-@click.option("--out", type=_PATH, required=True, help="Folder for embeddings.h5, metrics.json, scores.json.")
+@click.option("--run", type=FOLDER, help="Run folder that `pirt-train` wrote; {variant} and {seed} are filled in.")
+@manifest_option(required=False)
+@heatmaps_option()
+@out_option("Folder for embeddings.h5, metrics.json and scores.json; {variant} and {seed} are filled in.")
 @click.option("--variant", help="What {variant} stands for in --run and --out.")
 @click.option("--seed", type=int, help="What {seed} stands for in --run and --out.")
-@click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
-@click.option("--from-embeddings", type=_PATH, help="Measure this embeddings.h5 again; no network is run.")
+@ROOT
+@click.option("--from-embeddings", type=FILE, help="Measure this embeddings.h5 again; no network is run.")
 @click.option(
     "--embed-only", is_flag=True, help="Write embeddings.h5 alone, of unlabelled images too, for pirt-search."
 )
-@click.option("--params", "params_file", type=_PATH, help="Parameter file (YAML) with a section `evaluate`.")
+@params_option("its section `evaluate` says how to match and measure")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
 @click.option("--top-n", type=click.IntRange(min=1), help="N of coarse-to-fine matching, instead of the file's.")
 @click.option("--max-rank", type=click.IntRange(min=1), help="Length of the CMC curve, instead of the file's.")
@@ -38,22 +50,9 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery pid -1, instead of the file's.")
 @click.option("--rerank", is_flag=True, help="Re-rank by k-reciprocal encoding (k1 20, k2 6, or the file's).")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    envvar="PIRT_DEVICE",
-    show_default=True,
-    show_envvar=True,
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images at a time.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    envvar="PIRT_WORKERS",
-    show_envvar=True,
-    help="Processes that load images; by default none beside a CPU's network, one a core beside a GPU.",
-)
+@DEVICE
+@BATCH_SIZE
+@WORKERS
 def main(
     run: Path | None,
     manifest_file: Path | None,
@@ -65,11 +64,16 @@ def main(
     from_embeddings: Path | None,
     embed_only: bool,
     params_file: Path | None,
+    matching: MatchingMode | None,
+    top_n: int | None,
+    max_rank: int | None,
+    average_precision: AveragePrecision | None,
+    unmatched: Unmatched | None,
+    junk: Junk | None,
     rerank: bool,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     workers: int | None,
-    **chosen: Any,
 ) -> None:
     """Embed queries and gallery with a trained run, match them and measure CMC, mAP and mINP.
 
@@ -78,13 +82,23 @@ def main(
 
     \b
     Examples:
-      pirt-eval --run runs/train/pirt-seed0 --manifest runs/manifest.csv \\
-        --heatmaps runs/heatmaps.zarr --out runs/eval/pirt-seed0
-      pirt-eval --from-embeddings runs/eval/pirt-seed0/embeddings.h5 --matching full --out runs/eval/full
+      pirt-eval --run runs/train/pirt-seed0 --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \\
+        --out runs/evaluate/pirt-seed0
+      pirt-eval --from-embeddings runs/evaluate/pirt-seed0/embeddings.h5 --matching full --out runs/full
     """
     run, out = filled(run, variant, seed), filled(out, variant, seed) or out
     base = EvaluateParams() if params_file is None else load_evaluate_params(params_file)
-    params = base.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    params = laid_over(
+        base,
+        {
+            "matching": matching,
+            "top_n": top_n,
+            "max_rank": max_rank,
+            "average_precision": average_precision,
+            "unmatched": unmatched,
+            "junk": junk,
+        },
+    )
     if rerank and params.rerank is None:
         params = params.model_copy(update={"rerank": RerankParams()})
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)

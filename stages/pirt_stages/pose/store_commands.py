@@ -6,11 +6,9 @@ from pathlib import Path
 import click
 
 from pirt_stages.command import Command
+from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, manifest_option, out_option
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-_STORE = click.argument("store_path", metavar="STORE", type=_FOLDER)
-_ROOT = click.option("--root", type=_FOLDER, help="Data root, if it is not the one that the manifest records.")
+_STORE = click.argument("store_path", metavar="STORE", type=FOLDER)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 # The commands import their modules themselves, because MMPose takes seconds and --help should not.
@@ -24,7 +22,7 @@ def info_command(store_path: Path, as_json: bool) -> None:
 
     \b
     Example:
-      pirt-pose info heatmaps.zarr
+      pirt-pose info runs/heatmaps.zarr
     """
     from pirt_stages.pose.stores.info import as_text, describe
 
@@ -34,14 +32,14 @@ def info_command(store_path: Path, as_json: bool) -> None:
 
 @click.command("verify", cls=Command)
 @_STORE
-@click.option("--manifest", "manifest_path", type=_FILE, help="Compare keys and fingerprint with this manifest.")
+@manifest_option("Compare keys and fingerprint with this manifest.", required=False)
 @click.option("--sample", type=click.IntRange(min=1), help="Recompute this many images; needs --manifest.")
 @click.option("--config", help="The network's config, for --sample.  [default: HRNet-W48 256x192]")
 @click.option("--checkpoint", help="The network's weights, for --sample.  [default: those that MMPose publishes]")
-@_ROOT
+@ROOT
 def verify_command(
     store_path: Path,
-    manifest_path: Path | None,
+    manifest_file: Path | None,
     sample: int | None,
     config: str | None,
     checkpoint: str | None,
@@ -50,23 +48,24 @@ def verify_command(
     """Read every shard back: CRC, shapes, NaN, range, scores, seal; then the keys, then N images computed anew.
 
     \b
-    Example:
-      pirt-pose verify heatmaps.zarr --manifest manifest.csv
-      pirt-pose verify heatmaps.zarr --manifest manifest.csv --sample 32 --config config.py --checkpoint w.pth
+    Examples:
+      pirt-pose verify runs/heatmaps.zarr --manifest runs/manifest.csv
+      pirt-pose verify runs/heatmaps.zarr --manifest runs/manifest.csv --sample 32 \\
+        --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth
     """
     from pirt.core.manifest import read_manifest
     from pirt_stages.pose.stores.verify import verify
 
-    if sample is not None and manifest_path is None:
+    if sample is not None and manifest_file is None:
         raise click.UsageError("--sample needs --manifest, which says where the images are")
-    manifest = None if manifest_path is None else read_manifest(manifest_path, root)
+    manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if manifest is None or sample is None:
         store = verify(store_path, manifest)
     else:
         from pirt_stages.pose.stores.recompute import recompute_with
 
         store = verify(store_path, manifest, sample, recompute_with(store_path, manifest, config, checkpoint))
-    against = "" if manifest is None else f", the keys of {manifest_path}"
+    against = "" if manifest is None else f", the keys of {manifest_file}"
     click.echo(f"{store_path}: {store.layout.shards} shards, {store.layout.count} images{against}: all is well")
     if sample is not None:
         click.echo(f"{min(sample, store.layout.count - len(store.skipped))} images recomputed alike")
@@ -74,16 +73,16 @@ def verify_command(
 
 @click.command("show", cls=Command)
 @_STORE
-@click.option("--manifest", "manifest_path", type=_FILE, required=True, help="The one that the store was made for.")
-@click.option("--out", type=_FILE, required=True, help="The picture, a PNG.")
+@manifest_option(required=True)
+@out_option("The picture, a PNG.", FILE)
 @click.option("--key", help="One image, large, with all 17 heatmaps.")
-@click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="Images on a sheet.")
+@click.option("--count", type=click.IntRange(1, 100), default=12, help="Images on a sheet.")
 @click.option("--split", type=click.Choice(["train", "query", "gallery"]), help="Of this split only.")
 @click.option("--weakest", is_flag=True, help="Those with the lowest scores instead of an even spread.")
-@_ROOT
+@ROOT
 def show_command(
     store_path: Path,
-    manifest_path: Path,
+    manifest_file: Path,
     out: Path,
     key: str | None,
     count: int,
@@ -94,15 +93,16 @@ def show_command(
     """Draw images with their heatmaps, part masks and scores: one large, or a contact sheet.
 
     \b
-    Example:
-      pirt-pose show heatmaps.zarr --manifest manifest.csv --count 24 --weakest --out weakest.png
-      pirt-pose show heatmaps.zarr --manifest manifest.csv --key query/0001_c1s1_001051_00.jpg --out one.png
+    Examples:
+      pirt-pose show runs/heatmaps.zarr --manifest runs/manifest.csv --count 24 --weakest --out runs/weakest.png
+      pirt-pose show runs/heatmaps.zarr --manifest runs/manifest.csv \\
+        --key query/0009_c2s1_000151_00.jpg --out runs/one.png
     """
     from pirt.core.manifest import read_manifest
     from pirt.heatmaps.reader import open_store
     from pirt_stages.pose.stores.show import show_image, show_sheet
 
-    store, manifest = open_store(store_path), read_manifest(manifest_path, root)
+    store, manifest = open_store(store_path), read_manifest(manifest_file, root)
     if key is not None:
         show_image(store, manifest, key, out)
     else:
@@ -118,7 +118,7 @@ def stats_command(store_path: Path, as_json: bool) -> None:
 
     \b
     Example:
-      pirt-pose stats heatmaps.zarr
+      pirt-pose stats runs/heatmaps.zarr
     """
     from pirt.heatmaps.reader import open_store
     from pirt_stages.pose.stores.stats import as_text, measure
@@ -138,19 +138,19 @@ def stats_command(store_path: Path, as_json: bool) -> None:
     required=True,
     help="One HDF5 file; COCO keypoint results in JSON; a folder with a .npy an image, named by its key.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File, or folder for npy.")
-@click.option("--manifest", "manifest_path", type=_FILE, help="For coco: where the images are.")
-@click.option("--annotations", type=_FILE, help="For coco: a COCO file whose image ids to use.")
-@_ROOT
+@out_option("File, or folder for npy.", FILE_OR_FOLDER)
+@manifest_option("For coco: where the images are.", required=False)
+@click.option("--annotations", type=FILE, help="For coco: a COCO file whose image ids to use.")
+@ROOT
 def export_command(
-    store_path: Path, to: str, out: Path, manifest_path: Path | None, annotations: Path | None, root: Path | None
+    store_path: Path, to: str, out: Path, manifest_file: Path | None, annotations: Path | None, root: Path | None
 ) -> None:
     """Convert a store for other programs; heatmaps are K x H x W float32 in 0 to 1.
 
     \b
-    Example:
-      pirt-pose export heatmaps.zarr --format hdf5 --out heatmaps.h5
-      pirt-pose export heatmaps.zarr --format coco --manifest manifest.csv --out results.json
+    Examples:
+      pirt-pose export runs/heatmaps.zarr --format hdf5 --out runs/heatmaps.h5
+      pirt-pose export runs/heatmaps.zarr --format coco --manifest runs/manifest.csv --out runs/keypoints.json
     """
     from pirt.core.manifest import read_manifest
     from pirt.heatmaps.reader import open_store
@@ -161,10 +161,10 @@ def export_command(
         export_hdf5(store, out)
     elif to == "npy":
         export_npy(store, out)
-    elif manifest_path is None:
+    elif manifest_file is None:
         raise click.UsageError("--format coco needs --manifest, for the sizes of the images")
     else:
-        export_coco(store, read_manifest(manifest_path, root), annotations, out)
+        export_coco(store, read_manifest(manifest_file, root), annotations, out)
     click.echo(f"wrote {out}: {store.layout.count - len(store.skipped)} images, {len(store.skipped)} skipped")
 
 

@@ -6,36 +6,37 @@ import click
 
 from pirt.core.manifest import read_manifest
 from pirt.visual.rows import Selection
-from pirt_stages.command import Command, Group
+from pirt_stages.command import Group
+from pirt_stages.options import (
+    FILE_OR_FOLDER,
+    FOLDER,
+    ROOT,
+    heatmaps_option,
+    manifest_option,
+    out_option,
+    params_option,
+)
 from pirt_stages.report.params import ReportParams, load_report_params
 from pirt_stages.report.results import read_results
 from pirt_stages.report.tables import build_report
 from pirt_stages.report.writing import FIGURES, join_reports, print_report, write_page, write_tables
 
-EXISTING = click.Path(path_type=Path)
-_PARAMS = click.option("--params", type=EXISTING, help="YAML; only runs of its seeds and variants count.")
+_PARAMS = params_option("only runs of its `seeds` and `variants` count")
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Group)
 def main() -> None:
-    """Tables, figures and one page of results, with the lineage of every number.
-
-    \b
-    Example:
-      pirt-report tables --benchmark market-1501 --metrics runs/evaluate --out runs/report
-      pirt-report show runs/report
-    """
+    """Tables, figures and one page of results, with the lineage of every number."""
 
 
-@main.command(cls=Command)
+@main.command()
 @click.option(
     "--benchmark",
     help="Name for the titles; the paper's benchmarks are recognised.  [default: the file's]",
 )
 @click.option(
     "--metrics",
-    "metrics",
-    type=EXISTING,
+    type=FILE_OR_FOLDER,
     multiple=True,
     required=True,
     help="A metrics.json, or a folder searched for them; may be repeated.",
@@ -46,35 +47,37 @@ def main() -> None:
     is_flag=True,
     help="The images stand in for the benchmark's, as known of `pirt-data standin`: no published numbers.",
 )
-@click.option("--out", type=EXISTING, required=True, help="Report folder; the tables go into its folder tables.")
-def tables(benchmark: str | None, metrics: tuple[Path, ...], params: Path | None, stand_in: bool, out: Path) -> None:
+@out_option("Report folder; the tables go into its folder tables.")
+def tables(
+    benchmark: str | None, metrics: tuple[Path, ...], params_file: Path | None, stand_in: bool, out: Path
+) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.
 
     \b
     Example:
-      pirt-report tables --benchmark occluded-dukemtmc --metrics runs/evaluate --out runs/report
+      pirt-report tables --benchmark "rendered pedestrians" --metrics runs/evaluate --out runs/report
     """
-    told = ReportParams() if params is None else load_report_params(params)
+    told = ReportParams() if params_file is None else load_report_params(params_file)
     if (benchmark := benchmark or told.benchmark) is None:
         raise click.UsageError("pass --benchmark, or --params with a section report that has one")
-    results = read_results(metrics, _selection(params))
+    results = read_results(metrics, _selection(params_file))
     write_tables(build_report(benchmark, results, stand_in=stand_in or told.stand_in), out)
 
 
-@main.command(cls=Command)
-@click.option("--runs", type=EXISTING, required=True, help="Folder searched for run folders of `pirt-train`.")
-@click.option("--evaluations", type=EXISTING, help="Folder searched for embeddings.h5 of `pirt-eval`, for rank lists.")
-@click.option("--manifest", type=EXISTING, required=True, help="Manifest of the runs.")
-@click.option("--heatmaps", type=EXISTING, required=True, help="Heatmap store of the runs.")
+@main.command()
+@click.option("--runs", type=FOLDER, required=True, help="Folder searched for run folders of `pirt-train`.")
+@click.option("--evaluations", type=FOLDER, help="Folder searched for embeddings.h5 of `pirt-eval`, for rank lists.")
+@manifest_option(required=True)
+@heatmaps_option(required=True)
 @_PARAMS
-@click.option("--root", type=EXISTING, help="Data root, where it is not the manifest's.")
-@click.option("--out", type=EXISTING, required=True, help="Report folder; the pictures go into its folder figures.")
+@ROOT
+@out_option("Report folder; the pictures go into its folder figures.")
 def figures(
     runs: Path,
     evaluations: Path | None,
-    manifest: Path,
+    manifest_file: Path,
     heatmaps: Path,
-    params: Path | None,
+    params_file: Path | None,
     root: Path | None,
     out: Path,
 ) -> None:
@@ -88,25 +91,25 @@ def figures(
     # Tables are printed without waiting for torch and matplotlib to load.
     from pirt.visual.figures import find_sources, write_figures
 
-    images = read_manifest(manifest, root)
-    write_figures(out / FIGURES, find_sources(runs, evaluations, images, heatmaps, _selection(params)))
+    images = read_manifest(manifest_file, root)
+    write_figures(out / FIGURES, find_sources(runs, evaluations, images, heatmaps, _selection(params_file)))
 
 
-@main.command(cls=Command)
-@click.argument("reports", type=EXISTING, nargs=-1, required=True)
-@click.option("--out", type=EXISTING, required=True, help="Report folder of all of them.")
+@main.command()
+@click.argument("reports", type=FOLDER, nargs=-1, required=True)
+@out_option("Report folder of all of them.")
 def join(reports: tuple[Path, ...], out: Path) -> None:
     """Join the report folders REPORTS of several benchmarks; Table 2 stands side by side as in the paper.
 
     \b
     Example:
-      pirt-report join runs/market1501/report runs/dukemtmc_reid/report --out runs/paper/report
+      pirt-report join market1501/report dukemtmc_reid/report --out paper/report
     """
     join_reports(reports, out)
 
 
-@main.command(cls=Command)
-@click.argument("report", type=EXISTING)
+@main.command()
+@click.argument("report", type=FOLDER)
 def html(report: Path) -> None:
     """Write the report folder REPORT as one self-contained page, report.html in it.
 
@@ -117,8 +120,8 @@ def html(report: Path) -> None:
     write_page(report)
 
 
-@main.command(cls=Command)
-@click.argument("report", type=EXISTING)
+@main.command()
+@click.argument("report", type=FOLDER)
 def show(report: Path) -> None:
     """Print the tables of the report folder REPORT and where everything lies.
 

@@ -8,7 +8,7 @@ from pirt.core.errors import StoreError
 from pirt.core.files import sha256_of
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
-from pirt.ranking.embed import Source, choose_speed, embed
+from pirt.ranking.embed import Source, Speed, embed
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.runs.run import WEIGHTS_FILE, read_record
 from pirt_stages.search.found import (
@@ -45,7 +45,7 @@ class Pictures:
     count: int
 
 
-def embed_queries(source: Source, gallery: Path, out: Path, device_name: str) -> Path:
+def embed_queries(source: Source, gallery: Path, out: Path, speed: Speed) -> Path:
     """Embed the manifest's queries into OUT/queries.h5 with the run that made the gallery."""
     read_record(source.run)
     found, expected = sha256_of(source.run / WEIGHTS_FILE), open_embeddings(gallery).lineage.checkpoint_sha256
@@ -54,7 +54,7 @@ def embed_queries(source: Source, gallery: Path, out: Path, device_name: str) ->
             f"gallery {gallery} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "
             f"{found[:12]}); features of different models cannot be compared"
         )
-    embed(source, source.manifest.split("query"), out / QUERIES_FILE, choose_speed(device_name))
+    embed(source, source.manifest.split("query"), out / QUERIES_FILE, speed)
     return out / QUERIES_FILE
 
 

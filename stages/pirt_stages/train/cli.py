@@ -11,32 +11,33 @@ from pirt.runs.params import load_params
 from pirt.training.processes import Device
 from pirt.training.recipe import Job, train
 from pirt_stages.command import Command, filled
+from pirt_stages.options import (
+    DEVICE,
+    FOLDER,
+    RESTART,
+    ROOT,
+    WORKERS,
+    heatmaps_option,
+    manifest_option,
+    out_option,
+    params_option,
+)
 from pirt_stages.train.console import Console
 from pirt_stages.train.evaluation import Evaluation
 
-_PATH = click.Path(path_type=Path)
 
-
-@click.command(cls=Command, context_settings={"show_default": True})
-@click.option("--params", "params_file", type=_PATH, required=True, help="Parameter file (YAML).")
+@click.command(cls=Command)
+@params_option("its sections `seed`, `model`, `variants` and `train` say what to train", required=True)
 @click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
-@click.option("--manifest", "manifest_file", type=_PATH, required=True, help="Manifest of the images (CSV).")
-@click.option("--heatmaps", type=_PATH, help="Heatmap store made for the manifest; the baseline needs none.")
-@click.option("--out", type=_PATH, required=True, help="Run folder to write; {variant} and {seed} are filled in.")
-@click.option("--root", type=_PATH, help="Data root, instead of the manifest's.")
-@click.option("--init-from", type=_PATH, help="Run folder to fine-tune; its classifiers are left behind.")
-@click.option("--restart", is_flag=True, help="Discard what a stopped training of this run left.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", envvar="PIRT_DEVICE", show_envvar=True
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    envvar="PIRT_WORKERS",
-    show_envvar=True,
-    help="Processes that load images; 0 loads in the training process. By default as many as the machine can spare.",
-)
+@manifest_option(required=True)
+@heatmaps_option()
+@out_option("Run folder to write; {variant} and {seed} are filled in.")
+@ROOT
+@click.option("--init-from", type=FOLDER, help="Run folder to fine-tune; its classifiers are left behind.")
+@RESTART
+@DEVICE
+@WORKERS
 @click.option(
     "--image-memory",
     type=click.FloatRange(min=0),
@@ -70,11 +71,13 @@ def main(
     --restart trains anew.
 
     \b
-    Example:
+    Examples:
       pirt-train --params params.yaml --variant pirt --manifest runs/manifest.csv \\
         --heatmaps runs/heatmaps.zarr --out runs/train/pirt-seed0
-    On four GPUs:
-      torchrun --nproc-per-node 4 -m pirt_stages.train --params params.yaml ...
+      torchrun --nproc-per-node 4 -m pirt_stages.train --params params.yaml --variant pirt \\
+        --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/train/pirt-seed0
+
+    The second one trains on four GPUs of this machine.
     """
     params = load_params(params_file, variant)
     out = filled(out, variant, params.seed if seed is None else seed) or out

@@ -89,9 +89,9 @@ def _said(*arguments: object) -> str:
 def test_what_the_system_refuses_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "far")
-    assert f"Error: {tmp_path}/dangling: File exists; take another name" in _said("write", tmp_path / "dangling/a")
-    assert f"Error: {tmp_path}/file: File exists; take another name" in _said("write", tmp_path / "file" / "a")
-    assert "File name too long; take a shorter name and run" in _said("write", tmp_path / ("x" * 300))
+    assert f"Error: {tmp_path}/dangling: File exists; choose another name" in _said("write", tmp_path / "dangling/a")
+    assert f"Error: {tmp_path}/file: File exists; choose another name" in _said("write", tmp_path / "file" / "a")
+    assert "File name too long; choose a shorter name and run" in _said("write", tmp_path / ("x" * 300))
     assert "Error: /proc/" in _said("write", "/proc/self/nothing/a")
 
 
@@ -99,7 +99,7 @@ def test_a_refusal_that_names_no_file_is_one_line() -> None:
     assert _said("fail", errno.ENOSPC) == (
         "Error: No space left on device; make room there and run the same command again\n"
     )
-    assert "Error: Input/output error; mend that and run" in _said("fail", errno.EIO)
+    assert "Error: Input/output error; fix that and run" in _said("fail", errno.EIO)
 
 
 def test_an_error_of_a_library_keeps_its_traceback() -> None:

@@ -91,11 +91,6 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-def test_every_command_has_help_with_an_example(cli: Cli) -> None:
-    for command in ("info", "verify", "show", "stats", "export"):
-        assert f"Example:\n    pirt-pose {command}" in cli(command, "--help").output
-
-
 def test_info_of_a_finished_store(cli: Cli, store: Path) -> None:
     result = cli("info", store)
     assert result.exit_code == 0

@@ -1,0 +1,3 @@
+from pirt_stages.export.cli import main
+
+main()

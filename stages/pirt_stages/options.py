@@ -1,0 +1,86 @@
+"""The options that programs share: each has one name, one default and one help text.
+
+Two words for two things, the same in all programs: --restart throws away what the command itself left, --force replaces
+what something else made.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pirt.core.params import Frozen, checked
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Section = TypeVar("Section", bound=Frozen)
+
+# Whether a file exists is asked where it is read, which knows what it should be and how to make one.
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE_OR_FOLDER = click.Path(path_type=Path)
+
+ROOT: Decorator = click.option(
+    "--root", type=FOLDER, help="Folder that the manifest's paths start from.  [default: the one that it records]"
+)
+RESTART: Decorator = click.option(
+    "--restart", is_flag=True, help="Throw away what this command left at --out, and begin anew."
+)
+FORCE: Decorator = click.option("--force", is_flag=True, help="Replace --out even if something else made it.")
+
+# Facts of the machine: the environment can say them once for all programs and keeps them out of pipelines.
+DEVICE: Decorator = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    envvar="PIRT_DEVICE",
+    show_envvar=True,
+    help="auto takes a GPU if there is one.",
+)
+WORKERS: Decorator = click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    envvar="PIRT_WORKERS",
+    show_envvar=True,
+    help="Processes or threads that prepare images; 0 takes none besides the main one.  [default: what suits the work]",
+)
+BATCH_SIZE: Decorator = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Images that a network takes at a time.  [default: 64; for a pose network on a CPU 16]",
+)
+
+
+def manifest_option(
+    help: str = "Manifest of the images, as `pirt-data import` writes it.", *, required: bool
+) -> Decorator:
+    """Return the option --manifest; `help` only says more where it is needed for one thing alone."""
+    return click.option("--manifest", "manifest_file", type=FILE, required=required, help=help)
+
+
+def heatmaps_option(*, required: bool = False) -> Decorator:
+    """Return the option --heatmaps."""
+    return click.option(
+        "--heatmaps",
+        type=FOLDER,
+        required=required,
+        help="Heatmap store of `pirt-pose extract` for the manifest; models without parts need none.",
+    )
+
+
+def params_option(sections: str, *, required: bool = False) -> Decorator:
+    """Return the option --params of a program that reads the `sections` of a parameter file."""
+    return click.option(
+        "--params", "params_file", type=FILE, required=required, help=f"Parameter file (YAML); {sections}."
+    )
+
+
+def out_option(what: str, kind: click.Path = FOLDER) -> Decorator:
+    """Return the option --out of a command that writes `what`."""
+    return click.option("--out", type=kind, required=True, help=what)
+
+
+def laid_over(section: Section, options: Mapping[str, object]) -> Section:
+    """Return a parameter file's `section` with those options in place of its values that were given (not None)."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return checked(type(section), section.model_dump() | given, "options")

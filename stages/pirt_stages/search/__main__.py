@@ -1,0 +1,3 @@
+from pirt_stages.search.cli import main
+
+main()
