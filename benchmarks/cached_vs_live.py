@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pirt.core.images import read_image
 from pirt.core.manifest import read_manifest
-from pirt.models.part_groups import GROUPS
+from pirt.models.part_groups import named_groups
 from pirt.models.part_masks import pool_heatmaps
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.transforms import EvalTransform
@@ -51,7 +51,7 @@ def part_masks(heatmaps: NDArray[np.float32], tau: float, grid: tuple[int, int] 
     """Return G×H×W masks of heatmaps K×Hm×Wm, on their own grid or max-pooled to `grid`."""
     tensor = torch.from_numpy(heatmaps)
     pooled = tensor if grid is None else pool_heatmaps(tensor[None], grid)[0]
-    return np.stack([(pooled[list(group)] > tau).any(dim=0).numpy() for group in GROUPS["paper"]])
+    return np.stack([(pooled[list(group)] > tau).any(dim=0).numpy() for _, group in named_groups("paper")])
 
 
 def ious(cached: NDArray[np.bool_], live: NDArray[np.bool_]) -> list[float]:

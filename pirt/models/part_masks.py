@@ -1,10 +1,9 @@
 """What the heatmaps select: expansion, human mask, keypoint features, groups (section 3.2, eqs. 1 to 3)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from pirt.models.part_groups import NamedGroups
 from pirt.models.pooling import max_pool_to
 
 
@@ -40,11 +39,12 @@ class PartGroups(nn.Module):
     valid: Tensor
     """G×M, true where the slot is a keypoint of the group."""
 
-    def __init__(self, groups: Sequence[Sequence[int]]) -> None:
+    def __init__(self, groups: NamedGroups) -> None:
         super().__init__()
-        longest = max(len(group) for group in groups)
-        index = [[*group, *[group[0]] * (longest - len(group))] for group in groups]
-        valid = [[slot < len(group) for slot in range(longest)] for group in groups]
+        self.names = tuple(name for name, _ in groups)
+        longest = max(len(group) for _, group in groups)
+        index = [[*group, *[group[0]] * (longest - len(group))] for _, group in groups]
+        valid = [[slot < len(group) for slot in range(longest)] for _, group in groups]
         self.register_buffer("index", torch.tensor(index), persistent=False)
         self.register_buffer("valid", torch.tensor(valid), persistent=False)
 

@@ -1,5 +1,7 @@
 """The whole model (figure 2) and its builder."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from pirt.models.heads import BNNeck
 from pirt.models.initialise import init_inter_part, init_intra_part, init_weights
 from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stripe_tokens
 from pirt.models.intra_part import IntraPart
-from pirt.models.part_groups import GROUPS, Grouping
+from pirt.models.part_groups import Grouping, named_groups
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
 from pirt.models.resnet_ibn import StemPool, pool_without_padding
 
@@ -36,6 +38,7 @@ class Pirt(nn.Module):
         self.feature_channels = backbone.feature_channels
         self.global_names: tuple[str, ...] = ("global",) if inter is None else ("stripe", "patch")
         self.has_parts = groups is not None
+        self.group_names: tuple[str, ...] = () if groups is None else groups.names
         self.uses_heatmaps = groups is not None or intra is not None
         self.tau = tau
         self.backbone = backbone
@@ -132,7 +135,7 @@ def build_pirt(
     parts: bool = True,
     intra: bool = True,
     inter_layers: int = 3,
-    groups: Grouping = "paper",
+    groups: Grouping | Mapping[str, Sequence[str | int]] = "paper",
     tau: float = 0.001,
     bottleneck: int = 512,
     intra_heads: int = 4,
@@ -155,7 +158,7 @@ def build_pirt(
         parts: pose-guided group features and their confidence (row "+P").
         intra: the intra-part relational module (row "+Intra").
         inter_layers: N, the units of the inter-part relational transformer (row "+Inter"); 0 leaves it out.
-        groups: "paper", or "authors" whose head group also has the left shoulder.
+        groups: "paper", "authors" whose head group also has the left shoulder, or names with COCO keypoints.
         tau: threshold of eq. 3.
         bottleneck: D, channels inside the IRM.
         intra_heads: heads of the IRM's attention.
@@ -174,7 +177,7 @@ def build_pirt(
     _check_heads("inter_heads", inter_heads, "the backbone's channels", C)
     irm = IntraPart(C, bottleneck, intra_heads, projection=intra_projection, dropout=intra_dropout) if intra else None
     irt = InterPart(C, inter_layers, inter_heads, feedforward, inter_dropout) if inter_layers else None
-    part_groups = PartGroups(GROUPS[groups]) if parts else None
+    part_groups = PartGroups(named_groups(groups)) if parts else None
     csm = ConfidenceScore(C, confidence_hidden) if parts else None
     model = Pirt(num_classes, network, irm, irt, part_groups, csm, tau)
     if irm:

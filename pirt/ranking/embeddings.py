@@ -115,7 +115,12 @@ class Embeddings:
     camids: NDArray[np.int64]
     query_count: int
     global_names: tuple[str, ...]
-    has_parts: bool
+    group_names: tuple[str, ...]
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there are group features and confidences."""
+        return bool(self.group_names)
 
     def rows(self, split: Split) -> slice:
         """Return where the images of "query" or "gallery" stand."""
@@ -209,7 +214,7 @@ def open_embeddings(path: Path) -> Embeddings:
             camids=_column(file, "camids", "i"),
             query_count=query_count,
             global_names=_GLOBAL_NAMES[1] if lineage.model.inter_layers else _GLOBAL_NAMES[0],
-            has_parts=lineage.model.parts,
+            group_names=tuple(name for name, _ in lineage.model.part_groups),
         )
         _check_shapes(file, found)
     return found
@@ -248,7 +253,7 @@ def _check_shapes(file: h5py.File, found: Embeddings) -> None:
     expected: dict[str, tuple[int, ...]] = {"pids": (count,), "camids": (count,)}
     expected |= dict.fromkeys(found.global_names, (count, channels))
     if found.has_parts:
-        groups = _dataset(file, CONFIDENCE, "f").shape[-1]
+        groups = len(found.group_names)
         expected |= {GROUPS: (count, groups, channels), CONFIDENCE: (count, groups)}
     for name, shape in expected.items():
         dataset = _dataset(file, name, "i" if name in ("pids", "camids") else "f")

@@ -3,17 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from pirt.backbones import known_backbone
 from pirt.core.errors import ParamsError
 from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
-from pirt.models.part_groups import Grouping
+from pirt.models.part_groups import Grouping, NamedGroups, checked_grouping, named_groups
 from pirt.models.resnet_ibn import StemPool
 from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 Colour = tuple[Fraction, Fraction, Fraction]
 Deviation = Annotated[float, Field(gt=0, le=1)]
+
+
+def _as_in_yaml(grouping: Grouping) -> str | dict[str, tuple[int, ...]]:
+    return grouping if isinstance(grouping, str) else dict(grouping)
+
+
+Groups = Annotated[Grouping, PlainValidator(checked_grouping), PlainSerializer(_as_in_yaml, when_used="json")]
 
 
 class ModelParams(Frozen):
@@ -27,7 +34,7 @@ class ModelParams(Frozen):
     parts: bool = True
     intra: bool = True
     inter_layers: Annotated[int, Field(ge=0)] = 3
-    groups: Grouping = "paper"
+    groups: Groups = "paper"
     tau: Fraction = 0.001
     bottleneck: Positive = 512
     intra_heads: Positive = 4
@@ -37,6 +44,11 @@ class ModelParams(Frozen):
     feedforward: Positive = 512
     inter_dropout: Fraction = 0.1
     confidence_hidden: Positive = 512
+
+    @property
+    def part_groups(self) -> NamedGroups:
+        """The part groups of the model, in the order of its group features; none without parts."""
+        return named_groups(self.groups) if self.parts else ()
 
 
 class AugmentParams(Frozen):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pirt.core.errors import ReportError
 from pirt.core.files import refuse_foreign, written_whole
 from pirt.core.manifest import Manifest
+from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.dataset import PersonDataset
@@ -78,7 +79,7 @@ def write_figures(out: Path, sources: Sources) -> None:
 
 
 def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
-    """The heatmaps, and the activations where a run has an IRM: of the full model and lowest seed if there."""
+    """The heatmaps by part group, and the activations where a run has an IRM: of the full model and lowest seed."""
     manifest, records = sources.manifest, sources.runs
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
@@ -88,10 +89,14 @@ def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
         train = params.train
         return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
 
-    yield "heatmaps", draw_heatmaps(persons(records[0][1].params))
-    with_irm = [(run, record.params) for run, record in records if record.params.model.intra]
-    if with_irm:
-        run, params = min(with_irm, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
+    in_order = sorted(
+        ((run, record.params) for run, record in records),
+        key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed),
+    )
+    groups = next((params.model.part_groups for _, params in in_order if params.model.parts), named_groups("paper"))
+    yield "heatmaps", draw_heatmaps(persons(records[0][1].params), groups)
+    if with_irm := [pair for pair in in_order if pair[1].model.intra]:
+        run, params = with_irm[0]
         yield "activations", draw_activations(load_run(run)[0], persons(params))
 
 

@@ -15,14 +15,14 @@ from PIL import Image
 from pirt.core.errors import ReportError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.models import Pirt
-from pirt.models.part_groups import GROUP_NAMES, GROUPS
+from pirt.models.part_groups import NamedGroups
 from pirt.runs.dataset import PersonDataset
-from pirt.visual.style import BLUE, GREEN, ORANGE, new_figure
+from pirt.visual.style import new_figure, part_colours
 
 Picture = NDArray[np.float64]
 """Height × width × 3 in [0, 1]."""
-_GROUP_COLOURS = (ORANGE, BLUE, GREEN)
 _HEIGHT = 2.2
+_LEGEND_COLUMNS = 6
 
 
 def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
@@ -42,15 +42,17 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
     return [row for pid in chosen for row in pairs[pid]]
 
 
-def draw_heatmaps(dataset: PersonDataset) -> Figure:
+def draw_heatmaps(dataset: PersonDataset, groups: NamedGroups) -> Figure:
     """Draw each image, and below it its heatmaps in the colours of the part groups."""
     images = [_image(dataset, index) for index in range(len(dataset))]
     covered = [
-        _tinted(image, dataset[index]["heatmaps"].numpy().astype(np.float64)) for index, image in enumerate(images)
+        _tinted(image, dataset[index]["heatmaps"].numpy().astype(np.float64), groups)
+        for index, image in enumerate(images)
     ]
     figure = _grid(dataset.rows, [("image", images), ("heatmaps", covered)])
-    patches = [Patch(color=colour, label=name) for name, colour in zip(GROUP_NAMES, _GROUP_COLOURS, strict=True)]
-    figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False)
+    colours = part_colours(len(groups))
+    patches = [Patch(color=colour, label=name) for (name, _), colour in zip(groups, colours, strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(groups), _LEGEND_COLUMNS), frameon=False)
     return figure
 
 
@@ -100,9 +102,9 @@ def _image(dataset: PersonDataset, index: int) -> Picture:
     return picture.transpose(1, 2, 0).clip(0, 1)
 
 
-def _tinted(image: Picture, heatmaps: NDArray[np.float64]) -> Picture:
+def _tinted(image: Picture, heatmaps: NDArray[np.float64], groups: NamedGroups) -> Picture:
     tinted: Picture = 0.5 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    for group, colour in zip(GROUPS["paper"], _GROUP_COLOURS, strict=True):
+    for (_, group), colour in zip(groups, part_colours(len(groups)), strict=True):
         opacity = _enlarged(heatmaps[list(group)].max(axis=0), image.shape[:2])[:, :, None].clip(0, 1)
         tinted = tinted * (1 - opacity) + np.array(to_rgb(colour)) * opacity
     return tinted

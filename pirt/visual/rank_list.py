@@ -1,12 +1,10 @@
 """Rank lists as a picture (figure 5): each query, and beside it what one or more models find."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
-
-from pirt.models.part_groups import GROUP_NAMES
 
 Verdict = Literal["query", "match", "other", "unknown"]
 Colour: TypeAlias = tuple[int, int, int]
@@ -30,13 +28,16 @@ _TEXT, _TITLE = 13, 16
 
 @dataclass(frozen=True)
 class Shown:
-    """One image of a list. `same_camera` marks one that the metrics leave out; `confidences` draws a bar a group."""
+    """One image of a list.
+
+    `same_camera` marks one that the metrics leave out; `confidences`, by part group, are drawn as bars.
+    """
 
     image: Image.Image
     verdict: Verdict
     same_camera: bool = False
     caption: str = ""
-    confidences: tuple[float, ...] = ()
+    confidences: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _draw_image(
         draw.polygon([(right, top), (right - side, top), (right, top + side)], fill=_BADGE)
         draw.line((right - side, top, right, top + side), _PAPER, 1)
     y = bottom + 3
-    for confidence in shown.confidences:
+    for confidence in shown.confidences.values():
         draw.rectangle((left, y, right, y + _BAR - 1), fill=_FAINT)
         draw.rectangle((left, y, left + round(min(confidence, 1) * (right - left)), y + _BAR - 1), fill=_INK)
         y += _BAR + 2
@@ -146,8 +147,8 @@ def _legend_of(rows: Sequence[QueryRow]) -> list[tuple[Colour, str]]:
     ]
     if any(image.same_camera for image in found):
         entries.append((_BADGE, "corner: the query's own camera"))
-    if any(image.confidences for image in found):
-        entries.append((_INK, f"bars: confidence of {', '.join(GROUP_NAMES)}"))
+    if names := dict.fromkeys(name for image in found for name in image.confidences):
+        entries.append((_INK, f"bars: confidence of {', '.join(names)}"))
     return entries
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -13,7 +15,15 @@ DPI = 150
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000",
 )  # fmt: skip
+_OF_PARTS = (ORANGE, BLUE, GREEN, PURPLE, RED, SKY)
 COLOURS = (BLACK, SKY, ORANGE, RED, GREEN, PURPLE, BLUE)
+
+
+def part_colours(count: int) -> list[str]:
+    """Return a colour for each of `count` part groups; more than six are told apart by their names too."""
+    if count <= len(_OF_PARTS):
+        return list(_OF_PARTS[:count])
+    return [to_hex(colour) for colour in mpl.colormaps["turbo"](np.linspace(0.05, 0.95, count))]
 
 
 def new_figure(width: float, height: float) -> Figure:

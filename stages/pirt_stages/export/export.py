@@ -16,7 +16,6 @@ from pirt.core.errors import ParamsError, PirtError
 from pirt.core.files import sha256_of, written_whole
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt
-from pirt.models.part_groups import GROUP_NAMES
 from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
 
 TOLERANCE = 1e-4
@@ -116,8 +115,8 @@ def metadata_of(model: Pirt, record: RunRecord, checkpoint_sha256: str) -> dict[
         "pirt.variant": record.variant or "",
         "pirt.image_mean": json.dumps(record.params.train.image_mean),
         "pirt.image_std": json.dumps(record.params.train.image_std),
-        "pirt.core.keypoints": json.dumps(COCO_KEYPOINTS),
-        "pirt.groups": json.dumps(GROUP_NAMES if model.has_parts else ()),
+        "pirt.keypoints": json.dumps(COCO_KEYPOINTS),
+        "pirt.groups": json.dumps(model.group_names),
         "pirt.global_features": json.dumps(model.global_names),
     }
 

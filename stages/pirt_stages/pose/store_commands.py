@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pirt_stages.command import Command
-from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, manifest_option, out_option
+from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, manifest_option, out_option, params_option
+
+if TYPE_CHECKING:
+    from pirt.models.part_groups import NamedGroups
 
 _STORE = click.argument("store_path", metavar="STORE", type=FOLDER)
+_PARAMS = params_option("its `model` says what the part groups are")
+_VARIANT = click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 # The commands import their modules themselves, because MMPose takes seconds and --help should not.
@@ -79,6 +85,8 @@ def verify_command(
 @click.option("--count", type=click.IntRange(1, 100), default=12, help="Images on a sheet.")
 @click.option("--split", type=click.Choice(["train", "query", "gallery"]), help="Of this split only.")
 @click.option("--weakest", is_flag=True, help="Those with the lowest scores instead of an even spread.")
+@_PARAMS
+@_VARIANT
 @ROOT
 def show_command(
     store_path: Path,
@@ -88,6 +96,8 @@ def show_command(
     count: int,
     split: str | None,
     weakest: bool,
+    params_file: Path | None,
+    variant: str | None,
     root: Path | None,
 ) -> None:
     """Draw images with their heatmaps, part masks and scores: one large, or a contact sheet.
@@ -104,16 +114,18 @@ def show_command(
 
     store, manifest = open_store(store_path), read_manifest(manifest_file, root)
     if key is not None:
-        show_image(store, manifest, key, out)
+        show_image(store, manifest, _groups(params_file, variant), key, out)
     else:
-        show_sheet(store, manifest, count, split, weakest, out)
+        show_sheet(store, manifest, _groups(params_file, variant), count, split, weakest, out)
     click.echo(f"wrote {out}")
 
 
 @click.command("stats", cls=Command)
 @_STORE
+@_PARAMS
+@_VARIANT
 @_JSON
-def stats_command(store_path: Path, as_json: bool) -> None:
+def stats_command(store_path: Path, params_file: Path | None, variant: str | None, as_json: bool) -> None:
     """Print how scores and masks are spread: per keypoint, per part, and the share of images with no part.
 
     \b
@@ -124,7 +136,7 @@ def stats_command(store_path: Path, as_json: bool) -> None:
     from pirt_stages.pose.stores.stats import as_text, measure
 
     store = open_store(store_path)
-    statistics = measure(store)
+    statistics = measure(store, _groups(params_file, variant))
     text = as_text(statistics, store.attributes.tau)
     click.echo(json.dumps(statistics.as_table(), indent=2) if as_json else text)
 
@@ -166,6 +178,17 @@ def export_command(
     else:
         export_coco(store, read_manifest(manifest_file, root), annotations, out)
     click.echo(f"wrote {out}: {store.layout.count - len(store.skipped)} images, {len(store.skipped)} skipped")
+
+
+def _groups(params_file: Path | None, variant: str | None) -> "NamedGroups":
+    """Read the part groups of a parameter file; without one they are the paper's."""
+    from pirt.models.part_groups import named_groups
+    from pirt.runs.params import ModelParams, load_params
+
+    if params_file is None and variant is not None:
+        raise click.UsageError("--variant needs --params, the file that has it")
+    model = ModelParams() if params_file is None else load_params(params_file, variant).model
+    return named_groups(model.groups)
 
 
 STORE_COMMANDS = (info_command, verify_command, show_command, stats_command, export_command)

@@ -14,7 +14,6 @@ from pirt.core.errors import DataError, StoreError
 from pirt.core.files import written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
-from pirt.models.part_groups import GROUP_NAMES
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.matching import ConfidenceMode, Features
@@ -198,7 +197,7 @@ def _confidences(embeddings: Embeddings, rows: list[int]) -> dict[int, dict[str,
         return {}
     values = embeddings.read(CONFIDENCE, rows).tolist()
     return {
-        row: {name: round(value, 4) for name, value in zip(GROUP_NAMES, confidence, strict=True)}
+        row: {name: round(value, 4) for name, value in zip(embeddings.group_names, confidence, strict=True)}
         for row, confidence in zip(rows, values, strict=True)
     }
 
@@ -239,7 +238,7 @@ def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifes
     query_images, gallery_images = _Images(queries), _Images(gallery)
     rows = [
         QueryRow(
-            Shown(query_images[found.query], "query", False, found.query, tuple(found.confidence.values())),
+            Shown(query_images[found.query], "query", False, found.query, found.confidence),
             (tuple(_shown(image, gallery_images) for image in found.found),),
         )
         for found in lists
@@ -264,5 +263,4 @@ class _Images:
 
 def _shown(image: FoundImage, images: _Images) -> Shown:
     verdict: Verdict = "unknown" if image.match is None else "match" if image.match else "other"
-    confidences = tuple(image.confidence.values())
-    return Shown(images[image.key], verdict, bool(image.same_camera), f"{image.distance:.3f}", confidences)
+    return Shown(images[image.key], verdict, bool(image.same_camera), f"{image.distance:.3f}", image.confidence)

@@ -16,12 +16,10 @@ from pirt.core.files import written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
-from pirt.models.part_groups import GROUP_NAMES, GROUPS
+from pirt.models.part_groups import NamedGroups
+from pirt.visual.style import BLACK, part_colours
 from pirt_stages.pose.stores.verify import require_same_images
 
-_COLOURS = ("#e69f00", "#0072b2", "#009e73")
-"""Of head, upper and lower; colour-blind readers tell them apart."""
-_GROUP_OF = [next(g for g, group in enumerate(GROUPS["paper"]) if k in group) for k in range(17)]
 _DPI = 110
 # In inches.
 _PANEL_HEIGHT = 2.0
@@ -46,6 +44,7 @@ class View:
     scores: NDArray[np.float32]
     tau: float
     names: tuple[str, ...]
+    groups: NamedGroups
 
     @property
     def shape(self) -> float:
@@ -57,18 +56,38 @@ class View:
         """Left, right, bottom and top, in cells."""
         return 0.0, float(self.heatmaps.shape[2]), float(self.heatmaps.shape[1]), 0.0
 
+    @property
+    def group_colours(self) -> list[str]:
+        """A colour for each part group."""
+        return part_colours(len(self.groups))
 
-def show_image(store: HeatmapStore, manifest: Manifest, key: str, out: Path) -> None:
+    @property
+    def keypoint_colours(self) -> list[str]:
+        """Each keypoint's colour, that of its first group."""
+        coloured = list(zip(self.groups, self.group_colours, strict=True))
+        return [
+            next((colour for (_, group), colour in coloured if keypoint in group), BLACK)
+            for keypoint in range(len(self.names))
+        ]
+
+
+def show_image(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, key: str, out: Path) -> None:
     """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
     require_same_images(store, manifest)
     if key not in store.keys:
         raise DataError(f"no image has the key {key!r}; keys look like {store.keys[0]!r}")
-    (view,) = _views(store, manifest, [store.keys.index(key)])
+    (view,) = _views(store, manifest, groups, [store.keys.index(key)])
     _save(_draw_image(view), out)
 
 
 def show_sheet(
-    store: HeatmapStore, manifest: Manifest, count: int, split: str | None, weakest: bool, out: Path
+    store: HeatmapStore,
+    manifest: Manifest,
+    groups: NamedGroups,
+    count: int,
+    split: str | None,
+    weakest: bool,
+    out: Path,
 ) -> None:
     """Draw `count` images, spread evenly over the store or those of the lowest scores, to the PNG `out`."""
     require_same_images(store, manifest)
@@ -85,10 +104,10 @@ def show_sheet(
         chosen = rows[:count]
     else:
         chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
-    _save(_draw_sheet(list(_views(store, manifest, chosen))), out)
+    _save(_draw_sheet(list(_views(store, manifest, groups, chosen))), out)
 
 
-def _views(store: HeatmapStore, manifest: Manifest, rows: Sequence[int]) -> Iterator[View]:
+def _views(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, rows: Sequence[int]) -> Iterator[View]:
     reasons = {image.key: image.reason for image in store.skipped}
     for row in rows:
         image = manifest.rows[row]
@@ -101,6 +120,7 @@ def _views(store: HeatmapStore, manifest: Manifest, rows: Sequence[int]) -> Iter
             store.scores[row],
             store.attributes.tau,
             store.attributes.keypoints,
+            groups,
         )
 
 
@@ -132,8 +152,8 @@ def _draw_image(view: View) -> Figure:
         line, column = divmod(keypoint, 9)
         panel = page.panel(_GAP + column * step, _STRIP_HEIGHT + _TITLE + line * (_PANEL_HEIGHT + _TITLE), width)
         _over_image(panel, view, view.heatmaps[keypoint])
-        colour = _COLOURS[_GROUP_OF[keypoint]]
-        panel.set_title(f"{_short(name)} {view.scores[keypoint]:.2f}", fontsize=7, color=colour, loc="left")
+        title = f"{_short(name)} {view.scores[keypoint]:.2f}"
+        panel.set_title(title, fontsize=7, color=view.keypoint_colours[keypoint], loc="left")
     return page.figure
 
 
@@ -148,30 +168,31 @@ def _draw_sheet(views: Sequence[View]) -> Figure:
 
 
 def _strip_width(view: View) -> float:
-    return 5 * (_PANEL_HEIGHT * view.shape + _GAP) + _NAMES + _BARS
+    return (2 + len(view.groups)) * (_PANEL_HEIGHT * view.shape + _GAP) + _NAMES + _BARS
 
 
 def _draw_strip(page: _Page, view: View, x: float, y: float) -> None:
-    """Draw the image, its heatmaps at once, the three part masks and the scores, side by side."""
+    """Draw the image, its heatmaps at once, the part masks and the scores, side by side."""
     width = _PANEL_HEIGHT * view.shape
     page.text(x, y + 0.1, f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}")
-    whole, human, *parts = (page.panel(x + n * (width + _GAP), y + _HEADER, width) for n in range(5))
+    places = [x + n * (width + _GAP) for n in range(3 + len(view.groups))]
+    whole, human, *parts = (page.panel(place, y + _HEADER, width) for place in places[:-1])
     _draw_picture(whole, view)
     whole.set_title(f"{view.image.width}×{view.image.height}", fontsize=8)
     _over_image(human, view, view.heatmaps.max(axis=0))
     human.set_title("heatmaps", fontsize=8)
-    for panel, group, name, colour in zip(parts, GROUPS["paper"], GROUP_NAMES, _COLOURS, strict=True):
+    for panel, (name, group), colour in zip(parts, view.groups, view.group_colours, strict=True):
         mask = (view.heatmaps[list(group)] > np.float32(view.tau)).any(axis=0)
         _draw_picture(panel, view, grey=True)
         tint = ListedColormap(["#00000000", colour])
         panel.imshow(mask, cmap=tint, vmin=0, vmax=1, alpha=0.6, extent=view.extent, interpolation="nearest")
         panel.set_title(f"{name} {view.scores[list(group)].max():.2f}\n{mask.mean():.0%} > τ", fontsize=8, color=colour)
-    _draw_scores(page.panel(x + 5 * (width + _GAP) + _NAMES, y + _HEADER, _BARS), view)
+    _draw_scores(page.panel(places[-1] + _NAMES, y + _HEADER, _BARS), view)
 
 
 def _draw_scores(panel: Axes, view: View) -> None:
     places = np.arange(len(view.scores))
-    panel.barh(places, view.scores, color=[_COLOURS[_GROUP_OF[k]] for k in places])
+    panel.barh(places, view.scores, color=view.keypoint_colours)
     panel.set_yticks(places, [_short(name) for name in view.names], fontsize=5)
     panel.set_xticks([0, 1], ["0", "1"], fontsize=6)
     panel.set_xlim(0, 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pirt.core.errors import StoreError
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
-from pirt.models.part_groups import GROUP_NAMES, GROUPS
+from pirt.models.part_groups import NamedGroups
 from pirt.progress import progress_over
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -53,41 +53,42 @@ class StoreStatistics:
             "skipped": self.skipped,
             "no_part_above_tau": self.no_part_above_tau,
             "no_part_confident": self.no_part_confident,
-            "scores": {spread.name: vars(spread) for spread in (*self.keypoints, *self.groups)},
+            "scores": {spread.name: vars(spread) for spread in self.keypoints},
+            "parts": {spread.name: vars(spread) for spread in self.groups},
             "coverage": self.coverage,
         }
 
 
-def measure(store: HeatmapStore) -> StoreStatistics:
-    """Read the whole store once, a shard at a time."""
+def measure(store: HeatmapStore, groups: NamedGroups) -> StoreStatistics:
+    """Read the whole store once, a shard at a time; its keypoints are summed up by the part `groups`."""
     skipped = {image.key for image in store.skipped}
     kept = np.array([key not in skipped for key in store.keys])
     if not kept.any():
         raise StoreError(f"{store.path}: all {len(kept)} images were skipped, nothing is left to measure")
     scores = store.scores[kept]
-    grouped = np.stack([scores[:, list(group)].max(axis=1) for group in GROUPS["paper"]], axis=1)
-    covered = np.concatenate(list(_coverage(store)))[kept]
+    grouped = np.stack([scores[:, list(group)].max(axis=1) for _, group in groups], axis=1)
+    covered = np.concatenate(list(_coverage(store, groups)))[kept]
     tau = store.attributes.tau
     return StoreStatistics(
         images=len(scores),
         skipped=len(skipped),
         keypoints=tuple(_spreads(store.attributes.keypoints, scores, tau)),
-        groups=tuple(_spreads(GROUP_NAMES, grouped, tau)),
+        groups=tuple(_spreads([name for name, _ in groups], grouped, tau)),
         coverage={
             name: (float(shares.mean()), *np.quantile(shares, QUANTILES).tolist())
-            for name, shares in zip(GROUP_NAMES, covered.T, strict=True)
+            for (name, _), shares in zip(groups, covered.T, strict=True)
         },
         no_part_above_tau=float((scores.max(axis=1) <= np.float32(tau)).mean()),
         no_part_confident=float((scores.max(axis=1) < CONFIDENT).mean()),
     )
 
 
-def _coverage(store: HeatmapStore) -> Iterator[NDArray[np.float64]]:
+def _coverage(store: HeatmapStore, groups: NamedGroups) -> Iterator[NDArray[np.float64]]:
     """Yield for each shard the share of cells in each group's mask, n×G."""
     for shard in progress_over(range(store.layout.shards), "reading", "shard"):
         values = decode(store.read_shard(shard), store.attributes.codec, store.attributes.tau)
         masks = values > np.float32(store.attributes.tau)
-        yield np.stack([masks[:, list(group)].any(axis=1).mean(axis=(1, 2)) for group in GROUPS["paper"]], axis=1)
+        yield np.stack([masks[:, list(group)].any(axis=1).mean(axis=(1, 2)) for _, group in groups], axis=1)
 
 
 def _spreads(names: Sequence[str], scores: NDArray[np.float32], tau: float) -> Iterator[Spread]:

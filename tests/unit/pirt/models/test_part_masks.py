@@ -2,7 +2,7 @@ import pytest
 import torch
 from model_oracles import pooled_heatmaps
 
-from pirt.models.part_groups import GROUPS
+from pirt.models.part_groups import named_groups
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
 
 
@@ -35,17 +35,18 @@ def test_keypoint_features_average_over_the_whole_grid_and_threshold_strictly():
     assert torch.equal(found, torch.tensor([[[(2 + 4) / 4, (6 + 8) / 4], [0.0, 0.0]]]))
 
 
-@pytest.mark.parametrize("grouping", ["paper", "authors"])
+@pytest.mark.parametrize("grouping", ["paper", "authors", {"left": [5, 7, 9], "nose": [0]}, {"all": range(17)}])
 def test_group_scores_and_tokens_follow_the_groups(grouping):
-    groups = PartGroups(GROUPS[grouping])
+    groups = PartGroups(named_groups(grouping))
     pooled = torch.rand(2, 17, 3, 2)
     features = torch.rand(2, 17, 5)
     scores, tokens = groups.scores(pooled), groups.tokens(features)
     for b in range(2):
-        for g, group in enumerate(GROUPS[grouping]):
+        for g, (name, group) in enumerate(named_groups(grouping)):
+            assert groups.names[g] == name
             assert scores[b, g] == max(pooled[b, k].max() for k in group)
             assert torch.equal(tokens[b, g][groups.valid[g]], features[b, list(group)])
 
 
 def test_group_tables_are_not_part_of_a_checkpoint():
-    assert PartGroups(GROUPS["paper"]).state_dict() == {}
+    assert PartGroups(named_groups("paper")).state_dict() == {}

@@ -54,6 +54,12 @@ def test_the_authors_groups_equal_the_equations():
     assert_evaluation_equals_the_equations(TABLE_3["P+Intra"], "authors", AUTHORS)
 
 
+@pytest.mark.parametrize("groups", [[[0, 1, 2], [5, 7, 9], [6, 8, 10], [11, 12]], [[0], list(range(17))]])
+def test_any_groups_equal_the_equations(groups):
+    grouping = {f"part {number}": group for number, group in enumerate(groups)}
+    assert_evaluation_equals_the_equations(TABLE_3["P+Intra+Inter"], grouping, groups)
+
+
 def assert_evaluation_equals_the_equations(row, grouping, groups):
     model = randomise(small_pirt(row, groups=grouping)).eval()
     images, heatmaps = batch(dtype=torch.float64)

@@ -32,12 +32,19 @@ def test_own_camera_is_marked():
 def test_confidences_are_bars_of_their_length():
     ink, faint = (30, 30, 30), (225, 225, 225)
 
-    def bars(confidences):
-        return pixels(draw(Shown(GREY, "other", confidences=confidences)))
+    def bars(head):
+        return pixels(draw(Shown(GREY, "other", confidences={"head": head, "arms": 0.0, "upper": 0.0, "lower": 0.0})))
 
-    low, high = bars((0.25, 0.0, 0.0)), bars((0.75, 0.0, 0.0))
+    low, high = bars(0.25), bars(0.75)
     assert high[ink] - low[ink] == pytest.approx(0.5 * 40 * 5, abs=10)
     assert low[faint] > high[faint]
+
+
+def test_every_group_has_a_bar_and_stands_in_the_legend():
+    few, many = ({f"part {n}": 0.5 for n in range(count)} for count in (2, 4))
+    two, four = (draw(Shown(GREY, "other", confidences=values)) for values in (few, many))
+    assert four.height == two.height + 2 * 7
+    assert four.width > two.width, "two more names"
 
 
 def test_models_stand_side_by_side_in_one_row():

@@ -16,7 +16,7 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt.models.part_groups import GROUPS
+from pirt.models.part_groups import named_groups
 from pirt_stages.pose.cli import main
 from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.pose.networks.openmmlab import KEYPOINT_CODECS
@@ -252,8 +252,11 @@ def test_show_refuses_another_manifest(
     assert not (tmp_path / "a.png").exists()
 
 
-def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float32]) -> None:
-    statistics = measure(open_store(store))
+@pytest.mark.parametrize(
+    "grouping", ["paper", {"nose": [0], "arms": [7, 8, 9, 10], "legs": [13, 14], "all": range(17)}]
+)
+def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float32], grouping: object) -> None:
+    statistics = measure(open_store(store), named_groups(grouping))
     kept = [heatmaps[i] for i in range(COUNT) if i != SKIPPED]
     assert (statistics.images, statistics.skipped) == (10, 1)
     for keypoint, spread in enumerate(statistics.keypoints):
@@ -262,7 +265,10 @@ def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float3
         assert spread.mean == pytest.approx(sum(best) / len(best))
         assert spread.quantiles == pytest.approx([np.quantile(best, q) for q in QUANTILES])
         assert spread.above_tau == sum(score > np.float32(0.001) for score in best) / 10
-    for name, group in zip(("head", "upper", "lower"), GROUPS["paper"], strict=True):
+    assert list(statistics.as_table()["parts"]) == list(statistics.coverage) == list(dict(named_groups(grouping)))
+    for spread, (name, group) in zip(statistics.groups, named_groups(grouping), strict=True):
+        best = [max(float(image[k].max()) for k in group) for image in kept]
+        assert (spread.name, spread.mean) == (name, pytest.approx(sum(best) / len(best)))
         shares = []
         for image in kept:
             cells = [
@@ -278,6 +284,24 @@ def test_stats_prints_tables_or_json(cli: Cli, store: Path) -> None:
     assert "10 images, 1 skipped" in text
     assert "no part over τ 0.001: 10.00% of images" in text
     assert json.loads(cli("stats", store, "--json").stdout)["no_part_above_tau"] == 0.1
+
+
+def test_stats_and_show_take_the_groups_of_a_parameter_file(cli: Cli, tmp_path: Path, store: Path) -> None:
+    groups = "{nose: [nose], arms: [left_elbow, 8], trunk: [5, 6, 11, 12], legs: [15, 16]}"
+    (tmp_path / "params.yaml").write_text(f"model: {{}}\nvariants: {{four: {{groups: {groups}}}}}\n")
+    four = ("--params", tmp_path / "params.yaml", "--variant", "four")
+    assert list(json.loads(cli("stats", store, "--json", *four).stdout)["parts"]) == ["nose", "arms", "trunk", "legs"]
+    assert list(json.loads(cli("stats", store, "--json").stdout)["parts"]) == ["head", "upper", "lower"]
+    widths = []
+    for out, more in (("three.png", ()), ("four.png", four)):
+        show = ("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / out, *more)
+        assert cli(*show, "--count", 1).exit_code == 0
+        with Image.open(tmp_path / out) as picture:
+            widths.append(picture.width)
+    assert widths[1] > widths[0], "a mask more in each strip"
+    refused = cli("stats", store, "--variant", "four")
+    assert refused.exit_code == 2
+    assert "--variant needs --params" in refused.output
 
 
 def test_export_hdf5(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:

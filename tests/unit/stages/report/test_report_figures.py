@@ -16,6 +16,7 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.models import Pirt, build_pirt
+from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import EmbeddingsLineage, write_embeddings
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.dataset import PersonDataset
@@ -131,9 +132,23 @@ def test_no_pair_is_an_error() -> None:
 
 
 def test_heatmaps_tint_the_image_in_their_groups_colour(dataset: PersonDataset) -> None:
-    tinted = pictures(draw_heatmaps(dataset))[6]
+    tinted = pictures(draw_heatmaps(dataset, named_groups("paper")))[6]
     np.testing.assert_allclose(tinted[50, 26], to_rgb(GREEN), atol=0.01)
     np.testing.assert_allclose(tinted[5, 5], tinted[5, 5].mean(), atol=1e-6)
+
+
+def test_every_group_has_a_colour_and_a_name_of_its_own(dataset: PersonDataset) -> None:
+    groups = {"head": [0], "arms": [9, 10], "knee": ["left_knee"], "feet": [15, 16], **{f"k{n}": [n] for n in range(9)}}
+    for count in (2, 4, 13):
+        figure = draw_heatmaps(dataset, named_groups(dict(list(groups.items())[:count])))
+        patches = figure.legends[0].get_patches()
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == list(groups)[:count]
+        assert len({patch.get_facecolor() for patch in patches}) == count
+        knee = pictures(figure)[6][50, 26]
+        if count > 2:
+            np.testing.assert_allclose(knee, patches[2].get_facecolor()[:3], atol=0.01)
+        else:
+            assert np.ptp(knee) < 1e-6, "the left knee is in no group"
 
 
 class PeakAtTheTopLeft:
@@ -253,7 +268,8 @@ def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> 
     names = ("stripe", "patch") if model.inter_layers else ("global",)
     batch = dict.fromkeys(names, features)
     if model.parts:
-        batch |= {"groups": features[:, None].expand(-1, 6, -1), "confidence": torch.ones(len(images), 6)}
+        G = len(model.part_groups)
+        batch |= {"groups": features[:, None].expand(-1, G, -1), "confidence": torch.ones(len(images), G)}
     path.parent.mkdir(parents=True)
     write_embeddings(path, images, lineage, [batch])
 
