@@ -3,10 +3,8 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Never
 
-from tqdm import tqdm
-
+from pirt.progress import Bar, progress, say
 from pirt.runs.dataset import Batch
 from pirt.summary import summarise, summary_table
 from pirt.training.recipe import Training
@@ -19,26 +17,21 @@ class Console:
     """A `pirt.training.recipe.Listener` that prints lines above a progress bar and keeps the curves in RUN/logs."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[Never] | None = None
+        self._bar: Bar | None = None
         self._curves: Curves | None = None
         self._began = self._waited = 0.0
         self._steps = 0
 
     def already_finished(self, out: Path) -> None:
         """Say that there is nothing to do."""
-        tqdm.write(f"{out} is finished; --restart trains it again")
+        say(f"{out} is finished; --restart trains it again")
 
     def begins(self, training: Training) -> None:
         """Say what is trained on what, and take up the curves where they ended."""
-        tqdm.write(introduction(training))
+        say(introduction(training))
         self._curves = Curves(training.job.out / LOGS_FOLDER, training.state.history)
-        self._bar = tqdm(
-            total=training.recipe.epochs * training.steps_per_epoch,
-            initial=training.state.step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=None,  # only a terminal shows it
-        )
+        steps = training.recipe.epochs * training.steps_per_epoch
+        self._bar = progress(steps, "training", "step", initial=training.state.step)
 
     def epoch_begins(self, training: Training) -> None:
         """Start the clock."""
@@ -65,11 +58,11 @@ class Console:
 
     def measured(self, training: Training, values: dict[str, float]) -> None:
         """Print what the evaluation gave."""
-        tqdm.write(", ".join(f"{name} {value:.1%}" for name, value in values.items()))
+        say(", ".join(f"{name} {value:.1%}" for name, value in values.items()))
 
     def epoch_ends(self, training: Training, point: dict[str, float]) -> None:
         """Print the epoch's line and add its point to the curves."""
-        tqdm.write(
+        say(
             f"epoch {len(training.state.history)}/{training.recipe.epochs}: {self._speed(training)}, "
             f"accuracy {point['accuracy']:.1%}, learning rate {point['learning_rate']:.2g}"
         )
@@ -78,13 +71,13 @@ class Console:
 
     def stopped(self, training: Training) -> None:
         """Say how to go on."""
-        tqdm.write(f"stopped after step {training.state.step}; the same command goes on from there")
+        say(f"stopped after step {training.state.step}; the same command goes on from there")
         self._close()
 
     def ends(self, training: Training) -> None:
         """Say where the run is."""
         self._close()
-        tqdm.write(f"wrote {training.job.out}")
+        say(f"wrote {training.job.out}")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -14,10 +14,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Self
 
-from tqdm import tqdm
-
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
+from pirt.progress import progress
 
 MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
@@ -155,7 +154,7 @@ class _Gate:
 
     def write(self, admitted: Iterable[tuple[Member, PurePosixPath]]) -> None:
         """Write admitted members into the target."""
-        with tqdm(unit="B", unit_scale=True, desc=f"unpacking {self.archive.name}", disable=None) as bar:
+        with progress(None, f"unpacking {self.archive.name}", "B") as bar:
             for member, path in admitted:
                 _write(member, self.folder / path, self.archive)
                 self.written += member.size

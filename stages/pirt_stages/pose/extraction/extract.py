@@ -9,18 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Never
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pirt.core.errors import DataError, ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import CodecName, decode_table
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.progress import progress
+from pirt.progress import Bar, progress
 from pirt_stages.pose.extraction.geometry import Geometry
 from pirt_stages.pose.extraction.inference import (
     Device,
@@ -136,7 +134,7 @@ def run_here(work: Work) -> None:
             writing.result()
 
 
-def progress_over(work: Work, pending: Iterable[int]) -> "tqdm[Never]":
+def progress_over(work: Work, pending: Iterable[int]) -> Bar:
     """Return a bar over all images that starts where an earlier run stopped."""
     left = sum(len(work.writer.rows(shard)) for shard in pending)
     count = len(work.paths)
@@ -144,7 +142,7 @@ def progress_over(work: Work, pending: Iterable[int]) -> "tqdm[Never]":
 
 
 def computed(
-    work: Work, shards: Iterable[int], progress: "tqdm[Never] | None" = None
+    work: Work, shards: Iterable[int], progress: Bar | None = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
     shards = tuple(shards)
