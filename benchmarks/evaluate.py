@@ -91,7 +91,7 @@ def match(_: Path) -> Iterator[str]:
             multiplied = time.perf_counter()
             nearest(distances, top_n)
             selected = time.perf_counter()
-            for _ranking in coarse_to_fine(asked, gallery, distances, top_n, [DEFAULT_MODE]):
+            for _ranking in coarse_to_fine(asked, gallery, distances, distances, top_n, [DEFAULT_MODE], "euclidean"):
                 pass
             taken["product"] += multiplied - began
             taken["top"] += selected - multiplied

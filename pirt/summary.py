@@ -30,7 +30,7 @@ def summarise(model: Pirt, image_size: tuple[int, int], heatmap_size: tuple[int,
     Counted on tensors without storage: nothing is computed and `model` is not touched. What belongs to no part (part
     masks and pooling) is in the total only.
     """
-    ghost = copy.deepcopy(model).to("meta").eval()
+    ghost = copy.deepcopy(model).to("meta").float().eval()
     images = torch.empty(1, 3, *image_size, device="meta")
     heatmaps = torch.empty(1, len(COCO_KEYPOINTS), *heatmap_size, device="meta")
     counter = FlopCounterMode(display=False)

@@ -9,9 +9,12 @@ import torch
 from pirt.core.errors import DataError
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
+    Coarse,
     ConfidenceMode,
     Features,
+    GroupDistance,
     coarse_to_fine,
+    first_global_distances,
     fully,
     global_distances,
 )
@@ -43,6 +46,8 @@ def evaluate(
     *,
     matching: MatchingMode = "coarse-to-fine",
     top_n: int = 100,
+    coarse: Coarse = "sum",
+    group_distance: GroupDistance = "euclidean",
     max_rank: int = 50,
     average_precision: AveragePrecision = "step",
     unmatched: Unmatched = "skip",
@@ -54,7 +59,8 @@ def evaluate(
     """Match every query with the gallery and measure the rankings.
 
     Models with parts are measured in each of Table 5's confidence modes, others as "none". With `rerank` the
-    re-ranked distance takes the global distance's place. `progress` is told the queries of each finished block.
+    re-ranked distance takes the global distance's place, and `coarse` has to be "sum". `progress` is told the queries
+    of each finished block.
     """
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
@@ -72,12 +78,14 @@ def evaluate(
     device = device or query.features.globals.device
     asked, searched = query.features.to(device), gallery.features.to(device)
     reranker = None if rerank is None else Reranker(asked, searched, rerank)
-    matrices = 1 if searched.groups is None or matching != "full" else 2 + len(searched.groups)
+    matrices = 1 + (coarse == "stripe")
+    if searched.groups is not None and matching == "full":
+        matrices = 2 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
         distances = global_distances(asked[rows], searched)
         if reranker is not None:
             distances = reranker.distances(rows, distances)
-        rankings = rank_block(asked[rows], searched, distances, matching, top_n, modes)
+        rankings = rank_block(asked[rows], searched, distances, matching, top_n, coarse, group_distance, modes)
         for meter, ranking in zip(meters.values(), rankings, strict=True):
             meter.update(ranking, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)
@@ -90,15 +98,18 @@ def rank_block(
     distances: torch.Tensor,
     matching: MatchingMode,
     top_n: int,
+    coarse: Coarse,
+    group_distance: GroupDistance,
     modes: Sequence[ConfidenceMode],
 ) -> Iterator[torch.Tensor]:
     """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked; `distances` may be overwritten."""
     if query.groups is None:
         yield distances
     elif matching == "full":
-        yield from fully(query, gallery, distances, modes)
+        yield from fully(query, gallery, distances, modes, group_distance)
     else:
-        yield from coarse_to_fine(query, gallery, distances, top_n, modes)
+        first = distances if coarse == "sum" else first_global_distances(query, gallery)
+        yield from coarse_to_fine(query, gallery, distances, first, top_n, modes, group_distance)
 
 
 def query_blocks(queries: int, gallery: int, matrices: int = 1) -> Iterator[slice]:

@@ -9,8 +9,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
-ConfidenceMode = Literal["query-gallery", "query", "gallery", "none"]
-"""Whose confidences weigh the groups: the rows of Table 5."""
+ConfidenceMode = Literal["query-gallery", "query", "gallery", "none", "even"]
+"""Whose confidences weigh the groups: the rows of Table 5, and "even", where each of G groups weighs 1/G.
+
+With "none" each weighs 1, so that all together weigh G and not 1 at most: compared with "even" it shows what is due to
+the balance of global and group distance, and "even" with the others what is due to the confidences.
+"""
+Coarse = Literal["sum", "stripe"]
+"""What picks the top N and orders the rest: the sum of all global distances, or the stripe's alone."""
+GroupDistance = Literal["euclidean", "cosine"]
+"""How two unit features of a group are compared: ‖a − b‖, or 1 − a·b."""
 CONFIDENCE_MODES: tuple[ConfidenceMode, ...] = get_args(ConfidenceMode)
 DEFAULT_MODE: ConfidenceMode = "query-gallery"
 
@@ -57,6 +65,12 @@ def global_distances(query: Features, gallery: Features) -> Tensor:
     return torch.addmm(query.globals.new_full((1, 1), query.global_count), query.globals, gallery.globals.T, alpha=-1)
 
 
+def first_global_distances(query: Features, gallery: Features) -> Tensor:
+    """Cosine distance of the first global feature, the stripe's where there is an IRT: b×M, from 0 to 2."""
+    C = query.globals.shape[1] // query.global_count
+    return 1 - query.globals[:, :C] @ gallery.globals[:, :C].T
+
+
 def nearest(distances: Tensor, count: int) -> Tensor:
     """Return the columns of the `count` smallest values of each row, b×count, ascending by column.
 
@@ -70,8 +84,10 @@ def nearest(distances: Tensor, count: int) -> Tensor:
     return columns[:, :count].sort(dim=1).values
 
 
-def candidate_group_distances(query_groups: Tensor, gallery_groups: Tensor, candidates: Tensor) -> Tensor:
-    """Euclidean distance of unit group features, G×b×C to the b×N `candidates` among G×M×C: b×N×G."""
+def candidate_group_distances(
+    query_groups: Tensor, gallery_groups: Tensor, candidates: Tensor, kind: GroupDistance
+) -> Tensor:
+    """Distance of unit group features, G×b×C to the b×N `candidates` among G×M×C: b×N×G."""
     b, N = candidates.shape
     M = gallery_groups.shape[1]
     starts = torch.arange(b + 1, device=candidates.device) * N
@@ -84,23 +100,33 @@ def candidate_group_distances(query_groups: Tensor, gallery_groups: Tensor, cand
         torch.sparse.sampled_addmm(pattern, of_query, of_gallery.T, beta=0).values().view(b, N)
         for of_query, of_gallery in zip(query_groups, gallery_groups, strict=True)
     ]
-    return unit_distances(torch.stack(cosines, dim=-1))
+    return unit_distances(torch.stack(cosines, dim=-1), kind)
 
 
-def gallery_group_distances(query_groups: Tensor, gallery_groups: Tensor) -> Tensor:
-    """Euclidean distance of unit group features, G×b×C to G×M×C: G×b×M."""
-    return unit_distances(torch.bmm(query_groups, gallery_groups.transpose(1, 2)))
+def gallery_group_distances(query_groups: Tensor, gallery_groups: Tensor, kind: GroupDistance) -> Tensor:
+    """Distance of unit group features, G×b×C to G×M×C: G×b×M."""
+    return unit_distances(torch.bmm(query_groups, gallery_groups.transpose(1, 2)), kind)
 
 
-def unit_distances(cosines: Tensor) -> Tensor:
-    """Turn cosines into ‖a − b‖ = √(2 − 2·cos) in place; a rounding error of ε becomes up to √(2ε) where a = b."""
+def unit_distances(cosines: Tensor, kind: GroupDistance) -> Tensor:
+    """Turn cosines into 1 − cos or ‖a − b‖ = √(2 − 2·cos), in place.
+
+    A rounding error of ε in the cosine becomes up to √(2ε) in the Euclidean distance where a = b.
+    """
+    if kind == "cosine":
+        return cosines.neg_().add_(1)
     return cosines.mul_(-2).add_(2).clamp_(min=0).sqrt_()
 
 
-def group_weights(query: Tensor, gallery: Tensor, mode: ConfidenceMode) -> Tensor:
-    """Return √(c_q·c_g) of two confidences that broadcast, with 1 for the sides that `mode` leaves out."""
+def group_weights(query: Tensor, gallery: Tensor, mode: ConfidenceMode, G: int) -> Tensor:
+    """Return √(c_q·c_g) of two confidences that broadcast, with 1 for the sides that `mode` leaves out.
+
+    `G` is the number of groups, over which "even" spreads a weight of 1.
+    """
     if mode == "none":
         return torch.ones_like(query * gallery)
+    if mode == "even":
+        return torch.full_like(query * gallery, 1 / G)
     if mode == "query":
         return query.sqrt().expand_as(query * gallery)
     if mode == "gallery":
@@ -122,20 +148,25 @@ class Candidates:
     """b×1×G of the queries and b×N×G of the candidates."""
 
     def distances(self, mode: ConfidenceMode = DEFAULT_MODE) -> Tensor:
-        """Global distance + Σ_g w_g·‖f̂_q − f̂_g‖: b×N."""
-        weights = group_weights(*self.confidences, mode)
+        """Global distance + Σ_g w_g·d(f̂_q, f̂_g): b×N."""
+        weights = group_weights(*self.confidences, mode, self.group_distances.shape[-1])
         return self.global_distances + (weights * self.group_distances).sum(dim=-1)
 
 
-def find_candidates(query: Features, gallery: Features, distances: Tensor, top_n: int) -> Candidates:
-    """Compare the part groups of b queries with those of their `top_n` nearest by `distances`, b×M."""
-    columns = nearest(distances, top_n)
+def find_candidates(
+    query: Features, gallery: Features, distances: Tensor, coarse: Tensor, top_n: int, kind: GroupDistance
+) -> Candidates:
+    """Compare the part groups of b queries with those of their `top_n` nearest by `coarse`, b×M.
+
+    `distances`, b×M, are what the groups' distances are added to.
+    """
+    columns = nearest(coarse, top_n)
     query_groups, query_confidence = parts_of(query)
     gallery_groups, gallery_confidence = parts_of(gallery)
     return Candidates(
         columns=columns,
         global_distances=distances.gather(1, columns),
-        group_distances=candidate_group_distances(query_groups, gallery_groups, columns),
+        group_distances=candidate_group_distances(query_groups, gallery_groups, columns, kind),
         confidences=(query_confidence[:, None], gallery_confidence[columns]),
     )
 
@@ -148,29 +179,38 @@ def parts_of(features: Features) -> tuple[Tensor, Tensor]:
 
 
 def coarse_to_fine(
-    query: Features, gallery: Features, distances: Tensor, top_n: int, modes: Sequence[ConfidenceMode]
+    query: Features,
+    gallery: Features,
+    distances: Tensor,
+    coarse: Tensor,
+    top_n: int,
+    modes: Sequence[ConfidenceMode],
+    kind: GroupDistance,
 ) -> Iterator[Tensor]:
-    """Rank by `distances`, b×M, then the `top_n` nearest anew with their part groups.
+    """Rank by `coarse`, b×M, then the `top_n` nearest anew by `distances`, b×M, and those of their part groups.
 
     Yields, for each of `modes`, a matrix b×M that orders each row as it is ranked: the place − `top_n` of the
-    top images, which is a negative whole number, and `distances` of the others. Its memory is that of
-    `distances`, and the next mode overwrites it.
+    top images, which is a negative whole number, and `coarse` of the others. Its memory is that of
+    `coarse`, which may be `distances`, and the next mode overwrites it.
     """
-    candidates = find_candidates(query, gallery, distances, top_n)
+    candidates = find_candidates(query, gallery, distances, coarse, top_n, kind)
     for mode in modes:
         places = places_of(candidates.distances(mode)) - candidates.columns.shape[1]
-        yield distances.scatter_(1, candidates.columns, places.to(distances.dtype))
+        yield coarse.scatter_(1, candidates.columns, places.to(coarse.dtype))
 
 
-def fully(query: Features, gallery: Features, distances: Tensor, modes: Sequence[ConfidenceMode]) -> Iterator[Tensor]:
-    """Yield, for each of `modes`, `distances` + Σ_g w_g·‖f̂_q − f̂_g‖ over the whole gallery: b×M."""
+def fully(
+    query: Features, gallery: Features, distances: Tensor, modes: Sequence[ConfidenceMode], kind: GroupDistance
+) -> Iterator[Tensor]:
+    """Yield, for each of `modes`, `distances` + Σ_g w_g·d(f̂_q, f̂_g) over the whole gallery: b×M."""
     query_groups, query_confidence = parts_of(query)
     gallery_groups, gallery_confidence = parts_of(gallery)
-    by_group = gallery_group_distances(query_groups, gallery_groups)
+    by_group = gallery_group_distances(query_groups, gallery_groups, kind)
     for mode in modes:
         total = distances.clone()
         for g, group_distances in enumerate(by_group):
-            weights = group_weights(query_confidence[:, None, g], gallery_confidence[None, :, g], mode)
+            pair = query_confidence[:, None, g], gallery_confidence[None, :, g]
+            weights = group_weights(*pair, mode, len(by_group))
             total.addcmul_(weights, group_distances)
         yield total
 

@@ -1,9 +1,12 @@
 """What matching and metrics can be told."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from pirt.core.params import Fraction, Frozen, Positive, checked, mapping, read_sections
+from pirt.ranking.matching import Coarse, GroupDistance
 
 
 class RerankParams(Frozen):
@@ -22,11 +25,21 @@ class EvaluateParams(Frozen):
 
     matching: Literal["coarse-to-fine", "full"] = "coarse-to-fine"
     top_n: Positive = 100
+    coarse: Coarse = "sum"
+    group_distance: GroupDistance = "euclidean"
     max_rank: Positive = 50
     average_precision: Literal["step", "trapezoid"] = "step"
     unmatched: Literal["skip", "zero"] = "skip"
     junk: Literal["drop", "keep"] = "drop"
     rerank: RerankParams | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.rerank is not None and self.coarse != "sum":
+            raise ValueError(
+                f"re-ranking takes the coarse distance's place, so coarse = {self.coarse!r} has none; leave one out"
+            )
+        return self
 
 
 def load_evaluate_params(path: Path) -> EvaluateParams:

@@ -56,7 +56,15 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
         found = evaluate(query, gallery, **dict(params), device=device, progress=bar.update)
     mode = default_mode(embeddings)
     with progress(len(query), "same or different", "query") as bar:
-        pairs = verify(query, gallery, mode=mode, junk=params.junk, device=device, progress=bar.update)
+        pairs = verify(
+            query,
+            gallery,
+            mode=mode,
+            group_distance=params.group_distance,
+            junk=params.junk,
+            device=device,
+            progress=bar.update,
+        )
     return metrics_of(found, pairs, embeddings, query, gallery, params)
 
 

@@ -1,6 +1,6 @@
 """Same person or different: what one threshold on a pair's distance is worth, exactly and without keeping the pairs.
 
-A pair's distance here is global + Σ_g w_g·‖f̂_q − f̂_g‖ whatever N is, so that it depends on the two images alone.
+A pair's distance here is global + Σ_g w_g·d(f̂_q, f̂_g) whatever N is, so that it depends on the two images alone.
 Distances are counted in steps of 2⁻²⁰, about a millionth and the size of their float32 rounding error, and each is
 rounded up to a step. Rates at a threshold of whole steps are then those of comparing `distance <= threshold`, to the
 last pair, while memory does not grow with the number of pairs.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pirt.core.errors import DataError
 from pirt.ranking.evaluation import Persons, query_blocks
-from pirt.ranking.matching import ConfidenceMode, Features, fully, global_distances
+from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance, fully, global_distances
 from pirt.ranking.metrics import JUNK_PID, Junk
 
 STEPS = 1 << 20
@@ -103,6 +103,7 @@ def verify(
     gallery: Persons,
     *,
     mode: ConfidenceMode,
+    group_distance: GroupDistance = "euclidean",
     junk: Junk = "drop",
     device: torch.device | None = None,
     progress: Callable[[int], object] = lambda queries: None,
@@ -113,15 +114,16 @@ def verify(
     counter = PairCounter(gallery.pids, gallery.camids, junk=junk, device=device)
     matrices = 4 if searched.groups is None else 5 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
-        counter.update(pair_distances(asked[rows], searched, mode), query.pids[rows], query.camids[rows])
+        distances = pair_distances(asked[rows], searched, mode, group_distance)
+        counter.update(distances, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)
     return counter.compute()
 
 
-def pair_distances(query: Features, gallery: Features, mode: ConfidenceMode) -> Tensor:
+def pair_distances(query: Features, gallery: Features, mode: ConfidenceMode, kind: GroupDistance) -> Tensor:
     """Return the distance of b queries to the whole gallery, by parts too where there are some: b×M."""
     distances = global_distances(query, gallery)
-    return distances if query.groups is None else next(fully(query, gallery, distances, [mode]))
+    return distances if query.groups is None else next(fully(query, gallery, distances, [mode], kind))
 
 
 class PairCounter:

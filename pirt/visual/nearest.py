@@ -11,6 +11,7 @@ from pirt.ranking.matching import (
     Candidates,
     ConfidenceMode,
     Features,
+    GroupDistance,
     candidate_group_distances,
     global_distances,
     parts_of,
@@ -32,7 +33,12 @@ class RankLists:
 
 
 def rank_gallery(
-    query: Features, gallery: Features, top_k: int, top_n: int = 100, mode: ConfidenceMode = DEFAULT_MODE
+    query: Features,
+    gallery: Features,
+    top_k: int,
+    top_n: int = 100,
+    mode: ConfidenceMode = DEFAULT_MODE,
+    kind: GroupDistance = "euclidean",
 ) -> RankLists:
     """Rank a gallery in memory, coarse-to-fine where the features have parts."""
     distances = global_distances(query, gallery)
@@ -41,10 +47,13 @@ def rank_gallery(
     if query.groups is None:
         return first(coarse, top_k)
     groups, confidence = parts_of(gallery)
-    return first(refine(query, coarse, lambda images: (groups[:, images], confidence[images]), top_n, mode), top_k)
+    fine = refine(query, coarse, lambda images: (groups[:, images], confidence[images]), top_n, mode, kind)
+    return first(fine, top_k)
 
 
-def refine(query: Features, coarse: RankLists, parts: Parts, top_n: int, mode: ConfidenceMode) -> RankLists:
+def refine(
+    query: Features, coarse: RankLists, parts: Parts, top_n: int, mode: ConfidenceMode, kind: GroupDistance
+) -> RankLists:
     """Put the first `top_n` images of each coarse list in the order of global and part distance."""
     images = coarse.images[:, :top_n].sort(dim=1).values
     distances = coarse.distances[:, :top_n].gather(1, coarse.images[:, :top_n].argsort(dim=1))
@@ -54,7 +63,7 @@ def refine(query: Features, coarse: RankLists, parts: Parts, top_n: int, mode: C
     candidates = Candidates(
         columns=images,
         global_distances=distances,
-        group_distances=candidate_group_distances(query_groups, groups, places),
+        group_distances=candidate_group_distances(query_groups, groups, places, kind),
         confidences=(query_confidence[:, None], confidence[places]),
     )
     fine, order = candidates.distances(mode).sort(dim=1, stable=True)

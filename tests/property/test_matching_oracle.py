@@ -1,6 +1,7 @@
 """Matching against plain loops over single images, groups and channels."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
+    Coarse,
     Features,
+    GroupDistance,
     coarse_to_fine,
     find_candidates,
+    first_global_distances,
     fully,
     global_distances,
     make_features,
@@ -23,6 +27,7 @@ from pirt.ranking.matching import (
 from pirt.ranking.metrics import rank_metrics
 from pirt.visual.nearest import rank_gallery
 
+kinds = st.sampled_from(get_args(GroupDistance))
 sizes = st.tuples(
     st.integers(1, 5),
     st.integers(1, 12),
@@ -54,17 +59,25 @@ def loop_global(query: list[Tensor], gallery: list[Tensor], q: int, m: int) -> f
     return total
 
 
-def loop_fine(query: list[Tensor], gallery: list[Tensor], q: int, m: int, mode: str) -> float:
+def loop_stripe(query: list[Tensor], gallery: list[Tensor], q: int, m: int) -> float:
+    return loop_global([query[0], *query[-2:]], [gallery[0], *gallery[-2:]], q, m)
+
+
+def loop_fine(query: list[Tensor], gallery: list[Tensor], q: int, m: int, mode: str, kind: str) -> float:
     total = loop_global(query, gallery, q, m)
-    for g in range(query[-1].shape[1]):
+    G = query[-1].shape[1]
+    for g in range(G):
         a, b = query[-2][q, g].tolist(), gallery[-2][m, g].tolist()
         distance = norm([x / norm(a) - y / norm(b) for x, y in zip(a, b, strict=True)])
+        if kind == "cosine":
+            distance = 1 - sum(x * y for x, y in zip(a, b, strict=True)) / (norm(a) * norm(b))
         c_q, c_g = float(query[-1][q, g]), float(gallery[-1][m, g])
         weight = {
             "query-gallery": math.sqrt(c_q * c_g),
             "query": math.sqrt(c_q),
             "gallery": math.sqrt(c_g),
             "none": 1.0,
+            "even": 1 / G,
         }[mode]
         total += weight * distance
     return total
@@ -78,37 +91,42 @@ def drawn(size):
     return query, gallery, query_raw, gallery_raw
 
 
-@given(sizes)
+@given(sizes, kinds)
 @settings(max_examples=30, deadline=None)
-def test_global_and_full_distances_equal_loops(size):
+def test_global_and_full_distances_equal_loops(size, kind):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
     for q in range(len(query)):
         for m in range(len(gallery)):
             assert distances[q, m].item() == pytest.approx(loop_global(query_raw, gallery_raw, q, m), abs=1e-9)
-    for mode, found in zip(CONFIDENCE_MODES, fully(query, gallery, distances, CONFIDENCE_MODES), strict=True):
+            stripe = first_global_distances(query, gallery)[q, m].item()
+            assert stripe == pytest.approx(loop_stripe(query_raw, gallery_raw, q, m), abs=1e-9)
+    for mode, found in zip(CONFIDENCE_MODES, fully(query, gallery, distances, CONFIDENCE_MODES, kind), strict=True):
         for q in range(len(query)):
             for m in range(len(gallery)):
                 # ‖a − b‖² = 2 − 2ab costs digits near 0.
-                assert found[q, m].item() == pytest.approx(loop_fine(query_raw, gallery_raw, q, m, mode), abs=1e-6)
+                expected = loop_fine(query_raw, gallery_raw, q, m, mode, kind)
+                assert found[q, m].item() == pytest.approx(expected, abs=1e-6)
 
 
-@given(sizes, st.integers(1, 15))
+@given(sizes, st.integers(1, 15), kinds, st.sampled_from(get_args(Coarse)))
 @settings(max_examples=30, deadline=None)
-def test_coarse_to_fine_orders_as_loops_do(size, top_n):
+def test_coarse_to_fine_orders_as_loops_do(size, top_n, kind, coarse):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
-    candidates = find_candidates(query, gallery, distances, top_n)
-    rankings = coarse_to_fine(query, gallery, distances.clone(), top_n, CONFIDENCE_MODES)
+    by_coarse = first_global_distances(query, gallery) if coarse == "stripe" else distances
+    loop_coarse = loop_stripe if coarse == "stripe" else loop_global
+    candidates = find_candidates(query, gallery, distances, by_coarse, top_n, kind)
+    rankings = coarse_to_fine(query, gallery, distances, by_coarse.clone(), top_n, CONFIDENCE_MODES, kind)
     for mode, ranking in zip(CONFIDENCE_MODES, rankings, strict=True):
         fine = candidates.distances(mode)
         for q in range(len(query)):
-            coarse = sorted(range(len(gallery)), key=lambda m, q=q: (loop_global(query_raw, gallery_raw, q, m), m))
-            top, rest = coarse[:top_n], coarse[top_n:]
-            top.sort(key=lambda m, q=q, mode=mode: (loop_fine(query_raw, gallery_raw, q, m, mode), m))
+            order = sorted(range(len(gallery)), key=lambda m, q=q: (loop_coarse(query_raw, gallery_raw, q, m), m))
+            top, rest = order[:top_n], order[top_n:]
+            top.sort(key=lambda m, q=q, mode=mode: (loop_fine(query_raw, gallery_raw, q, m, mode, kind), m))
             assert ranking[q].argsort(stable=True).tolist() == top + rest
             for column, value in zip(candidates.columns[q].tolist(), fine[q].tolist(), strict=True):
-                assert value == pytest.approx(loop_fine(query_raw, gallery_raw, q, column, mode), abs=1e-6)
+                assert value == pytest.approx(loop_fine(query_raw, gallery_raw, q, column, mode, kind), abs=1e-6)
 
 
 @given(st.data())
@@ -125,9 +143,15 @@ def test_nearest_takes_the_earlier_of_equals(data):
         assert [order.index(m) for m in range(M)] == places
 
 
-@given(sizes, st.sampled_from(["coarse-to-fine", "full"]), st.integers(1, 15))
+@given(
+    sizes,
+    st.sampled_from([("coarse-to-fine", "sum"), ("coarse-to-fine", "stripe"), ("full", "sum")]),
+    st.integers(1, 15),
+    kinds,
+)
 @settings(max_examples=30, deadline=None)
-def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
+def test_blocks_measure_what_the_whole_matrix_does(size, how, top_n, kind):
+    mode, coarse = how
     query, gallery, _, _ = drawn(size)
     generator = torch.Generator().manual_seed(size[-1])
 
@@ -139,24 +163,32 @@ def test_blocks_measure_what_the_whole_matrix_does(size, mode, top_n):
     query_labels[0][0], query_labels[1][0] = gallery_labels[0][0], gallery_labels[1][0] + 1  # one valid match
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pirt.ranking.evaluation._BLOCK_QUERIES", 2)
-        found = evaluate(Persons(query, *query_labels), Persons(gallery, *gallery_labels), matching=mode, top_n=top_n)
+        found = evaluate(
+            Persons(query, *query_labels),
+            Persons(gallery, *gallery_labels),
+            matching=mode,
+            top_n=top_n,
+            coarse=coarse,
+            group_distance=kind,
+        )
     distances = global_distances(query, gallery)
-    match = fully(query, gallery, distances, CONFIDENCE_MODES) if mode == "full" else None
-    match = match or coarse_to_fine(query, gallery, distances, top_n, CONFIDENCE_MODES)
+    by_coarse = first_global_distances(query, gallery) if coarse == "stripe" else distances.clone()
+    match = fully(query, gallery, distances, CONFIDENCE_MODES, kind) if mode == "full" else None
+    match = match or coarse_to_fine(query, gallery, distances, by_coarse, top_n, CONFIDENCE_MODES, kind)
     for name, ranking in zip(CONFIDENCE_MODES, match, strict=True):
         whole = rank_metrics(ranking, query_labels[0], gallery_labels[0], query_labels[1], gallery_labels[1])
         assert (found[name].mAP, found[name].mINP) == (whole.mAP, whole.mINP)
 
 
-@given(sizes, st.integers(1, 15), st.integers(1, 15), st.sampled_from(CONFIDENCE_MODES))
+@given(sizes, st.integers(1, 15), st.integers(1, 15), st.sampled_from(CONFIDENCE_MODES), kinds)
 @settings(max_examples=30, deadline=None)
-def test_rank_lists_are_the_rankings_that_are_measured(size, top_n, top_k, mode):
+def test_rank_lists_are_the_rankings_that_are_measured(size, top_n, top_k, mode, kind):
     query, gallery, query_raw, gallery_raw = drawn(size)
     distances = global_distances(query, gallery)
-    (ranking,) = coarse_to_fine(query, gallery, distances.clone(), top_n, [mode])
-    found = rank_gallery(query, gallery, top_k, top_n, mode)
+    (ranking,) = coarse_to_fine(query, gallery, distances, distances.clone(), top_n, [mode], kind)
+    found = rank_gallery(query, gallery, top_k, top_n, mode, kind)
     assert found.images.tolist() == ranking.argsort(dim=1, stable=True)[:, :top_k].tolist()
     for q, (images, values) in enumerate(zip(found.images.tolist(), found.distances.tolist(), strict=True)):
         for place, (m, value) in enumerate(zip(images, values, strict=True)):
-            loop = loop_fine(query_raw, gallery_raw, q, m, mode) if place < top_n else distances[q, m].item()
+            loop = loop_fine(query_raw, gallery_raw, q, m, mode, kind) if place < top_n else distances[q, m].item()
             assert value == pytest.approx(loop, abs=1e-6)

@@ -98,7 +98,8 @@ def test_blocks_sum_to_the_whole(case, cut):
 
 
 @pytest.mark.parametrize("mode", CONFIDENCE_MODES)
-def test_the_distance_is_that_of_full_matching(mode):
+@pytest.mark.parametrize("kind", ["euclidean", "cosine"])
+def test_the_distance_is_that_of_full_matching(mode, kind):
     chance = np.random.default_rng(0)
 
     def persons(count, camid):
@@ -110,16 +111,23 @@ def test_the_distance_is_that_of_full_matching(mode):
         return Persons(features, chance.integers(0, 3, count), np.full(count, camid))
 
     query, gallery = persons(5, 0), persons(30, 1)
-    found = verify(query, gallery, mode=mode)
+    found = verify(query, gallery, mode=mode, group_distance=kind)
     distances = np.zeros((5, 30))
     for q in range(5):
         for g in range(30):
             total = 1 - float(query.features.globals[q] @ gallery.features.globals[g])
             for part in range(3):
                 of_query, of_gallery = query.features.confidence[q, part], gallery.features.confidence[g, part]
-                weight = {"query-gallery": of_query * of_gallery, "query": of_query, "gallery": of_gallery, "none": 1}
-                gap = query.features.groups[part, q] - gallery.features.groups[part, g]
-                total += math.sqrt(weight[mode]) * float(gap.norm())
+                squares = {
+                    "query-gallery": of_query * of_gallery,
+                    "query": of_query,
+                    "gallery": of_gallery,
+                    "none": 1,
+                    "even": 1 / 9,
+                }
+                a, b = query.features.groups[part, q], gallery.features.groups[part, g]
+                apart = float((a - b).norm()) if kind == "euclidean" else 1 - float(a @ b)
+                total += math.sqrt(squares[mode]) * apart
             distances[q, g] = total
     same, different = pairs_of(distances, query.pids, gallery.pids, query.camids, gallery.camids, False)
     assert found.pairs == (len(same), len(different))

@@ -1,6 +1,7 @@
 """`pirt-eval`: parse, read the parameters, embed and measure."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -8,6 +9,7 @@ from pirt.core.errors import ParamsError
 from pirt.core.manifest import read_manifest
 from pirt.ranking.embed import Source, choose_device, choose_speed
 from pirt.ranking.evaluation import MatchingMode
+from pirt.ranking.matching import Coarse, GroupDistance
 from pirt.ranking.metrics import AveragePrecision, Junk, Unmatched
 from pirt.ranking.params import EvaluateParams, RerankParams, load_evaluate_params
 from pirt.ranking.recipe import embed_run, evaluate_embeddings, evaluate_run
@@ -43,6 +45,10 @@ from pirt_stages.options import (
 @params_option("its section `evaluate` says how to match and measure")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
 @click.option("--top-n", type=click.IntRange(min=1), help="N of coarse-to-fine matching, instead of the file's.")
+@click.option("--coarse", type=click.Choice(get_args(Coarse)), help="What picks the N, instead of the file's.")
+@click.option(
+    "--group-distance", type=click.Choice(get_args(GroupDistance)), help="Between two parts, instead of the file's."
+)
 @click.option("--max-rank", type=click.IntRange(min=1), help="Length of the CMC curve, instead of the file's.")
 @click.option("--average-precision", type=click.Choice(["step", "trapezoid"]), help="Instead of the file's.")
 @click.option(
@@ -66,6 +72,8 @@ def main(
     params_file: Path | None,
     matching: MatchingMode | None,
     top_n: int | None,
+    coarse: Coarse | None,
+    group_distance: GroupDistance | None,
     max_rank: int | None,
     average_precision: AveragePrecision | None,
     unmatched: Unmatched | None,
@@ -77,7 +85,7 @@ def main(
 ) -> None:
     """Embed queries and gallery with a trained run, match them and measure CMC, mAP and mINP.
 
-    Models with parts are measured in all four confidence modes in one go. Numbers are fractions from 0 to 1.
+    Models with parts are measured in all confidence modes in one go. Numbers are fractions from 0 to 1.
     With --from-embeddings, --run and --manifest are only compared with what the file was made from.
 
     \b
@@ -93,14 +101,15 @@ def main(
         {
             "matching": matching,
             "top_n": top_n,
+            "coarse": coarse,
+            "group_distance": group_distance,
             "max_rank": max_rank,
             "average_precision": average_precision,
             "unmatched": unmatched,
             "junk": junk,
+            "rerank": RerankParams() if rerank and base.rerank is None else None,
         },
     )
-    if rerank and params.rerank is None:
-        params = params.model_copy(update={"rerank": RerankParams()})
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if from_embeddings is not None:
         if embed_only or heatmaps is not None:

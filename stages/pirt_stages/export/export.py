@@ -16,6 +16,7 @@ from pirt.core.errors import ParamsError, PirtError
 from pirt.core.files import sha256_of, written_whole
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt
+from pirt.ranking.params import EvaluateParams
 from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
 
 TOLERANCE = 1e-4
@@ -118,6 +119,7 @@ def metadata_of(model: Pirt, record: RunRecord, checkpoint_sha256: str) -> dict[
         "pirt.keypoints": json.dumps(COCO_KEYPOINTS),
         "pirt.groups": json.dumps(model.group_names),
         "pirt.global_features": json.dumps(model.global_names),
+        "pirt.group_distance": EvaluateParams.model_validate(record.evaluate or {}).group_distance,
     }
 
 

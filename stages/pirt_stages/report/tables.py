@@ -120,7 +120,8 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
     name = (data.title if data else benchmark) + (" (stand-in)" if stand_in else "")
     notes = _data_notes(compared, obstacles, results, stand_in)
     tables = [
-        table.model_copy(update={"notes": (*_notes(table), *notes)}) for table in _tables(name, data, compared, results)
+        table.model_copy(update={"notes": (*_notes(table), *table.notes, *notes)})
+        for table in _tables(name, data, compared, results)
     ]
     return Report(tables=tuple(tables), runs=tuple(_lineage(name, result) for result in results))
 
@@ -266,7 +267,19 @@ def _modes(name: str, results: Sequence[Result], ablation: bool) -> Table:
         )
         for mode, label in MODES.items()
     ]
-    return _table(5, "Combination of confidence scores in matching", name, ("Combination",), rows)
+    made = _table(5, "Combination of confidence scores in matching", name, ("Combination",), rows)
+    return made.model_copy(update={"notes": tuple(_evenly(results))})
+
+
+def _evenly(results: Sequence[Result]) -> Iterable[str]:
+    """Say what the row without confidences comes to when its groups weigh no more than those of the others."""
+    measured = _measured([result for result in results if "even" in result.confidence_modes], "even")
+    if measured is not None:
+        scores = ", ".join(f"{name} {measured.scores[name].mean:.2f}" for name in ("mAP", "rank-1"))
+        yield (
+            "Without confidence scores each of G groups weighs 1, with them all together at most 1. With 1/G each, "
+            f"which leaves the balance with the global distance as it is: {scores}."
+        )
 
 
 def _table(number: int, caption: str, name: str, head: tuple[str, ...], rows: Sequence[Row]) -> Table:

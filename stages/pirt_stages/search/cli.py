@@ -9,7 +9,7 @@ from pirt.core.errors import ParamsError
 from pirt.core.manifest import read_manifest
 from pirt.ranking.embed import Source, choose_speed
 from pirt.ranking.embeddings import open_embeddings
-from pirt.ranking.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode
+from pirt.ranking.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.results import METRICS_FILE, read_metrics
 from pirt_stages.command import Command
 from pirt_stages.options import (
@@ -44,6 +44,9 @@ _COUNT = click.IntRange(min=1)
 @click.option("--top-k", type=_COUNT, default=10, help="Images found for each query.")
 @click.option("--top-n", type=_COUNT, default=100, help="Images that parts are compared for.")
 @click.option("--confidence", type=click.Choice(CONFIDENCE_MODES), default=DEFAULT_MODE, help="Weights of the parts.")
+@click.option(
+    "--group-distance", type=click.Choice(get_args(GroupDistance)), default="euclidean", help="Between two parts."
+)
 @click.option("--index", "kind", type=click.Choice(["flat", "ivf", "hnsw"]), default="flat", help="flat is exact.")
 @click.option("--index-at", type=FOLDER, help="Folder that keeps the index for the next search.")
 @click.option(
@@ -76,6 +79,7 @@ def main(
     top_k: int,
     top_n: int,
     confidence: ConfidenceMode,
+    group_distance: GroupDistance,
     kind: IndexKind,
     index_at: Path | None,
     recall: float,
@@ -113,7 +117,7 @@ def main(
     acceptance = None
     if threshold is not None:
         measured = read_metrics(gallery.parent / METRICS_FILE if metrics_file is None else metrics_file)
-        acceptance = choose_acceptance(threshold, measured, opened, confidence)
+        acceptance = choose_acceptance(threshold, measured, opened, confidence, group_distance)
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if run is not None:
         if manifest is None or queries is not None:
@@ -126,7 +130,7 @@ def main(
         opened,
         open_embeddings(gallery if queries is None else queries),
         keys,
-        SearchChoice(top_k, top_n, confidence, acceptance),
+        SearchChoice(top_k, top_n, confidence, group_distance, acceptance),
         IndexChoice(kind, recall, index_at),
         Pictures(manifest, shown, pictured),
         out,

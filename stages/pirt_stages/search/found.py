@@ -16,7 +16,7 @@ from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
-from pirt.ranking.matching import ConfidenceMode, Features
+from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance
 from pirt.ranking.results import FalsePositiveRate, Metrics
 from pirt.ranking.verification import Calibration, OperatingPoint
 from pirt.visual.nearest import RankLists, first, refine
@@ -46,6 +46,7 @@ class SearchChoice:
     top_k: int = 10
     top_n: int = 100
     mode: ConfidenceMode = "query-gallery"
+    group_distance: GroupDistance = "euclidean"
     acceptance: Acceptance | None = None
 
 
@@ -95,7 +96,9 @@ def require_same_model(gallery: Embeddings, queries: Embeddings) -> None:
         )
 
 
-def choose_acceptance(name: ThresholdName, metrics: Metrics, gallery: Embeddings, mode: ConfidenceMode) -> Acceptance:
+def choose_acceptance(
+    name: ThresholdName, metrics: Metrics, gallery: Embeddings, mode: ConfidenceMode, kind: GroupDistance
+) -> Acceptance:
     """Take a threshold out of the metrics of the model that embedded the gallery."""
     found, expected = metrics.lineage.checkpoint_sha256, gallery.lineage.checkpoint_sha256
     if found != expected:
@@ -113,6 +116,11 @@ def choose_acceptance(name: ThresholdName, metrics: Metrics, gallery: Embeddings
         raise DataError(
             f"thresholds were measured with confidence {pairs.confidence_mode!r}, not {mode!r}; leave out --confidence "
             "or --threshold"
+        )
+    if gallery.has_parts and metrics.protocol.group_distance != kind:
+        raise DataError(
+            f"thresholds were measured with group distance {metrics.protocol.group_distance!r}, not {kind!r}; change "
+            "--group-distance, or leave out --threshold"
         )
     point = pairs.equal_errors if name == "eer" else pairs.at_false_positive_rate[name]
     return Acceptance(point, pairs.calibration)
@@ -154,7 +162,7 @@ def rank(gallery: Embeddings, query: Features, index: CoarseIndex, choice: Searc
     def parts(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return gallery.parts_at((images + offset).tolist())
 
-    return first(refine(query, coarse, parts, choice.top_n, choice.mode), choice.top_k)
+    return first(refine(query, coarse, parts, choice.top_n, choice.mode, choice.group_distance), choice.top_k)
 
 
 def _named(

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from pirt.ranking.evaluation import Persons, evaluate
-from pirt.ranking.matching import Features, coarse_to_fine, group_weights, make_features, parts_of
+from pirt.ranking.matching import (
+    CONFIDENCE_MODES,
+    Features,
+    coarse_to_fine,
+    group_weights,
+    make_features,
+    parts_of,
+)
 
 
 def features(count: int, seed: int, parts: bool = True) -> Features:
@@ -21,15 +28,15 @@ def test_features_have_unit_length_and_zeros_stay():
 
 def test_weights_of_each_mode():
     query, gallery = torch.tensor([0.25]), torch.tensor([0.16])
-    found = {mode: group_weights(query, gallery, mode).item() for mode in ("query-gallery", "query", "gallery", "none")}
-    assert found == pytest.approx({"query-gallery": 0.2, "query": 0.5, "gallery": 0.4, "none": 1.0})
+    found = {mode: group_weights(query, gallery, mode, 3).item() for mode in CONFIDENCE_MODES}
+    assert found == pytest.approx({"query-gallery": 0.2, "query": 0.5, "gallery": 0.4, "none": 1.0, "even": 1 / 3})
 
 
 def test_top_images_rank_before_all_others():
     query, gallery = features(4, 0), features(50, 1)
     distances = torch.rand(4, 50)
     before = distances.clone()
-    (ranking,) = coarse_to_fine(query, gallery, distances, 10, ["none"])
+    (ranking,) = coarse_to_fine(query, gallery, distances, distances, 10, ["none"], "euclidean")
     top = before.topk(10, largest=False).indices
     assert (ranking.gather(1, top).sort(dim=1).values == torch.arange(-10.0, 0)).all()
     assert (ranking >= 0).sum() == 4 * 40

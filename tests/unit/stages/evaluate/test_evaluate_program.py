@@ -58,8 +58,11 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
         for part in (slice(0, 5), slice(5, None))
     ]
     pids, camids = [row.pid for row in rows], [row.camid for row in rows]
-    modes = ["query-gallery", "query", "gallery", "none"]
-    for mode, ranking in zip(modes, coarse_to_fine(*parts, global_distances(*parts), 100, modes), strict=True):
+    modes = ["query-gallery", "query", "gallery", "none", "even"]
+    assert list(metrics["confidence_modes"]) == modes
+    distances = global_distances(*parts)
+    rankings = coarse_to_fine(*parts, distances, distances.clone(), 100, modes, "euclidean")
+    for mode, ranking in zip(modes, rankings, strict=True):
         expected = rank_metrics(ranking, pids[:5], pids[5:], camids[:5], camids[5:])
         assert metrics["confidence_modes"][mode]["mAP"] == pytest.approx(expected.mAP)
         assert metrics["confidence_modes"][mode]["mINP"] == pytest.approx(expected.mINP)
@@ -75,10 +78,20 @@ def test_thresholds_are_of_all_pairs_that_the_protocol_leaves_in(metrics, embedd
     assert read_metrics(embeddings_file.with_name("metrics.json")).same_or_different is not None
 
 
-def test_metrics_of_before_there_were_thresholds_can_be_read(metrics, tmp_path):
+def test_metrics_of_earlier_versions_can_be_read(metrics, tmp_path):
     old = {name: value for name, value in metrics.items() if name != "same_or_different"}
+    for section, later in (
+        ("confidence_modes", ["even"]),
+        ("protocol", ["coarse", "group_distance"]),
+        ("model", ["stem_pool"]),
+        ("train", ["sampler", "triplet_weight"]),
+    ):
+        assert old[section].keys() >= set(later)
+        old[section] = {name: value for name, value in old[section].items() if name not in later}
     (tmp_path / "metrics.json").write_text(json.dumps(old))
-    assert read_metrics(tmp_path / "metrics.json").same_or_different is None
+    read = read_metrics(tmp_path / "metrics.json")
+    assert read.same_or_different is None
+    assert (read.protocol.coarse, read.protocol.group_distance) == ("sum", "euclidean")
 
 
 def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, embeddings_file, tmp_path):
@@ -97,12 +110,14 @@ def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, emb
 def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_path):
     (tmp_path / "params.yaml").write_text("evaluate: {top_n: 3, junk: keep}\n")
     chosen = ["--params", tmp_path / "params.yaml", "--matching", "full", "--average-precision", "trapezoid"]
-    chosen.append("--rerank")
+    chosen += ["--rerank", "--group-distance", "cosine"]
     assert invoke("--from-embeddings", embeddings_file, *chosen, "--out", tmp_path).exit_code == 0
     protocol = json.loads((tmp_path / "metrics.json").read_text())["protocol"]
     assert protocol == {
         "matching": "full",
         "top_n": 3,
+        "coarse": "sum",
+        "group_distance": "cosine",
         "max_rank": 50,
         "average_precision": "trapezoid",
         "unmatched": "skip",
@@ -110,6 +125,16 @@ def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_pat
         "rerank": {"k1": 20, "k2": 6, "original": 0.3},
         "cameras": "labelled",
     }
+
+
+def test_the_stripe_alone_can_be_coarse_but_not_beside_reranking(embeddings_file, tmp_path):
+    chosen = ("--from-embeddings", embeddings_file, "--coarse", "stripe", "--out", tmp_path)
+    assert invoke(*chosen).exit_code == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["protocol"]["coarse"] == "stripe"
+    refused = invoke(*chosen, "--rerank")
+    assert refused.exit_code == 2
+    assert "so coarse = 'stripe' has none; leave one out" in refused.output
+    assert len(refused.output.strip().splitlines()) == 1
 
 
 def test_baseline_has_no_confidence_modes(arguments_for, tmp_path):

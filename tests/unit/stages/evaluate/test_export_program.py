@@ -33,6 +33,7 @@ def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, ru
     session = onnxruntime.InferenceSession(str(tmp_path / "pirt.onnx"))
     assert [output.name for output in session.get_outputs()] == outputs
     assert "pirt.image_mean" in session.get_modelmeta().custom_metadata_map
+    assert session.get_modelmeta().custom_metadata_map["pirt.group_distance"] == "euclidean"
     model, record = load_run(evaluated / run)
     for batch in (1, 3, 7):
         inputs = exporting.example_inputs(record, batch, seed=100 + batch)

@@ -35,11 +35,12 @@ def results(folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
-def test_every_index_finds_what_matching_in_memory_does(search, embeddings_file, tmp_path, kind):
-    ended = search("--index", kind, "--top-k", 7, "--top-n", 5)
+@pytest.mark.parametrize("groups", ["euclidean", "cosine"])
+def test_every_index_finds_what_matching_in_memory_does(search, embeddings_file, tmp_path, kind, groups):
+    ended = search("--index", kind, "--top-k", 7, "--top-n", 5, "--group-distance", groups)
     assert ended.exit_code == 0, ended.output
     embeddings = open_embeddings(embeddings_file)
-    expected = rank_gallery(embeddings.features("query"), embeddings.features("gallery"), 7, top_n=5)
+    expected = rank_gallery(embeddings.features("query"), embeddings.features("gallery"), 7, top_n=5, kind=groups)
     offset = embeddings.rows("gallery").start
     for found, images, distances in zip(
         results(tmp_path), expected.images.tolist(), expected.distances.tolist(), strict=True
@@ -161,6 +162,7 @@ def test_thresholds_that_do_not_fit_are_refused(search, embeddings_file, tmp_pat
     assert_refused(search(*asked), "of another run (checkpoint other)")
     (tmp_path / "metrics.json").write_text(json.dumps(table))
     assert_refused(search(*asked, "--confidence", "none"), "measured with confidence 'query-gallery', not 'none'")
+    assert_refused(search(*asked, "--group-distance", "cosine"), "with group distance 'euclidean', not 'cosine'")
     assert_refused(search(*asked[2:]), "say which one with --threshold")
     assert not (tmp_path / "found").exists()
 

@@ -26,7 +26,7 @@ def scores(mean_ap: float) -> dict[str, float]:
 def metrics(variant: str, seed: int, mean_ap: float) -> dict[str, Any]:
     """What pirt-eval writes."""
     model = ModelParams(**VARIANTS[variant])
-    modes = {"query-gallery": 0.0, "query": 0.01, "gallery": 0.02, "none": 0.03}
+    modes = {"query-gallery": 0.0, "query": 0.01, "gallery": 0.02, "none": 0.03, "even": 0.015}
     return {
         "variant": variant,
         "seed": seed,

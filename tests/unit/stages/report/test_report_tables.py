@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,22 @@ def test_table_5_holds_the_modes_of_the_full_model(all_rows: Path) -> None:
         "41.10 ± 0.10",
         "40.10 ± 0.10",
     ]
+
+
+def test_table_5_says_what_even_weights_come_to(all_rows: Path) -> None:
+    notes = " ".join(table(5, report(all_rows)).notes)
+    assert "which leaves the balance with the global distance as it is: mAP 41.60, rank-1 51.60." in notes
+    assert "1/G" not in " ".join(table(4, report(all_rows)).notes)
+
+
+def test_table_5_of_earlier_metrics_has_no_such_note(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5)
+    for path in folder.rglob("metrics.json"):
+        found = json.loads(path.read_text())
+        del found["confidence_modes"]["even"]
+        path.write_text(json.dumps(found))
+    assert "1/G" not in " ".join(table(5, report(folder)).notes)
+    assert texts(table(5, report(folder)))[3][1] == "47.00‡"
 
 
 def test_table_1_sets_ours_among_published_methods(all_rows: Path) -> None:

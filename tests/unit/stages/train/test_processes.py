@@ -15,7 +15,7 @@ from tiny_persons import training_arguments
 IN_FLOAT64 = """
 import sys, torch
 from lightning_fabric.plugins import DoublePrecision
-from pirt_stages.train import processes
+from pirt.training import processes
 from pirt_stages.train.cli import main
 
 processes._precision = lambda precision, accelerator: DoublePrecision()
