@@ -1,5 +1,6 @@
 """The paper's pipelines: their recipe, and what DVC re-runs; the dry run on stand-ins is `make paper-dryrun`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from ruamel.yaml import YAML
 from stubs import copy_with_stubs, dvc, ran
 
 from pirt.core.params import read_yaml
+from pirt.ranking.params import load_evaluate_params
 from pirt.runs.params import Params, load_params
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,45 @@ def test_the_recipe_is_the_papers(benchmark: str) -> None:
     assert found.train.backbone_weights is not None
     same = found.train.model_copy(update={"backbone_weights": None})
     assert found.model_copy(update={"train": same}) == Params()
+
+
+AUTHORS = {
+    "model.stem_pool": ("padded", "ceil"),
+    "model.groups": ("paper", "authors"),
+    "model.intra_projection": (True, False),
+    "train.triplet_weight": (1.0, 0.5),
+    "evaluate.coarse": ("sum", "stripe"),
+}
+
+
+def test_the_authors_recipe_differs_from_the_papers_only_where_it_says() -> None:
+    folder = PIPELINES / "occluded_duke"
+    paper, authors = (leaves(read_yaml(folder / name)) for name in ("params.yaml", "authors.yaml"))
+    assert paper.keys() == authors.keys()
+    assert {name: (paper[name], authors[name]) for name in paper if paper[name] != authors[name]} == AUTHORS
+    said = re.findall(r"^ +(\w+): (\S+)  # paper: (\S+)$", (folder / "authors.yaml").read_text(), re.MULTILINE)
+    differing = [(name.rpartition(".")[2], *values) for name, values in AUTHORS.items()]
+    assert said == [(name, yaml_text(ours), yaml_text(papers)) for name, papers, ours in differing]
+
+
+def test_the_authors_recipe_loads() -> None:
+    path = PIPELINES / "occluded_duke" / "authors.yaml"
+    for variant in read_yaml(path)["variants"]:
+        params = load_params(path, variant)
+        assert (params.model.groups, params.train.sampler) == ("authors", "images")
+    evaluate = load_evaluate_params(path)
+    assert (evaluate.coarse, evaluate.group_distance) == ("stripe", "euclidean")
+
+
+def leaves(table: dict[str, Any], to: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        found |= leaves(value, f"{to}{name}.") if isinstance(value, dict) else {f"{to}{name}": value}
+    return found
+
+
+def yaml_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_the_variants_are_the_rows_of_tables_3_and_4() -> None:
@@ -45,11 +86,7 @@ def test_what_the_dry_run_reduces_is_there() -> None:
     reduced["pose"].pop("train")  # of the small network that stands in for HRNet-W48
     whole = read_yaml(PIPELINES / "occluded_duke" / "params.yaml")
 
-    def leaves(table: dict[str, Any], to: str = "") -> set[str]:
-        parts = [leaves(v, f"{to}{k}.") if isinstance(v, dict) else {f"{to}{k}"} for k, v in table.items()]
-        return set().union(*parts)
-
-    assert leaves(reduced) <= leaves(whole)
+    assert leaves(reduced).keys() <= leaves(whole).keys()
 
 
 @pytest.fixture
