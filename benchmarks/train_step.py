@@ -28,6 +28,7 @@ from pirt.heatmaps.codec import decode_table
 from pirt.models import build_pirt
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.params import Params, load_params
+from pirt.runs.run import build_model
 from pirt.summary import summarise, summary_table
 from pirt.training.losses import pirt_losses
 
@@ -70,7 +71,7 @@ class Contender:
         self.setting = setting
         self.device = torch.device(setting.device)
         model = setting.params.model.model_dump() | ROWS[row]
-        self.model = build_pirt(CLASSES, **model).to(self.device)
+        self.model = build_pirt(CLASSES, image_size=setting.params.train.image_size, **model).to(self.device)
         learning = [value for value in self.model.parameters() if value.requires_grad]
         self.optimizer = torch.optim.Adam(learning, 3.5e-4, weight_decay=5e-4)
         self.images = torch.randn(setting.batch_size, 3, *setting.params.train.image_size, device=self.device)
@@ -217,11 +218,11 @@ def main(
     where = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
     height, width = params.train.image_size
     print(
-        f"{where}, torch {torch.__version__}; {params.model.backbone} of width {params.model.width}, {height}×{width}, "
+        f"{where}, torch {torch.__version__}; {params.model.backbone}, {height}×{width}, "
         f"batch {batch_size}, {precision}{', compiled' if compiled else ''}, {torch.get_num_threads()} threads, "
         f"{clock} time\n"
     )
-    model = build_pirt(CLASSES, **params.model.model_dump())
+    model = build_model(CLASSES, params)
     print(summary_table(summarise(model, params.train.image_size, setting.heatmap_size)))
     del model
     rows: dict[str, Entrant] = {row: (row, None) for row in ROWS}

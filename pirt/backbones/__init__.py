@@ -4,27 +4,51 @@ A pipeline whose models use a backbone of this folder names its file among the d
 them; the ResNets of the paper lie in `pirt.models`, which these stages watch anyway.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from inspect import signature
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from torch import nn
+from torch import Tensor, nn
 
 from pirt.core.errors import ParamsError
 
-Strides = tuple[int, int, int, int]
+Grid = tuple[int, int]
+"""Rows and columns, of cells or of pixels."""
+
+
+@dataclass
+class Adapted:
+    """What a file of published weights is to a backbone: its own names and shapes, if the file is whole."""
+
+    weights: dict[str, Tensor]
+    left_out: list[str]
+    """Names of heads and the like, which no backbone has."""
+    notes: list[str] = field(default_factory=list)
+    """What was resampled, a line each."""
 
 
 class Backbone(nn.Module):
-    """Images B×3×Hi×Wi to features F: B×C×H×W, with C = `feature_channels`."""
+    """Images B×3×Hi×Wi to features F: B×C×H×W, with C = `feature_channels`; all that the model knows of it."""
 
     feature_channels: int
+    stride: Grid
+    """Pixels from one cell to the next."""
+    last_layer: int
+    """The highest number of `layer_of`."""
 
+    def grid(self, image_size: Grid) -> Grid:
+        """Return H and W of the features of an image Hi×Wi; ParamsError where they cannot share a grid."""
+        raise NotImplementedError
 
-class BuildBackbone(Protocol):
-    """Builds a backbone with random weights; see `pirt.models.build_pirt` for the arguments."""
+    def layer_of(self, name: str) -> int:
+        """Return how deep the parameter `name` lies, from 0: layer-wise decay of the learning rate goes by it."""
+        raise NotImplementedError
 
-    def __call__(self, width: int, strides: Strides) -> Backbone:
-        """Return the network."""
+    def adapt(self, weights: Mapping[str, Tensor]) -> Adapted:
+        """Translate published weights into this network's names and shapes, by looking at their names."""
+        raise NotImplementedError
 
 
 BACKBONES = {
@@ -32,6 +56,12 @@ BACKBONES = {
     "resnet34_ibn_a": "pirt.models.resnet_ibn",
     "resnet50_ibn_a": "pirt.models.resnet_ibn",
     "resnet101_ibn_a": "pirt.models.resnet_ibn",
+    "resnet50": "pirt.models.resnet_ibn",
+    "vit_small": "pirt.backbones.vit",
+    "vit_base": "pirt.backbones.vit",
+    "swin_tiny": "pirt.backbones.swin",
+    "swin_small": "pirt.backbones.swin",
+    "swin_base": "pirt.backbones.swin",
 }
 """Name of the backbone, and the module whose function of that name builds it."""
 
@@ -43,7 +73,37 @@ def known_backbone(name: str) -> str:
     return name
 
 
-def backbone_named(name: str) -> BuildBackbone:
-    """Return what builds the backbone `name`; only its module is imported."""
-    build: BuildBackbone = getattr(import_module(BACKBONES[known_backbone(name)]), name)
-    return build
+def build_backbone(name: str, image_size: Grid, options: Mapping[str, object]) -> Backbone:
+    """Build the backbone `name` with random weights; only its module is imported.
+
+    Args:
+        name: of `BACKBONES`.
+        image_size: Hi and Wi, for a function that asks for it.
+        options: by name; those that the function takes, of the types that it says. Lists, as in files, are tuples.
+    """
+    build = getattr(import_module(BACKBONES[known_backbone(name)]), name)
+    takes, kinds = list(signature(build).parameters), get_type_hints(build)
+    given = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
+    for option, value in given.items():
+        if option not in takes or option == "image_size":
+            known = ", ".join(one for one in takes if one != "image_size") or "none"
+            raise ParamsError(f"backbone {name} takes no option {option!r}; it takes {known}")
+        if not _fits(value, kind := kinds.get(option, object)):
+            raise ParamsError(f"backbone {name}: {option} = {value!r}, expected {getattr(kind, '__name__', kind)}")
+    if "image_size" in takes:
+        given["image_size"] = image_size
+    network: Backbone = build(**given)
+    return network
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if get_args(kind):
+        return any(_fits(value, one) for one in get_args(kind))
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

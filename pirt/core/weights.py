@@ -3,11 +3,12 @@
 One reader serves pose networks, backbones and runs. What a name means is the matter of who loads it.
 """
 
+import argparse
 import hashlib
 import pickle
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
         (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_statistic, "builtins.getattr"),
     ]
-    return [*renamed, *stand_ins, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+    # DINO and what grew out of it save their command line beside the weights.
+    return [*renamed, *stand_ins, argparse.Namespace, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def _refusal(path: Path, error: Exception) -> str:
@@ -187,3 +189,9 @@ def _refusal(path: Path, error: Exception) -> str:
         "the file's code; where you trust it, save its state_dict alone: "
         "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
     )
+
+
+def leave_out(weights: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights whose names do not begin with any of `prefixes`, and the names of the others."""
+    kept = {name: value for name, value in weights.items() if not name.startswith(prefixes)}
+    return kept, sorted(weights.keys() - kept.keys())

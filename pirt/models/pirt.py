@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pirt.backbones import Backbone, Strides, backbone_named
+from pirt.backbones import Backbone, Grid, build_backbone
 from pirt.core.errors import DataError, ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models.confidence import ConfidenceScore
@@ -15,7 +15,8 @@ from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stri
 from pirt.models.intra_part import IntraPart
 from pirt.models.part_groups import Grouping, named_groups
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
-from pirt.models.resnet_ibn import StemPool, pool_without_padding
+from pirt.models.refine import Refine
+from pirt.models.resnet_ibn import StemPool, Strides
 
 
 class Pirt(nn.Module):
@@ -33,6 +34,7 @@ class Pirt(nn.Module):
         groups: PartGroups | None,
         confidence: ConfidenceScore | None,
         tau: float,
+        refine: Refine | None = None,
     ) -> None:
         super().__init__()
         self.feature_channels = backbone.feature_channels
@@ -42,6 +44,7 @@ class Pirt(nn.Module):
         self.uses_heatmaps = groups is not None or intra is not None
         self.tau = tau
         self.backbone = backbone
+        self.refine = refine
         self.intra = intra
         self.inter = inter
         self.groups = groups
@@ -99,6 +102,8 @@ class Pirt(nn.Module):
 
     def _features(self, images: Tensor, heatmaps: Tensor | None) -> tuple[Tensor, Tensor | None]:
         features = self.backbone(images)
+        if self.refine is not None:
+            features = self.refine(features)
         if not self.uses_heatmaps:
             return features, None
         if heatmaps is None or heatmaps.shape[1] != len(COCO_KEYPOINTS):
@@ -129,9 +134,12 @@ def build_pirt(
     num_classes: int,
     *,
     backbone: str = "resnet50_ibn_a",
-    width: int = 64,
-    strides: Strides = (1, 2, 2, 1),
-    stem_pool: StemPool = "padded",
+    width: int | None = None,
+    strides: Strides | None = None,
+    stem_pool: StemPool | None = None,
+    backbone_options: Mapping[str, object] | None = None,
+    image_size: Grid = (384, 128),
+    refine: int = 1,
     parts: bool = True,
     intra: bool = True,
     inter_layers: int = 3,
@@ -151,10 +159,13 @@ def build_pirt(
     Args:
         num_classes: P, the identities of the training set.
         backbone: a name of `pirt.backbones.BACKBONES`.
-        width: channels of the backbone's stem; C = width · 8, times 4 with 50 and 101 layers.
-        strides: of the backbone's four layers; the grid is the image over 4 · their product.
-        stem_pool: how the backbone's stem pools: "padded" as its ImageNet weights were trained, or "ceil" as the
-            authors' program does.
+        width: channels of a ResNet's stem, 64 if not told; C = width · 8, times 4 with 50 and 101 layers.
+        strides: of a ResNet's four layers, (1, 2, 2, 1) if not told; the grid is the image over 4 · their product.
+        stem_pool: how a ResNet's stem pools: "padded" as its ImageNet weights were trained, which is the default, or
+            "ceil" as the authors' program does.
+        backbone_options: what else the backbone's function takes, by name.
+        image_size: Hi and Wi; transformers are built for one size.
+        refine: how many times finer than the backbone's grid the parts' grid is, in both directions.
         parts: pose-guided group features and their confidence (row "+P").
         intra: the intra-part relational module (row "+Intra").
         inter_layers: N, the units of the inter-part relational transformer (row "+Inter"); 0 leaves it out.
@@ -169,9 +180,10 @@ def build_pirt(
         inter_dropout: of the IRT's attention, its output, and the feed-forward's hidden and output features.
         confidence_hidden: hidden channels of eq. 13.
     """
-    network = backbone_named(backbone)(width, strides)
-    if stem_pool == "ceil":
-        pool_without_padding(network)
+    told = {"width": width, "strides": strides, "stem_pool": stem_pool}
+    options = {name: value for name, value in told.items() if value is not None} | dict(backbone_options or {})
+    network = build_backbone(backbone, image_size, options)
+    finer = Refine(network.grid(image_size), refine) if refine > 1 else None
     C = network.feature_channels
     _check_heads("intra_heads", intra_heads, "bottleneck", bottleneck)
     _check_heads("inter_heads", inter_heads, "the backbone's channels", C)
@@ -179,7 +191,7 @@ def build_pirt(
     irt = InterPart(C, inter_layers, inter_heads, feedforward, inter_dropout) if inter_layers else None
     part_groups = PartGroups(named_groups(groups)) if parts else None
     csm = ConfidenceScore(C, confidence_hidden) if parts else None
-    model = Pirt(num_classes, network, irm, irt, part_groups, csm, tau)
+    model = Pirt(num_classes, network, irm, irt, part_groups, csm, tau, finer)
     if irm:
         init_intra_part(irm)
     if irt:

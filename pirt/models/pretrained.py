@@ -1,21 +1,28 @@
-"""Published ImageNet weights for the backbone, from a file or from where they are published."""
+"""Published weights for the backbone, from a file or from where they are published."""
 
 from torch import Tensor
 
 from pirt.backbones import Backbone
 from pirt.core.errors import CheckpointError
-from pirt.core.weights import fetch, named_hash, read_weights
+from pirt.core.weights import fetch, leave_out, named_hash, read_weights
 
 _MOST_NAMED = 8
 _COUNTS = ".num_batches_tracked"
+_OWNERS = ("backbone.", "encoder_q.", "base.")
+"""What pre-training (DINO, MoCo) and re-identification (TransReID) call the backbone among their other networks."""
+_BESIDE = ("encoder_k.", "queue", "bottleneck.", "classifier.", "head.")
+"""Those other networks: MoCo's second encoder and its memory, necks and classifiers, projections."""
 
 
-def load_imagenet(backbone: Backbone, source: str) -> None:
-    """Load weights in the published names (`resnet50_ibn_a-d9d0bb7b.pth`) into `backbone`, in place.
+def load_published(backbone: Backbone, source: str) -> list[str]:
+    """Load weights in the names that they are published in into `backbone`, in place; return what was made of them.
 
     Args:
-        backbone: of the published width, 64.
+        backbone: of the published width and depth.
         source: a file, or a URL whose file name carries the first digits of its SHA-256.
+
+    Returns:
+        Lines: which names were left out, and what was resampled.
 
     Raises:
         CheckpointError: The weights cannot be had or read, or a name is missing, unexpected or of another shape.
@@ -24,7 +31,12 @@ def load_imagenet(backbone: Backbone, source: str) -> None:
     if "://" in source and named_hash(source) is None:
         raise CheckpointError(f"{source}: the file name must carry its SHA-256, as in resnet50_ibn_a-d9d0bb7b.pth")
     path = fetch(source)
-    weights = {name: value for name, value in read_weights(path).items() if not name.startswith("fc.")}
+    mine, beside = own_names(read_weights(path))
+    try:
+        adapted = backbone.adapt(mine)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    weights = adapted.weights
     expected = backbone.state_dict()
     # Files from before PyTorch 0.4.1 do not count the batches behind their statistics, and nothing reads that number.
     weights = {name: value for name, value in expected.items() if name.endswith(_COUNTS)} | weights
@@ -42,6 +54,17 @@ def load_imagenet(backbone: Backbone, source: str) -> None:
         listed = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
         raise CheckpointError(f"{path} does not fit the backbone: {listed}")
     backbone.load_state_dict(weights)
+    left_out = [*beside, *adapted.left_out]
+    return [f"left out {_listed(left_out)}"] * bool(left_out) + adapted.notes
+
+
+def own_names(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Take off what a training calls its backbone, and leave out the networks beside it, by name."""
+    for owner in _OWNERS:
+        if any(name.startswith(owner) for name in weights):
+            kept, beside = leave_out(weights, _BESIDE)
+            return {name.removeprefix(owner): value for name, value in kept.items()}, beside
+    return weights, []
 
 
 def _shape(value: Tensor) -> str:

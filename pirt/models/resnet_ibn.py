@@ -1,22 +1,32 @@
-"""ResNet-IBN-a, the backbone (Pan et al., "Two at Once", ECCV 2018).
+"""ResNet-IBN-a, the paper's backbone (Pan et al., "Two at Once", ECCV 2018).
 
 Parameters carry torchvision's ResNet names, with the first norm of every block in layers 1 to 3 split into `IN` and
-`BN`, so that the published ImageNet weights load unchanged. Deviations from the published classifier: no average
-pooling and no `fc`; the strides of the four layers are arguments, and the last is 1 as usual in re-identification.
+`BN`, so that the published ImageNet weights load unchanged; plain ResNet-50 is here too. Deviations from the published
+classifier: no average pooling and no `fc`; the strides of the four layers are arguments, and the last is 1 as usual in
+re-identification.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pirt.backbones import Backbone, Strides
+from pirt.backbones import Adapted, Backbone, Grid
 from pirt.core.errors import ParamsError
+from pirt.core.weights import leave_out
 
+Strides = tuple[int, int, int, int]
 REID_STRIDES: Strides = (1, 2, 2, 1)
 
 StemPool = Literal["padded", "ceil"]
+"""As the published weights were trained; or without padding but over the edge, as the authors' program has it.
+
+An even grid keeps its size; with "ceil" each cell is the maximum of a window one pixel further on.
+"""
+_HEADS = ("fc.", "fc1.", "fc2.", "embed_fc.", "classifier.")
+"""Of ImageNet's classifier, of MoCo's projection and of LUPerson's networks."""
 
 
 class IBN(nn.Module):
@@ -89,16 +99,28 @@ Block = type[BasicBlock] | type[Bottleneck]
 class ResNet(Backbone):
     """Images B×3×Hi×Wi to features F: B×C×H×W, C = `feature_channels` = width · 8 · expansion."""
 
-    def __init__(self, block: Block, depths: Sequence[int], width: int, strides: Strides) -> None:
+    last_layer = 5
+
+    def __init__(
+        self,
+        block: Block,
+        depths: Sequence[int],
+        width: int,
+        strides: Strides,
+        stem_pool: StemPool = "padded",
+        ibn: bool = True,
+    ) -> None:
         super().__init__()
+        self.stride = (4 * math.prod(strides),) * 2
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        ceil = stem_pool == "ceil"
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=0 if ceil else 1, ceil_mode=ceil)
         channels = width * block.expansion
-        self.layer1 = _layer(block, width, width, depths[0], strides[0], ibn=True)
-        self.layer2 = _layer(block, channels, width * 2, depths[1], strides[1], ibn=True)
-        self.layer3 = _layer(block, channels * 2, width * 4, depths[2], strides[2], ibn=True)
+        self.layer1 = _layer(block, width, width, depths[0], strides[0], ibn)
+        self.layer2 = _layer(block, channels, width * 2, depths[1], strides[1], ibn)
+        self.layer3 = _layer(block, channels * 2, width * 4, depths[2], strides[2], ibn)
         self.layer4 = _layer(block, channels * 4, width * 8, depths[3], strides[3], ibn=False)
         self.feature_channels = channels * 8
         for module in self.modules():
@@ -112,35 +134,47 @@ class ResNet(Backbone):
         deep: Tensor = self.layer4(self.layer3(features))
         return deep
 
+    def grid(self, image_size: Grid) -> Grid:
+        """Return H and W, the image over the stride."""
+        for side, pixels, stride in zip(("height", "width"), image_size, self.stride, strict=True):
+            if pixels % stride:
+                raise ParamsError(
+                    f"image {side} {pixels} is no multiple of the model's stride {stride}; change train.image_size"
+                )
+        return image_size[0] // self.stride[0], image_size[1] // self.stride[1]
 
-def resnet18_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
+    def layer_of(self, name: str) -> int:
+        """0 is the stem, then the four layers."""
+        return int(name[len("layer")]) if name.startswith("layer") else 0
+
+    def adapt(self, weights: Mapping[str, Tensor]) -> Adapted:
+        """Leave the heads out."""
+        return Adapted(*leave_out(weights, _HEADS))
+
+
+def resnet18_ibn_a(width: int = 64, strides: Strides = REID_STRIDES, stem_pool: StemPool = "padded") -> ResNet:
     """Build ResNet-18-IBN-a."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), width, strides)
+    return ResNet(BasicBlock, (2, 2, 2, 2), width, strides, stem_pool)
 
 
-def resnet34_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
+def resnet34_ibn_a(width: int = 64, strides: Strides = REID_STRIDES, stem_pool: StemPool = "padded") -> ResNet:
     """Build ResNet-34-IBN-a."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), width, strides)
+    return ResNet(BasicBlock, (3, 4, 6, 3), width, strides, stem_pool)
 
 
-def resnet50_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
+def resnet50_ibn_a(width: int = 64, strides: Strides = REID_STRIDES, stem_pool: StemPool = "padded") -> ResNet:
     """Build ResNet-50-IBN-a, the paper's backbone: 384×128 images to 2048×24×8 features."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), width, strides)
+    return ResNet(Bottleneck, (3, 4, 6, 3), width, strides, stem_pool)
 
 
-def resnet101_ibn_a(width: int = 64, strides: Strides = REID_STRIDES) -> ResNet:
+def resnet101_ibn_a(width: int = 64, strides: Strides = REID_STRIDES, stem_pool: StemPool = "padded") -> ResNet:
     """Build ResNet-101-IBN-a."""
-    return ResNet(Bottleneck, (3, 4, 23, 3), width, strides)
+    return ResNet(Bottleneck, (3, 4, 23, 3), width, strides, stem_pool)
 
 
-def pool_without_padding(network: nn.Module) -> None:
-    """Let the stem's pooling reach over the edge instead of padding it, as the authors' backbone does.
-
-    An even grid keeps its size; each cell is the maximum of a window one pixel further on.
-    """
-    if not isinstance(network, ResNet):
-        raise ParamsError("stem_pool = 'ceil' is a choice for ResNets; leave it at 'padded' with another backbone")
-    network.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+def resnet50(width: int = 64, strides: Strides = REID_STRIDES, stem_pool: StemPool = "padded") -> ResNet:
+    """Build ResNet-50 without instance norms, in torchvision's names."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), width, strides, stem_pool, ibn=False)
 
 
 def _layer(block: Block, in_channels: int, planes: int, depth: int, stride: int, ibn: bool) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, PlainValidator, model_validator
 
 from pirt.backbones import known_backbone
 from pirt.core.errors import ParamsError
@@ -27,10 +27,16 @@ class ModelParams(Frozen):
     """Choices of `pirt.models.build_pirt`; the defaults are the paper's."""
 
     backbone: Annotated[str, AfterValidator(known_backbone)] = "resnet50_ibn_a"
-    width: Annotated[int, Field(ge=2)] = 64
-    """Channels of the first layer; half of them are normalised by instance."""
-    strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)
-    stem_pool: StemPool = "padded"
+    width: Annotated[int, Field(ge=2)] | None = None
+    """Channels of a ResNet's first layer; half of them are normalised by instance. None is the published 64."""
+    strides: tuple[Positive, Positive, Positive, Positive] | None = None
+    """Of a ResNet's layers; None is (1, 2, 2, 1)."""
+    stem_pool: StemPool | None = None
+    """Of a ResNet; None is "padded"."""
+    backbone_options: dict[str, JsonValue] = Field(default={})
+    """What else the backbone's function takes, by name; it is asked when the model is built."""
+    refine: Positive = 1
+    """How many times finer than the backbone's grid the parts' grid is."""
     parts: bool = True
     intra: bool = True
     inter_layers: Annotated[int, Field(ge=0)] = 3
@@ -76,6 +82,11 @@ class TrainParams(Frozen):
     instances: Positive = 4
     sampler: SampledBy = "images"
     learning_rate: Annotated[float, Field(gt=0)] = 3.5e-4
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer of the backbone learns at this share of the rate of the layer after it; 1 is one rate for all."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     warmup_factor: Fraction = 0.01
@@ -91,7 +102,7 @@ class TrainParams(Frozen):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     backbone_weights: str | None = None
-    """A file or URL with ImageNet weights; None trains from scratch."""
+    """A file or URL with published weights; None trains from scratch."""
     augment: AugmentParams = AugmentParams()
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Epochs between two evaluations on query and gallery, which keep the best weights; 0 is never."""

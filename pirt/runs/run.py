@@ -51,9 +51,14 @@ def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:
 def load_run(folder: Path) -> tuple[Pirt, RunRecord]:
     """Read a run folder and return its model, on the CPU and in eval mode, with its record."""
     record = read_record(folder)
-    model = build_pirt(record.num_classes, **record.params.model.model_dump())
+    model = build_model(record.num_classes, record.params)
     load_weights(model, run_weights(folder), f"run {folder}")
     return model.eval(), record
+
+
+def build_model(num_classes: int, params: Params) -> Pirt:
+    """Build the model of the parameters, with random weights."""
+    return build_pirt(num_classes, image_size=params.train.image_size, **params.model.model_dump())
 
 
 def read_record(folder: Path) -> RunRecord:

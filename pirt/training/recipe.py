@@ -21,6 +21,7 @@ from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
 from pirt.training.loading import default_workers, hold_pixels_within, make_loader
 from pirt.training.losses import pirt_losses
+from pirt.training.optimizer import make_optimizer, set_learning_rate
 from pirt.training.processes import Device, gather_batch, launch, share_batch_norm
 from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from pirt.training.sampler import PKSampler
@@ -153,18 +154,17 @@ class Training:
         self.state = self.earlier_state()
 
         torch.manual_seed(job.params.seed)
-        self.network = build_network(self.dataset.num_classes, job.params, job.init_from)
+        self.network, self.notes = build_network(self.dataset.num_classes, job.params, job.init_from)
         if self.state.step:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:
             share_batch_norm(self.network, on_gpu)
-        learning = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.adam = torch.optim.Adam(learning, recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.bare_optimizer = make_optimizer(self.network, recipe)
         if recipe.compile:
             self.network.compile()
-        self.model, self.optimizer = fabric.setup(self.network, self.adam)
+        self.model, self.optimizer = fabric.setup(self.network, self.bare_optimizer)
         if self.state.step:
-            self.adam.load_state_dict(self.state.optimizer)
+            self.bare_optimizer.load_state_dict(self.state.optimizer)
             fabric.strategy.precision.load_state_dict(self.state.scaler)
 
         hold_pixels_within(self.dataset, job.image_memory)
@@ -229,8 +229,7 @@ class Training:
         """One step of the optimizer on this process's share of the global batch."""
         step, recipe = self.state.step, self.recipe
         rate = learning_rate(recipe, step, self.steps_per_epoch)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.bare_optimizer, rate)
         seed_step(self.job.params.seed, step, self.fabric.global_rank)
 
         outputs = self.model(batch["image"], batch["heatmaps"])
@@ -289,7 +288,7 @@ class Training:
         self.state.sums = dict(self.watch.sums)
         if self.fabric.is_global_zero:
             self.state.network = self.network.state_dict()
-            self.state.optimizer = self.adam.state_dict()
+            self.state.optimizer = self.bare_optimizer.state_dict()
             self.state.scaler = self.fabric.strategy.precision.state_dict()
             save_state(self.job.out, self.state, self.record)
         self.fabric.barrier()

@@ -1,19 +1,22 @@
 """What a training is made of, checked before anything runs."""
 
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import JsonValue
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.manifest import ImageRow, Manifest
-from pirt.models import Pirt, build_pirt, load_imagenet
+from pirt.models import Pirt, load_published
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import ModelParams, Params
-from pirt.runs.run import RunRecord, load_weights, read_record, run_weights, weights_sha256
+from pirt.runs.run import RunRecord, build_model, load_weights, read_record, run_weights, weights_sha256
 from pirt.training.augmentation import TrainTransform
 
 _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
+_OPTIONS_MAY_CHANGE = {"drop_path", "checkpointing", "semantic_weight"}
 
 
 def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
@@ -45,34 +48,30 @@ def readable_rows(
 
 def check_grid(params: Params, cache: HeatmapCache) -> None:
     """Raise when image and heatmaps cannot share the model's feature grid."""
-    stride = 4
-    for layer in params.model.strides:
-        stride *= layer
-    for side, image, heatmap in zip(("height", "width"), params.train.image_size, cache.size, strict=True):
-        if image % stride:
+    with torch.device("meta"):  # for its grid alone: nothing is drawn, nothing computed
+        backbone = build_model(1, params).backbone
+    grid = backbone.grid(params.train.image_size)
+    for side, cells, heatmap in zip(("height", "width"), grid, cache.size, strict=True):
+        if heatmap < cells * params.model.refine:
             raise ParamsError(
-                f"image {side} {image} is no multiple of the model's stride {stride}; change train.image_size"
-            )
-        if heatmap % (image // stride):
-            raise ParamsError(
-                f"heatmap {side} {heatmap} is no multiple of the feature grid's {image // stride} (image {image}, "
-                f"stride {stride}); change train.image_size or extract heatmaps with another --input-size"
+                f"heatmap {side} {heatmap} is smaller than the feature grid's {cells * params.model.refine}; extract "
+                "heatmaps with another --input-size, or lower train.image_size"
             )
 
 
-def build_network(num_classes: int, params: Params, init_from: Path | None) -> Pirt:
-    """Build the model with the weights that its training starts from."""
-    network = build_pirt(num_classes, **params.model.model_dump())
+def build_network(num_classes: int, params: Params, init_from: Path | None) -> tuple[Pirt, list[str]]:
+    """Build the model with the weights that its training starts from; say what was made of published ones."""
+    network = build_model(num_classes, params)
     if init_from is not None:
         start_from_run(network, params.model, init_from)
     elif params.train.backbone_weights is not None:
-        load_imagenet(network.backbone, params.train.backbone_weights)
-    return network
+        return network, load_published(network.backbone, params.train.backbone_weights)
+    return network, []
 
 
 def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
     """Take all weights of another run but its classifiers, whose identities are other people."""
-    theirs, ours = read_record(folder).params.model.model_dump(), model.model_dump()
+    theirs, ours = (_architecture(one) for one in (read_record(folder).params.model, model))
     if other := [name for name in ours if name not in _MAY_CHANGE and theirs[name] != ours[name]]:
         named = "; ".join(f"{name} is {theirs[name]} there, {ours[name]} here" for name in other)
         raise CheckpointError(f"run {folder} is of another architecture: {named}; use its model parameters")
@@ -80,6 +79,11 @@ def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
     own = network.state_dict()
     weights |= {name: own[name] for name in weights.keys() & own.keys() if name.endswith(".classifier")}
     load_weights(network, weights, f"run {folder}")
+
+
+def _architecture(model: ModelParams) -> dict[str, Any]:
+    options = {name: value for name, value in model.backbone_options.items() if name not in _OPTIONS_MAY_CHANGE}
+    return model.model_dump() | {"backbone_options": options}
 
 
 def record_of(

@@ -107,6 +107,7 @@ def introduction(training: Training) -> str:
         lines.append(f"{left_out} images are left out: junk, distractors, or unreadable in stage 1")
     if small := training.sampler.small_identities:
         lines.append(f"{small} identities have fewer than {recipe.instances} images; theirs come with replacement")
+    lines += [f"{recipe.backbone_weights}: {note}" for note in training.notes]
     if training.state.step == recipe.epochs * steps:
         lines.append(f"all {training.state.step} steps are done")
     elif training.state.step:

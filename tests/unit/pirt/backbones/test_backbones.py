@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pirt.backbones import BACKBONES, Backbone, backbone_named
+from pirt.backbones import BACKBONES, Backbone, build_backbone
 from pirt.core.errors import ParamsError
 from pirt.models import build_pirt
 from pirt.runs.params import load_params
@@ -25,7 +25,7 @@ class Mine(Backbone):
         return self.conv(images)
 
 
-def mine(width, strides):
+def mine(width):
     return Mine(width * 2)
 """
 
@@ -33,10 +33,11 @@ def mine(width, strides):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_line_of_the_table_names_a_function_that_builds_a_backbone(name: str) -> None:
     with torch.device("meta"):
-        network = backbone_named(name)(8, (1, 2, 2, 1))
+        network = build_backbone(name, (64, 32), {})
         features = network(torch.empty(2, 3, 64, 32))
     assert isinstance(network, Backbone)
-    assert features.shape == (2, network.feature_channels, 4, 2)
+    assert features.shape == (2, network.feature_channels, *network.grid((64, 32)))
+    assert all(0 <= network.layer_of(parameter) <= network.last_layer for parameter, _ in network.named_parameters())
 
 
 def test_a_file_and_a_line_make_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

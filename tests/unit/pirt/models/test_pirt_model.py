@@ -14,7 +14,7 @@ from model_oracles import (
 
 from pirt.core.errors import DataError, ParamsError
 from pirt.models import build_pirt
-from pirt.runs.params import ModelParams
+from pirt.runs.params import ModelParams, TrainParams
 from pirt.training.losses import pirt_losses
 
 HEAD_TO_LOWER = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16]]
@@ -43,7 +43,8 @@ def batch(B=3, dtype=torch.float32, seed=1):
 
 def test_the_defaults_are_those_of_the_parameter_file():
     defaults = build_pirt.__kwdefaults__
-    assert defaults == ModelParams().model_dump()
+    parameters = ModelParams().model_dump() | {"image_size": TrainParams().image_size}
+    assert defaults | {"backbone_options": {}} == parameters
 
 
 def test_evaluation_equals_the_equations(row):
@@ -273,7 +274,7 @@ def test_the_paper_s_size_and_number_of_parameters():
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"backbone": "resnet50"}, "unknown backbone 'resnet50'; expected one of resnet18_ibn_a"),
+        ({"backbone": "vgg"}, "unknown backbone 'vgg'; expected one of resnet18_ibn_a"),
         ({"intra_heads": 3}, "intra_heads = 3 does not divide bottleneck = 8"),
         ({"inter_heads": 5}, "inter_heads = 5 does not divide the backbone's channels = 32"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pirt.core.errors import CheckpointError
-from pirt.models import load_imagenet
+from pirt.models import load_published
 from pirt.models.resnet_ibn import resnet18_ibn_a, resnet50_ibn_a
 
 PUBLISHED = "resnet50_ibn_a-d9d0bb7b.pth"
@@ -66,7 +66,7 @@ def saved(tmp_path):
 
 def test_the_published_names_load_unchanged(state, saved):
     backbone = resnet50_ibn_a()
-    load_imagenet(backbone, str(saved(state)))
+    load_published(backbone, str(saved(state)))
     loaded = backbone.state_dict()
     assert loaded.keys() | {"fc.weight", "fc.bias"} == state.keys()
     assert all(torch.equal(loaded[name], state[name]) for name in loaded)
@@ -75,14 +75,14 @@ def test_the_published_names_load_unchanged(state, saved):
 def test_files_that_do_not_count_batches_load(state, saved):
     old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     backbone = resnet50_ibn_a()
-    load_imagenet(backbone, str(saved({"state_dict": {f"module.{name}": value for name, value in old.items()}})))
+    load_published(backbone, str(saved({"state_dict": {f"module.{name}": value for name, value in old.items()}})))
     assert torch.equal(backbone.layer3[0].bn1.IN.weight, state["layer3.0.bn1.IN.weight"])
 
 
 def test_weights_that_are_not_finite_are_refused(state, saved):
     broken = state | {"layer4.0.conv1.weight": torch.full((512, 1024, 1, 1), torch.nan)}
     with pytest.raises(CheckpointError, match=r"NaN or infinity in layer4\.0\.conv1\.weight"):
-        load_imagenet(resnet50_ibn_a(), str(saved(broken)))
+        load_published(resnet50_ibn_a(), str(saved(broken)))
 
 
 def test_a_renamed_key_is_named_and_nothing_is_loaded(state, saved):
@@ -93,19 +93,19 @@ def test_a_renamed_key_is_named_and_nothing_is_loaded(state, saved):
     with pytest.raises(
         CheckpointError, match=r"missing: layer3\.5\.bn1\.IN\.weight; unexpected: layer3\.5\.bn1\.IN\.wait$"
     ):
-        load_imagenet(backbone, str(saved(renamed)))
+        load_published(backbone, str(saved(renamed)))
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
 
 
 def test_a_reshaped_tensor_is_named_with_both_shapes(state, saved):
     reshaped = state | {"conv1.weight": torch.rand(64, 3, 3, 3)}
     with pytest.raises(CheckpointError, match=r"another shape: conv1\.weight \(64×3×3×3 instead of 64×3×7×7\)$"):
-        load_imagenet(resnet50_ibn_a(), str(saved(reshaped)))
+        load_published(resnet50_ibn_a(), str(saved(reshaped)))
 
 
 def test_another_depth_is_refused_in_one_short_line(state, saved):
     with pytest.raises(CheckpointError, match=r"and \d+ more") as caught:
-        load_imagenet(resnet18_ibn_a(), str(saved(state)))
+        load_published(resnet18_ibn_a(), str(saved(state)))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1500
 
@@ -126,21 +126,21 @@ def test_what_is_not_weights_is_one_line(tmp_path, damage, capsys):
     path = tmp_path / PUBLISHED
     path.write_bytes(damage)
     with pytest.raises(CheckpointError, match=PUBLISHED) as caught:
-        load_imagenet(resnet18_ibn_a(width=4), str(path))
+        load_published(resnet18_ibn_a(width=4), str(path))
     assert "\n" not in str(caught.value)
     assert "code ran" not in capsys.readouterr().out
 
 
 def test_objects_and_lists_in_a_checkpoint_are_refused(saved):
     with pytest.raises(CheckpointError, match=r"names builtins\.print, which is refused"):
-        load_imagenet(resnet18_ibn_a(width=4), str(saved({"conv1.weight": Evil()})))
+        load_published(resnet18_ibn_a(width=4), str(saved({"conv1.weight": Evil()})))
     with pytest.raises(CheckpointError, match="has no state dict"):
-        load_imagenet(resnet18_ibn_a(width=4), str(saved([torch.rand(3)])))
+        load_published(resnet18_ibn_a(width=4), str(saved([torch.rand(3)])))
 
 
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
-        load_imagenet(resnet18_ibn_a(), str(tmp_path / "none.pth"))
+        load_published(resnet18_ibn_a(), str(tmp_path / "none.pth"))
 
 
 @pytest.fixture
@@ -155,27 +155,27 @@ def test_a_url_is_downloaded_once_and_checked_against_its_name(tmp_path, hub):
     torch.save(backbone.state_dict(), source)
     named = source.rename(tmp_path / f"small-{hashlib.sha256(source.read_bytes()).hexdigest()[:8]}.pth")
     other = resnet18_ibn_a(width=4)
-    load_imagenet(other, named.as_uri())
+    load_published(other, named.as_uri())
     assert torch.equal(other.conv1.weight, backbone.conv1.weight)
     named.unlink()
-    load_imagenet(other, named.as_uri())
+    load_published(other, named.as_uri())
     (hub / named.name).write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="its SHA-256 does not begin with"):
-        load_imagenet(other, named.as_uri())
+        load_published(other, named.as_uri())
 
 
 def test_a_download_of_other_bytes_leaves_nothing(tmp_path, hub):
     source = tmp_path / PUBLISHED
     torch.save({}, source)
     with pytest.raises(CheckpointError, match="invalid hash value"):
-        load_imagenet(resnet18_ibn_a(), source.as_uri())
+        load_published(resnet18_ibn_a(), source.as_uri())
     assert list(hub.iterdir()) == []
 
 
 def test_offline_the_message_says_where_to_put_the_file(tmp_path, hub):
     url = (tmp_path / "nowhere" / PUBLISHED).as_uri()
     with pytest.raises(CheckpointError) as caught:
-        load_imagenet(resnet18_ibn_a(), url)
+        load_published(resnet18_ibn_a(), url)
     assert url in str(caught.value)
     assert str(hub / PUBLISHED) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -183,4 +183,4 @@ def test_offline_the_message_says_where_to_put_the_file(tmp_path, hub):
 
 def test_a_url_without_a_hash_is_refused():
     with pytest.raises(CheckpointError, match="must carry its SHA-256"):
-        load_imagenet(resnet18_ibn_a(), "https://example.org/resnet50.pth")
+        load_published(resnet18_ibn_a(), "https://example.org/resnet50.pth")

@@ -9,7 +9,6 @@ from pirt.core.errors import ParamsError
 from pirt.models import build_pirt
 from pirt.models.resnet_ibn import (
     IBN,
-    pool_without_padding,
     resnet18_ibn_a,
     resnet34_ibn_a,
     resnet50_ibn_a,
@@ -101,10 +100,7 @@ def test_equals_a_forward_pass_by_names(build, depths, strides, convs, channels)
 
 @pytest.mark.parametrize("size", [(64, 32), (62, 30)])
 def test_the_authors_stem_pools_without_padding(size):
-    network = resnet18_ibn_a(width=4, strides=(1, 2, 1, 1))
-    before = network.state_dict().keys()
-    pool_without_padding(network)
-    assert network.state_dict().keys() == before
+    network = resnet18_ibn_a(width=4, strides=(1, 2, 1, 1), stem_pool="ceil")
     randomise(network).eval()
     images = torch.randn(2, 3, *size, dtype=torch.float64)
     with torch.no_grad():
@@ -120,8 +116,8 @@ def test_the_stem_pool_is_a_choice_for_resnets():
         for pool in ("padded", "ceil")
     )
     assert (padded.padding, padded.ceil_mode, ceil.padding, ceil.ceil_mode) == (1, False, 0, True)
-    with pytest.raises(ParamsError, match="stem_pool = 'ceil' is a choice for ResNets"):
-        pool_without_padding(torch.nn.Identity())
+    with pytest.raises(ParamsError, match="backbone vit_small takes no option 'stem_pool'"):
+        build_pirt(2, backbone="vit_small", stem_pool="ceil")
 
 
 def test_the_paper_s_image_gives_the_paper_s_grid():

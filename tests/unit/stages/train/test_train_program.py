@@ -226,9 +226,9 @@ def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tm
     build = recipe.build_network
 
     def watched(*given):
-        network = build(*given)
+        network, notes = build(*given)
         network.register_forward_pre_hook(lambda _, inputs: seen.update(tensor.dtype for tensor in inputs))
-        return network
+        return network, notes
 
     monkeypatch.setattr(recipe, "build_network", watched)
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 1\n  precision: bfloat16"))
@@ -273,7 +273,7 @@ def edited(persons, tmp_path, *replacements):
         (("identities: 4", "identities: 7"), "a batch of 7 identities cannot be drawn from 6; lower train.identities"),
         (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
         (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is no multiple of the model's stride 8"),
-        (("image_size: [64, 32]", "image_size: [64, 24]"), "heatmap width 8 is no multiple of the feature grid's 3"),
+        (("image_size: [64, 32]", "image_size: [64, 80]"), "heatmap width 8 is smaller than the feature grid's 10"),
         (("width: 8", "width: 8\n  tau: 0.0001"), "holds 0 up to 0.001, the model's tau is 0.0001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
         (("epochs: 3", "epochs: 3\n  precision: float16"), "train.precision float16 needs a GPU"),
@@ -419,7 +419,7 @@ def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
 def test_fine_tuning_starts_from_all_but_the_classifiers(whole):
     out, _ = whole
     params = load_run(out)[1].params
-    network = build_network(5, params, out)
+    network, _ = build_network(5, params, out)
     theirs, ours = load_file(out / "model.safetensors"), network.state_dict()
     for name in ours:
         if name.endswith(".classifier"):

@@ -1,0 +1,41 @@
+"""The optimizer of the parameters, with the learning rates of the backbone's layers."""
+
+from typing import Any
+
+import torch
+
+from pirt.models import Pirt
+from pirt.runs.params import TrainParams
+
+SCALE = "scale"
+"""Key of a parameter group: its share of the schedule's learning rate."""
+
+
+def make_optimizer(network: Pirt, recipe: TrainParams) -> torch.optim.Optimizer:
+    """Return the optimizer of all parameters that learn, in groups of one learning rate each."""
+    groups = parameter_groups(network, recipe.layer_decay)
+    match recipe.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+        case "adamw":
+            return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
+        case "sgd":
+            rate, momentum = recipe.learning_rate, recipe.momentum
+            return torch.optim.SGD(groups, rate, momentum=momentum, weight_decay=recipe.weight_decay)
+
+
+def parameter_groups(network: Pirt, decay: float) -> list[dict[str, Any]]:
+    """Return the learning parameters by their share of the rate: `decay` for each layer below the heads."""
+    backbone, by_scale = network.backbone, dict[float, list[torch.nn.Parameter]]()
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            inside = name.startswith("backbone.")
+            below = backbone.last_layer - backbone.layer_of(name.removeprefix("backbone.")) if inside else 0
+            by_scale.setdefault(decay**below, []).append(parameter)
+    return [{"params": parameters, SCALE: scale} for scale, parameters in by_scale.items()]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set every group's learning rate to its share of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[SCALE]
