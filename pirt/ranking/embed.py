@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pirt.core.errors import DataError, ManifestError, ParamsError, StoreError
-from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.models import Pirt
 from pirt.progress import progress
@@ -19,7 +18,7 @@ from pirt.ranking.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_em
 from pirt.ranking.evaluation import require_valid_matches
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset, batches_of
-from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
+from pirt.runs.run import RunRecord, load_run
 from pirt.runs.transforms import EvalTransform
 
 BATCH_SIZE = 64
@@ -73,7 +72,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         seed=record.params.seed,
         model=record.params.model,
         train=record.params.train,
-        checkpoint_sha256=sha256_of(run / WEIGHTS_FILE),
+        checkpoint_sha256=str(record.weights_sha256),
         trained_on_manifest=record.manifest_fingerprint,
         trained_on_heatmaps=record.heatmaps_fingerprint,
         initial_weights_sha256=record.initial_weights_sha256,

@@ -24,7 +24,8 @@ from pydantic import ValidationError
 from pirt.core.errors import DataError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import ImageRow, Split
-from pirt.core.params import Frozen, Size
+from pirt.core.params import Frozen, Size, first_problem
+from pirt.core.sealed import sealed, unsealed
 from pirt.ranking.hdf5 import written_hdf5
 from pirt.ranking.matching import Features
 from pirt.runs.params import ModelParams, TrainParams
@@ -42,7 +43,7 @@ Array = NDArray[Any]
 class EmbeddingsLineage(Frozen):
     """What the embeddings were made with and from."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     variant: str | None
     seed: int
     model: ModelParams
@@ -67,7 +68,7 @@ def write_embeddings(
 ) -> None:
     """Write the outputs of `batches`, which describe `images` (queries, then gallery) in their order."""
     with written_hdf5(path) as (file, disk):
-        file.attrs[ATTRIBUTES] = lineage.model_dump_json()
+        file.attrs[ATTRIBUTES] = sealed(lineage.model_dump(mode="json"))
         _write_images(file, images)
         done = 0
         for batch in batches:
@@ -222,13 +223,13 @@ def open_embeddings(path: Path) -> Embeddings:
 
 def _lineage(file: h5py.File, path: Path) -> EmbeddingsLineage:
     try:
-        return EmbeddingsLineage.model_validate_json(file.attrs[ATTRIBUTES])
+        return EmbeddingsLineage.model_validate(unsealed(file.attrs[ATTRIBUTES]))
     except KeyError:
         raise StoreError(f"{path} is an HDF5 file but not embeddings of pirt-eval; {_MEND}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{path} is not of this version: {where}: {first['msg']}; {_MEND}") from error
+        raise StoreError(f"{path} is not of this version: {first_problem(error)}; {_MEND}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: {ATTRIBUTES}: {error}; {_MEND}") from error
 
 
 def _column(file: h5py.File, name: str, kind: str) -> Array:

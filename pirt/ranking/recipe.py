@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from pirt.core.errors import StoreError
-from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest, Split
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
@@ -15,7 +14,7 @@ from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, default_mode, metrics_of, write_metrics
 from pirt.ranking.verification import verify
-from pirt.runs.run import WEIGHTS_FILE, read_record
+from pirt.runs.run import weights_sha256
 
 EMBEDDINGS_FILE = "embeddings.h5"
 
@@ -91,13 +90,11 @@ def _measured(embeddings: Embeddings, params: EvaluateParams, out: Path, device:
 def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manifest | None) -> None:
     """Raise when the embeddings are of another run or manifest than those given."""
     lineage = embeddings.lineage
-    if run is not None:
-        read_record(run)
-        if (found := sha256_of(run / WEIGHTS_FILE)) != lineage.checkpoint_sha256:
-            raise StoreError(
-                f"embeddings {embeddings.path} are of another run (checkpoint {lineage.checkpoint_sha256[:12]}, that "
-                f"of {run} is {found[:12]}); make them again with `pirt-eval --run {run}`"
-            )
+    if run is not None and (found := weights_sha256(run)) != lineage.checkpoint_sha256:
+        raise StoreError(
+            f"embeddings {embeddings.path} are of another run (checkpoint {lineage.checkpoint_sha256[:12]}, that "
+            f"of {run} is {found[:12]}); make them again with `pirt-eval --run {run}`"
+        )
     if manifest is not None and manifest.fingerprint != lineage.manifest_fingerprint:
         raise StoreError(
             f"embeddings {embeddings.path} are of another manifest (fingerprint {lineage.manifest_fingerprint[:12]}, "

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pirt.core.errors import CheckpointError
 from pirt.core.files import sha256_of, written_whole
-from pirt.core.params import Frozen, Positive, Size
+from pirt.core.params import Frozen, Positive, Size, first_problem
+from pirt.core.sealed import sealed, unsealed
 from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
@@ -35,6 +36,12 @@ class RunRecord(Frozen):
     params: Params
     evaluate: dict[str, JsonValue] | None = None
     """How the model was measured during training, None if it was not."""
+    weights_sha256: str | None = None
+    """Of the weights beside it, as `save_run` wrote them; None in the record of a training that has not ended."""
+
+    def training(self) -> dict[str, object]:
+        """Return what was decided before the training, to be compared with that of another one."""
+        return self.model_dump(exclude={"weights_sha256"})
 
 
 def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:
@@ -44,8 +51,13 @@ def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with written_whole(folder / WEIGHTS_FILE) as beside:
         save_file(weights, beside)
+    write_record(folder, record.model_copy(update={"weights_sha256": sha256_of(folder / WEIGHTS_FILE)}))
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write the record of a finished run."""
     with written_whole(folder / RECORD_FILE) as beside:
-        beside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        beside.write_text(sealed(record.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
 def load_run(folder: Path) -> tuple[Pirt, RunRecord]:
@@ -65,32 +77,37 @@ def read_record(folder: Path) -> RunRecord:
     """Read what the run in `folder` was trained with."""
     path = folder / RECORD_FILE
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        return RunRecord.model_validate(unsealed(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(folder, RECORD_FILE) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CheckpointError(f"{path} is not a record of this version: {where}: {first['msg']}") from error
+        raise CheckpointError(f"{path} is not a record of this version: {first_problem(error)}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; restore it, or train the run again") from error
 
 
 def run_weights(folder: Path) -> dict[str, Tensor]:
     """Read the tensors of the run in `folder` by name."""
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise _unfinished(folder, WEIGHTS_FILE)
-    return read_weights(path)
+    weights_sha256(folder)
+    return read_weights(folder / WEIGHTS_FILE)
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the weights in a finished run's folder."""
-    read_record(folder)
+    """Return the SHA-256 of the weights in a finished run's folder.
+
+    They must be those that its record was written of, else it is a CheckpointError.
+    """
+    recorded, path = read_record(folder).weights_sha256, folder / WEIGHTS_FILE
     try:
-        return sha256_of(folder / WEIGHTS_FILE)
+        found = sha256_of(path)
     except FileNotFoundError:
         raise _unfinished(folder, WEIGHTS_FILE) from None
+    if found != recorded:
+        raise CheckpointError(
+            f"{path} is not what {RECORD_FILE} was written of (SHA-256 {found[:12]} instead of {str(recorded)[:12]}): "
+            "it was damaged or replaced; restore it, or train the run again"
+        )
+    return found
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
@@ -112,4 +129,4 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> N
 
 
 def _unfinished(folder: Path, missing: str) -> CheckpointError:
-    return CheckpointError(f"{folder} is no finished run: {missing} is missing; train it first")
+    return CheckpointError(f"{folder} is not a finished run: {missing} is missing; train it first")

@@ -80,7 +80,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
     ) as error:
         pass_on_refusal(error)
         raise CheckpointError(f"{path} cannot be read as the state of a training; {mend}") from None
-    if differences := list(_differences(theirs.model_dump(), record.model_dump())):
+    if differences := list(_differences(theirs.training(), record.training())):
         raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {mend}")
     return state
 
@@ -90,7 +90,7 @@ def is_finished(out: Path, record: RunRecord) -> bool:
     unfinished = (resume_folder(out) / _STATE_FILE).exists()
     if unfinished or not all((out / file).exists() for file in (WEIGHTS_FILE, RECORD_FILE)):
         return False
-    if differences := list(_differences(read_record(out).model_dump(), record.model_dump())):
+    if differences := list(_differences(read_record(out).training(), record.training())):
         raise CheckpointError(
             f"{out} holds the run of another training: {'; '.join(differences[:3])}; pass --restart to replace it, or "
             "another --out"

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pirt.core.errors import ParamsError, PirtError
-from pirt.core.files import sha256_of, written_whole
+from pirt.core.files import written_whole
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt
 from pirt.ranking.params import EvaluateParams
-from pirt.runs.run import WEIGHTS_FILE, RunRecord, load_run
+from pirt.runs.run import RunRecord, load_run
 
 TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 7)
@@ -51,7 +51,7 @@ def export(run: Path, out: Path) -> dict[str, float]:
     model.eval()
     with written_whole(out) as beside:
         program = to_onnx(model, example_inputs(record, 2, seed=0))
-        program.model.metadata_props.update(metadata_of(model, record, sha256_of(run / WEIGHTS_FILE)))
+        program.model.metadata_props.update(metadata_of(model, record, str(record.weights_sha256)))
         program.save(str(beside))
         return check(model, record, beside)
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pirt.core.errors import StoreError
-from pirt.core.files import sha256_of
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed
 from pirt.ranking.embeddings import Embeddings, open_embeddings
-from pirt.runs.run import WEIGHTS_FILE, read_record
+from pirt.runs.run import weights_sha256
 from pirt_stages.search.found import (
     PICTURE_FILE,
     RESULTS_FILE,
@@ -47,8 +46,7 @@ class Pictures:
 
 def embed_queries(source: Source, gallery: Path, out: Path, speed: Speed) -> Path:
     """Embed the manifest's queries into OUT/queries.h5 with the run that made the gallery."""
-    read_record(source.run)
-    found, expected = sha256_of(source.run / WEIGHTS_FILE), open_embeddings(gallery).lineage.checkpoint_sha256
+    found, expected = weights_sha256(source.run), open_embeddings(gallery).lineage.checkpoint_sha256
     if found != expected:
         raise StoreError(
             f"gallery {gallery} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "

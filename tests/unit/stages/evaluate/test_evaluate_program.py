@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
+from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest
 from pirt.heatmaps.reader import open_store
 from pirt.ranking.embeddings import open_embeddings
@@ -16,7 +17,7 @@ from pirt.ranking.matching import coarse_to_fine, global_distances, make_feature
 from pirt.ranking.metrics import rank_metrics
 from pirt.ranking.results import read_metrics
 from pirt.runs.cache import load_heatmaps
-from pirt.runs.run import load_run, read_record
+from pirt.runs.run import load_run, read_record, write_record
 from pirt.runs.transforms import EvalTransform
 from pirt_stages.evaluate.cli import main
 
@@ -149,11 +150,11 @@ def test_baseline_has_no_confidence_modes(arguments_for, tmp_path):
 def test_heatmaps_of_another_store_than_the_runs_are_told(evaluated, arguments_for, tmp_path):
     told = "heatmaps: of another store than the one that the run was trained with\n"
     assert told not in invoke(*arguments_for(tmp_path / "elsewhere")).output
-    record = json.loads((evaluated / "run" / "run.json").read_text())
-    record["manifest_fingerprint"] = read_manifest(evaluated / "manifest.csv").fingerprint
+    fingerprint = read_manifest(evaluated / "manifest.csv").fingerprint
+    record = read_record(evaluated / "run").model_copy(update={"manifest_fingerprint": fingerprint})
     for trained, expected in (("2" * 64, True), (open_store(evaluated / "heatmaps.zarr").fingerprint, False)):
         shutil.copytree(evaluated / "run", tmp_path / trained)
-        (tmp_path / trained / "run.json").write_text(json.dumps({**record, "heatmaps_fingerprint": trained}))
+        write_record(tmp_path / trained, record.model_copy(update={"heatmaps_fingerprint": trained}))
         ended = invoke(*arguments_for(tmp_path / "out", str(tmp_path / trained)))
         assert ended.exit_code == 0, ended.output
         assert (told in ended.output) is expected
@@ -174,8 +175,7 @@ def test_metrics_of_other_embeddings_do_not_come_beside_them(arguments_for, embe
 
 def test_where_fine_tuning_started_is_told(evaluated, arguments_for, tmp_path):
     run = shutil.copytree(evaluated / "baseline", tmp_path / "run")
-    record = json.loads((run / "run.json").read_text()) | {"initial_weights_sha256": "a" * 64}
-    (run / "run.json").write_text(json.dumps(record))
+    write_record(run, read_record(run).model_copy(update={"initial_weights_sha256": "a" * 64}))
     assert invoke(*arguments_for(tmp_path / "out", str(run))).exit_code == 0
     lineage = json.loads((tmp_path / "out" / "metrics.json").read_text())["lineage"]
     assert lineage["initial_weights_sha256"] == "a" * 64
@@ -216,6 +216,8 @@ def damaged(source: Path, target: Path, how: str) -> Path:
         with h5py.File(target, "r+") as file:
             if how == "NaN":
                 file["groups"][7, 1, 0] = np.nan
+            elif how == "edited":
+                file.attrs["pirt_embeddings"] = file.attrs["pirt_embeddings"].replace('"seed": 0', '"seed": 1')
             elif how == "foreign":
                 del file.attrs["pirt_embeddings"]
             elif how == "lacks groups":
@@ -238,6 +240,7 @@ def damaged(source: Path, target: Path, how: str) -> Path:
         ("flipped", "damaged or not an HDF5 file"),
         ("NaN", "groups of image 'gallery/07.png' is not finite"),
         ("foreign", "not embeddings of pirt-eval"),
+        ("edited", "its content is not what was written"),
         ("lacks groups", "damaged or not an HDF5 file"),
         ("shape", "confidence has shape (3, 3), expected (23, 3)"),
         ("same camera", "every match of every query is excluded"),
@@ -286,7 +289,7 @@ def test_a_store_that_cuts_more_than_the_model_does_is_refused(evaluated, argume
     record = read_record(run)
     model = record.params.model.model_copy(update={"tau": 0.0005})
     record = record.model_copy(update={"params": record.params.model_copy(update={"model": model})})
-    (run / "run.json").write_text(record.model_dump_json())
+    write_record(run, record)
     assert_refused(invoke(*arguments_for(out), "--run", run), "holds 0 up to 0.001", out)
 
 
@@ -305,6 +308,8 @@ def test_a_model_that_diverged_is_told_and_writes_nothing(arguments_for, evaluat
     weights = load_file(run / "model.safetensors")
     weights["global_neck.norm.running_mean"][0] = torch.nan
     save_file(weights, run / "model.safetensors")
+    weights_sha256 = sha256_of(run / "model.safetensors")
+    write_record(run, read_record(run).model_copy(update={"weights_sha256": weights_sha256}))
     out = tmp_path / "out"
     assert_refused(
         invoke(*arguments_for(out), "--run", run), "holds NaN or infinity in global_neck.norm.running_mean", out
