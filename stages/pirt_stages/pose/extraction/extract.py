@@ -142,7 +142,7 @@ def progress_over(work: Work, pending: Iterable[int]) -> Bar:
 
 
 def computed(
-    work: Work, shards: Iterable[int], progress: Bar | None = None
+    work: Work, shards: Iterable[int], progress: "Bar | None" = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
     shards = tuple(shards)
