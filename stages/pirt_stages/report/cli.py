@@ -8,6 +8,8 @@ from pirt.core.manifest import read_manifest
 from pirt.visual.rows import Selection
 from pirt_stages.command import Group
 from pirt_stages.options import (
+    DEVICE,
+    FILE,
     FILE_OR_FOLDER,
     FOLDER,
     ROOT,
@@ -118,6 +120,41 @@ def html(report: Path) -> None:
       pirt-report html runs/report
     """
     write_page(report)
+
+
+@main.command()
+@click.argument("evaluations", type=FOLDER, nargs=-1, required=True)
+@manifest_option(required=True)
+@heatmaps_option(required=True)
+@click.option("--keypoints", type=FILE, help="keypoints.json of rendered pedestrians, which knows what is covered.")
+@ROOT
+@out_option("Folder to write; open its index.html in a browser.")
+@DEVICE
+def explore(
+    evaluations: tuple[Path, ...],
+    manifest_file: Path,
+    heatmaps: Path,
+    keypoints: Path | None,
+    root: Path | None,
+    out: Path,
+    device: str,
+) -> None:
+    """Write a folder to look into EVALUATIONS with a browser: which queries fail, and why.
+
+    EVALUATIONS are folders that pirt-eval wrote, of the same images; several stand side by side. The folder needs
+    neither a server nor a network; queries.csv in it has one row a query.
+
+    \b
+    Example:
+      pirt-report explore runs/evaluate/baseline-seed0 runs/evaluate/pirt-seed0 --manifest runs/manifest.csv \\
+        --heatmaps runs/heatmaps.zarr --out runs/explore
+    """
+    from pirt.ranking.embed import choose_device
+    from pirt_stages.explore import recipe
+
+    images = read_manifest(manifest_file, root)
+    recipe.explore(evaluations, images, heatmaps, keypoints, out, choose_device(device))
+    click.echo(f"wrote {out}: open {out / 'index.html'} in a browser")
 
 
 @main.command()

@@ -1,0 +1,71 @@
+"""Thumbnails of the images that are shown, and the part heatmaps of queries."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pirt.core.images import read_image
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import HeatmapStore
+from pirt.progress import progress
+from pirt_stages.explore.traits import BODY
+
+THUMBNAILS, HEATMAPS = "thumbnails", "heatmaps"
+_THUMBNAIL, _QUERY = (64, 128), (128, 256)  # width and height that pictures fit into
+_QUALITY, _METHOD = 60, 2
+_PER_FOLDER = 1000
+_LEVELS = 31  # of a heatmap; eyes see no more, and files are half as large
+
+
+@dataclass(frozen=True)
+class Look:
+    """Height and width of an image in pixels, and its mean brightness from 0 to 255."""
+
+    height: int
+    width: int
+    brightness: float
+
+
+def picture_name(number: int) -> str:
+    """Return the place of a picture below its folder; names of images never become names of files."""
+    return f"{number // _PER_FOLDER:03}/{number % _PER_FOLDER:03}.webp"
+
+
+def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow], query_count: int) -> dict[int, Look]:
+    """Write the thumbnails of `rows`, numbered as in the embeddings; those of queries are larger."""
+    for folder in {(out / THUMBNAILS / picture_name(number)).parent for number in rows}:
+        folder.mkdir(parents=True)
+
+    def write(number: int) -> Look:
+        image = read_image(manifest.image_path(rows[number]))
+        look = Look(image.height, image.width, float(np.asarray(image.convert("L").resize((16, 32))).mean()))
+        image.thumbnail(_QUERY if number < query_count else _THUMBNAIL, Image.Resampling.BICUBIC, reducing_gap=2)
+        image.save(out / THUMBNAILS / picture_name(number), "WEBP", quality=_QUALITY, method=_METHOD)
+        return look
+
+    # Pillow decodes and encodes outside of Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(len(rows), "thumbnails", "image") as bar:
+        looks = {}
+        for number, look in zip(rows, pool.map(write, rows), strict=True):
+            looks[number] = look
+            bar.update()
+        return looks
+
+
+def write_heatmaps(out: Path, store: HeatmapStore, rows: Sequence[ImageRow]) -> None:
+    """Write, for each query, a small picture whose red, green and blue are head, upper and lower body."""
+    place = {key: number for number, key in enumerate(store.keys)}
+    for start in range(0, len(rows), _PER_FOLDER):
+        (out / HEATMAPS / picture_name(start)).parent.mkdir(parents=True)
+        block = rows[start : start + _PER_FOLDER]
+        values = store.read(np.array([place[row.key] for row in block]))
+        groups = np.stack([values[:, list(group)].max(axis=1) for _, group in BODY], axis=-1)
+        levels = (np.rint(groups.clip(0, 1) * _LEVELS) * (255 / _LEVELS)).astype(np.uint8)
+        for number, picture in enumerate(levels, start):
+            file = out / HEATMAPS / picture_name(number)
+            Image.fromarray(picture).save(file, "WEBP", lossless=True, method=_METHOD)

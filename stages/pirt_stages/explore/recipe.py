@@ -1,0 +1,59 @@
+"""The recipe of `pirt-report explore`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pirt.core.errors import ReportError
+from pirt.core.files import written_whole
+from pirt.core.manifest import Manifest
+from pirt.heatmaps.reader import open_store
+from pirt_stages.explore.failures import Found, overview_of, traits_of
+from pirt_stages.explore.pictures import write_heatmaps, write_thumbnails
+from pirt_stages.explore.retrieval import retrieve, take_apart
+from pirt_stages.explore.site import PAGE, TABLE, write_data, write_page, write_table
+from pirt_stages.explore.sources import open_evaluations, shown_rows
+from pirt_stages.explore.traits import known_cover, require_store_of
+
+
+def explore(
+    evaluations: Sequence[Path],
+    manifest: Manifest,
+    heatmaps: Path,
+    keypoints: Path | None,
+    out: Path,
+    device: torch.device,
+) -> None:
+    """Write a folder in which the evaluations can be looked at; `out` is replaced if it is such a folder."""
+    _refuse_foreign(out)
+    opened = open_evaluations(evaluations, manifest)
+    embeddings = opened[0].embeddings
+    rows, count = shown_rows(manifest, embeddings), embeddings.query_count
+    queries = rows[:count]
+    store = open_store(heatmaps)
+    require_store_of(store, manifest)
+    cover = None if keypoints is None else known_cover(keypoints, queries)
+    manifest.require_files(rows)
+    retrievals = [retrieve(one, device) for one in opened]
+    # A pair that one evaluation shows can be looked at in all of them.
+    images = [np.unique(np.concatenate([found.images(query) for found in retrievals])) for query in range(count)]
+    found = [Found(one, what, take_apart(one, images, device)) for one, what in zip(opened, retrievals, strict=True)]
+    shown = np.unique(np.concatenate(images)) + count
+    with written_whole(out) as folder:
+        folder.mkdir()
+        looks = write_thumbnails(folder, manifest, {n: rows[n] for n in [*range(count), *shown.tolist()]}, count)
+        write_heatmaps(folder, store, queries)
+        traits = traits_of(found, store, queries, [looks[number] for number in range(count)], cover)
+        write_data(folder, found, rows, overview_of(found, traits, embeddings.pids[:count]))
+        write_table(folder, found, queries, traits)
+        write_page(folder, found)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise when a folder that no explorer made would be replaced."""
+    if out.is_file():
+        raise ReportError(f"{out} is a file and a folder is to be written; name another place or remove it")
+    if out.is_dir() and any(out.iterdir()) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
+        raise ReportError(f"{out} is not of `pirt-report explore` and would be replaced; name another --out")

@@ -1,0 +1,118 @@
+"""What queries have in common: the groups that an explorer compares failures by."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pirt.core.errors import DataError, StoreError
+from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import HeatmapStore
+from pirt.models.part_groups import GROUPINGS
+
+BODY = GROUPINGS["paper"]
+"""The regions of the body that are told apart, whatever groups a model has."""
+VISIBLE_FROM = 0.3
+"""A keypoint counts as visible where its heatmap's highest value is at least this."""
+_COVERED_EDGES = (0.05, 0.2, 0.35, 0.5)
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A partition of the Q queries: `bins`: Q places in `labels`; `note` says where it comes from."""
+
+    name: str
+    title: str
+    note: str
+    labels: tuple[str, ...]
+    bins: Integers
+
+
+def visible_parts(store: HeatmapStore, rows: Sequence[ImageRow]) -> tuple[NDArray[np.bool_], Floats]:
+    """Return which part groups of n images are visible, n×G, and the share of keypoints that are not, n.
+
+    A group is visible when at least half of its keypoints are.
+    """
+    place = {key: number for number, key in enumerate(store.keys)}
+    if missing := [row.key for row in rows if row.key not in place]:
+        raise StoreError(f"heatmap store {store.path} lacks {len(missing)} images, the first is {missing[0]!r}")
+    seen = store.scores[[place[row.key] for row in rows]] >= VISIBLE_FROM
+    groups = np.stack([seen[:, list(group)].mean(axis=1) >= 0.5 for _, group in BODY], axis=1)
+    return groups, 1 - seen.mean(axis=1)
+
+
+def known_cover(path: Path, rows: Sequence[ImageRow]) -> Floats:
+    """Read from the keypoints of rendered pedestrians which share of each body an occluder covers."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        files = {image["id"]: image["file_name"] for image in table["images"]}
+        shares = {files[a["image_id"]]: float(a["occlusion"]) for a in table["annotations"]}
+    except FileNotFoundError:
+        raise DataError(f"keypoints {path} do not exist; `pirt-data synthesize` writes them") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a keypoints.json of `pirt-data synthesize`; leave out --keypoints") from error
+    if missing := [row.path for row in rows if row.path not in shares]:
+        raise DataError(f"{path} does not know {missing[0]!r} and {len(missing) - 1} others; leave out --keypoints")
+    return np.array([shares[row.path] for row in rows])
+
+
+def by_parts(visible: NDArray[np.bool_]) -> Trait:
+    """Group by the visible part groups."""
+    codes = visible @ (1 << np.arange(visible.shape[1]))
+    found = sorted(np.unique(codes).tolist(), reverse=True)
+    note = f"from the heatmaps: at least half of a part's keypoints reach {VISIBLE_FROM}"
+    labels = tuple(_parts_label(code) for code in found)
+    return Trait("parts", "Visible parts", note, labels, np.array([found.index(code) for code in codes.tolist()]))
+
+
+def _parts_label(code: int) -> str:
+    return " + ".join(name for g, (name, _) in enumerate(BODY) if code >> g & 1) or "none"
+
+
+def by_cover(shares: Floats, known: bool) -> Trait:
+    """Group by the share of the body that is covered."""
+    edges = np.array(_COVERED_EDGES)
+    note = (
+        "known, since the pedestrians are rendered"
+        if known
+        else f"estimated: keypoints whose heatmap stays below {VISIBLE_FROM}"
+    )
+    labels = ("up to 5 %", "5–20 %", "20–35 %", "35–50 %", "over 50 %")
+    return _without_empty(Trait("covered", "Body covered", note, labels, edges.searchsorted(shares, "left")))
+
+
+def by_quarter(name: str, title: str, note: str, values: Floats, unit: str, digits: int = 0) -> Trait:
+    """Cut a number into quarters of the queries."""
+    edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
+    bins = edges.searchsorted(values, "left")
+    labels = []
+    for place in range(len(edges) + 1):
+        inside = values[bins == place]
+        low, high = (f"{inside.min():.{digits}f}", f"{inside.max():.{digits}f}") if len(inside) else ("", "")
+        labels.append((low if low == high else f"{low}–{high}") + unit)
+    return _without_empty(Trait(name, title, note, tuple(labels), bins))
+
+
+def by_camera(camids: Integers) -> Trait:
+    """Group by the query's camera."""
+    found, bins = np.unique(camids, return_inverse=True)
+    return Trait("camera", "Camera of the query", "", tuple(f"camera {camera}" for camera in found), bins)
+
+
+def _without_empty(trait: Trait) -> Trait:
+    found, bins = np.unique(trait.bins, return_inverse=True)
+    return Trait(trait.name, trait.title, trait.note, tuple(trait.labels[place] for place in found), bins)
+
+
+def require_store_of(store: HeatmapStore, manifest: Manifest) -> None:
+    """Raise when the store was made for another manifest."""
+    if store.attributes.manifest_fingerprint != manifest.fingerprint:
+        raise StoreError(
+            f"heatmap store {store.path} was made for another manifest; pass the one that was evaluated with"
+        )
