@@ -49,10 +49,11 @@ test-slow: $(INSTALLED)  ## The heavier checks
 .PHONY: bench bench-pose bench-store bench-train bench-eval
 bench: bench-pose bench-store bench-train bench-eval  ## All benchmarks, as Markdown; those of trained parts use the demo's
 
-bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached against live heatmaps
+bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached against live heatmaps; adapted statistics
 	python benchmarks/pose.py --trained runs/pose --manifest runs/manifest.csv
 	python benchmarks/cached_vs_live.py --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \
 	  --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth
+	python benchmarks/adapt.py
 
 bench-store: demo  ## Bytes an image, bulk reading, what heatmaps cost the loader
 	pirt-pose extract --manifest runs/manifest.csv --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth \

@@ -1,5 +1,6 @@
 """Progress bars and the lines above them: bars on a terminal only, so that logs stay readable."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Never, TypeAlias, TypeVar
 
@@ -37,3 +38,8 @@ def progress_over(items: Sequence[_Item], what: str, unit: str) -> Iterator[_Ite
 def say(line: str) -> None:
     """Print a line to stdout, above the bars that are on the terminal."""
     tqdm.write(line)
+
+
+def note(line: str) -> None:
+    """Print a line to stderr that the user should know, above the bars."""
+    tqdm.write(f"note: {line}", file=sys.stderr)

@@ -47,6 +47,8 @@ class StoreAttributes(Frozen):
     codec: CodecName
     tau: Fraction
     input_size: Size
+    trained_size: Size | None = None
+    """Height and width of the input that the network was trained with, where the store says so."""
     heatmap_size: Size
     geometry: Literal["resize", "topdown"]
     network: str

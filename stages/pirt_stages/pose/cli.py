@@ -24,6 +24,23 @@ from pirt_stages.pose.store_commands import STORE_COMMANDS
 if TYPE_CHECKING:
     from pirt_stages.pose.extraction.inference import Device
 
+_CONFIG = click.option("--config", help="MMPose config, by name or file.  [default: HRNet-W48 256x192]")
+_CHECKPOINT = click.option(
+    "--checkpoint", help="Its weights, a file or URL.  [default: those that MMPose publishes for it]"
+)
+_INPUT_SIZE = click.option(
+    "--input-size",
+    type=click.IntRange(min=1),
+    nargs=2,
+    metavar="H W",
+    help="Of the network.  [default: its own with topdown or if it was trained on whole images, else 384 128]",
+)
+_GEOMETRY = click.option(
+    "--geometry",
+    type=click.Choice(["resize", "topdown"]),
+    help="Stretch the whole image, or MMPose's padded box mapped back to the image.  [default: resize]",
+)
+
 # The commands import their modules themselves, because MMPose takes seconds and --help should not.
 
 
@@ -99,24 +116,70 @@ def identify_command(params_file: Path, out: Path) -> None:
     click.echo(f"wrote {out}")
 
 
+@main.command("adapt")
+@manifest_option(required=True)
+@params_option("its section `pose.extract` names the network; options go before it")
+@_CONFIG
+@_CHECKPOINT
+@out_option("The adapted checkpoint, e.g. adapted.pth.", FILE)
+@_INPUT_SIZE
+@_GEOMETRY
+@BATCH_SIZE
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable images out instead of stopping.")
+@WORKERS
+@ROOT
+@DEVICE
+def adapt_command(
+    manifest_file: Path,
+    root: Path | None,
+    out: Path,
+    params_file: Path | None,
+    config: str | None,
+    checkpoint: str | None,
+    input_size: tuple[int, int] | None,
+    geometry: str | None,
+    batch_size: int | None,
+    skip_bad: bool,
+    workers: int | None,
+    device: str,
+) -> None:
+    """Fit a network's batch norms to the manifest's training images; weights stay, and no labels are needed.
+
+    Extraction takes the checkpoint with the same config. Use the same input size and geometry in both.
+
+    \b
+    Example:
+      pirt-pose adapt --manifest runs/manifest.csv --config runs/pose/config.py \\
+        --checkpoint runs/pose/checkpoint.pth --out runs/adapted.pth
+    """
+    from pirt.core.files import sha256_of
+    from pirt.core.manifest import read_manifest
+    from pirt_stages.pose.adaptation.adapt import AdaptOptions, adapt
+    from pirt_stages.pose.extraction.params import ExtractParams, load_extract_params
+
+    params = laid_over(
+        ExtractParams() if params_file is None else load_extract_params(params_file),
+        {
+            "config": config,
+            "checkpoint": checkpoint,
+            "input_size": input_size,
+            "geometry": geometry,
+            "batch_size": batch_size,
+        },
+    )
+    options = AdaptOptions(skip_bad, _threads(workers), _device(device))
+    done = adapt(read_manifest(manifest_file, root), out, params, options)
+    click.echo(f"{out}: {done.norms} batch norms over {done.images} images, SHA-256 {sha256_of(out)}")
+
+
 @main.command("extract")
 @manifest_option(required=True)
 @params_option("its section `pose.extract` says how to extract; options go before it")
-@click.option("--config", help="MMPose config, by name or file.  [default: HRNet-W48 256x192]")
-@click.option("--checkpoint", help="Its weights, a file or URL.  [default: those that MMPose publishes for it]")
+@_CONFIG
+@_CHECKPOINT
 @out_option("The store, e.g. heatmaps.zarr.")
-@click.option(
-    "--input-size",
-    type=click.IntRange(min=1),
-    nargs=2,
-    metavar="H W",
-    help="Of the network.  [default: 384 128 with resize, the network's own with topdown]",
-)
-@click.option(
-    "--geometry",
-    type=click.Choice(["resize", "topdown"]),
-    help="Stretch the whole image, or MMPose's padded box mapped back to the image.  [default: resize]",
-)
+@_INPUT_SIZE
+@_GEOMETRY
 @click.option("--codec", type=click.Choice(["tau8", "float16", "float32"]), help="[default: tau8]")
 @click.option("--tau", type=float, help="Threshold of the part masks.  [default: 0.001]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32]")

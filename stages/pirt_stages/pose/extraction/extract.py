@@ -18,8 +18,8 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import CodecName, decode_table
 from pirt.heatmaps.schema import StoreAttributes
-from pirt.progress import Bar, progress
-from pirt_stages.pose.extraction.geometry import Geometry
+from pirt.progress import Bar, note, progress
+from pirt_stages.pose.extraction.geometry import Geometry, other_size
 from pirt_stages.pose.extraction.inference import (
     Device,
     NetworkSource,
@@ -83,6 +83,8 @@ def extract(
         params.config, params.checkpoint, params.precision, options.device, flip_test=params.flip_test
     )
     geometry = find_geometry(source, params.geometry, params.input_size)
+    if said := other_size(source.name, source.trained_size, geometry.input_size):
+        note(said)
     batch_size = params.batch_size or BATCH_SIZE[options.device]
     # This machine need not have the device of a cluster's workers.
     asked = source if runner is None else replace(source, device="cpu", precision="float32")
@@ -95,6 +97,7 @@ def extract(
             codec=params.codec,
             tau=params.tau,
             input_size=geometry.input_size,
+            trained_size=source.trained_size,
             heatmap_size=heatmap_size,
             geometry=geometry.name,
             network=source.name,

@@ -6,7 +6,7 @@ cell j is input pixel `stride·j`, with pixel centres at whole numbers.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pirt.core.errors import DataError, ParamsError
-from pirt_stages.pose.networks.network import inference_steps
+from pirt_stages.pose.networks.network import inference_steps, own_input_size
 from pirt_stages.pose.networks.openmmlab import Config, get_udp_warp_matrix, get_warp_matrix
 
 GeometryName = Literal["resize", "topdown"]
+PAPER_INPUT = (384, 128)
 _LONGEST_WARPED = 32_766
 """OpenCV counts in 16 bits."""
 
@@ -89,11 +90,20 @@ class Geometry:
         return torch.from_numpy(2 * place / (count - 1) - 1)
 
 
+def default_input_size(config: Config, name: GeometryName, network: str) -> tuple[int, int]:
+    """Return the network's own size for `topdown`, and for one that was trained on whole images; else the paper's.
+
+    A network that MMPose trained on padded boxes has no size of its own for a stretched image.
+    """
+    whole = _named_steps(config).get("GetBBoxCenterScale", {}).get("padding") == 1
+    return own_input_size(config, network) if whole or name == "topdown" else PAPER_INPUT
+
+
 def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int], network: str) -> Geometry:
     """Read from the config's test pipeline what MMPose itself does to an image."""
     if any(side % 32 for side in input_size):
         raise ParamsError(f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32")
-    named = {step["type"]: step for step in inference_steps(config)}
+    named = _named_steps(config)
     if name == "topdown" and "TopdownAffine" not in named:
         raise ParamsError(f"network {network} has no TopdownAffine in its test pipeline; use --geometry resize")
     return Geometry(
@@ -102,3 +112,18 @@ def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int],
         padding=float(named.get("GetBBoxCenterScale", {}).get("padding", 1.25)),
         udp=bool(named.get("TopdownAffine", {}).get("use_udp", False)),
     )
+
+
+def other_size(network: str, trained: tuple[int, int] | None, used: tuple[int, int]) -> str | None:
+    """Return a line that names both sizes, height first, of a network that does not run at the size it knows."""
+    if trained is None or trained == used:
+        return None
+    shape = "of the same shape" if trained[0] * used[1] == trained[1] * used[0] else "of another shape"
+    return (
+        f"network {network} was trained at {trained[0]}x{trained[1]} and runs at {used[0]}x{used[1]}, {shape}; "
+        f"--input-size {trained[0]} {trained[1]} is its own"
+    )
+
+
+def _named_steps(config: Config) -> dict[str, dict[str, Any]]:
+    return {step["type"]: step for step in inference_steps(config)}

@@ -15,7 +15,7 @@ from torch import Tensor
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.files import sha256_of
 from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_weights
-from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, geometry_of
+from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, default_input_size, geometry_of
 from pirt_stages.pose.networks.network import (
     HeatmapNetwork,
     build_network,
@@ -23,6 +23,7 @@ from pirt_stages.pose.networks.network import (
     config_sha256,
     own_input_size,
     read_config,
+    require_heatmaps,
 )
 from pirt_stages.pose.networks.openmmlab import fuse_conv_bn
 
@@ -34,7 +35,6 @@ DEFAULT_CHECKPOINT = (
     "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/"
     "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth"
 )
-PAPER_INPUT = (384, 128)
 _LOADING = Lock()
 
 
@@ -45,6 +45,8 @@ class NetworkSource:
     config: str
     """Name or absolute path."""
     config_sha256: str
+    trained_size: tuple[int, int]
+    """Height and width of the input that it was trained with."""
     checkpoint: Path
     weights_sha256: str
     precision: Precision
@@ -63,19 +65,21 @@ def find_network(
     """Find config and weights, by default those of the paper's network; a URL is fetched."""
     if (config is None) != (checkpoint is None) and config != DEFAULT_CONFIG:
         raise ParamsError("--config and --checkpoint belong together; pass both, or neither for HRNet-W48")
-    path = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT).absolute()
     name = config or DEFAULT_CONFIG
     if Path(name).is_file():
         name = str(Path(name).absolute())
-    return NetworkSource(name, config_sha256(read_config(name)), path, sha256_of(path), precision, device, flip_test)
+    read, short = read_config(name), Path(name).stem
+    # Before anything is fetched for it.
+    require_heatmaps(read, short)
+    size = own_input_size(read, short)
+    path = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT).absolute()
+    return NetworkSource(name, config_sha256(read), size, path, sha256_of(path), precision, device, flip_test)
 
 
 def find_geometry(source: NetworkSource, name: GeometryName, input_size: tuple[int, int] | None) -> Geometry:
-    """Take the input size from the paper for `resize`, from the network for `topdown`, unless it is given."""
+    """Return how images become inputs; without `input_size`, at the size that suits the network."""
     config = read_config(source.config)
-    if input_size is None:
-        input_size = PAPER_INPUT if name == "resize" else own_input_size(config, source.name)
-    return geometry_of(config, name, input_size, source.name)
+    return geometry_of(config, name, input_size or default_input_size(config, name, source.name), source.name)
 
 
 def load_network(source: NetworkSource) -> HeatmapNetwork:
@@ -86,6 +90,12 @@ def load_network(source: NetworkSource) -> HeatmapNetwork:
 
 @lru_cache(maxsize=1)
 def _load_network(source: NetworkSource) -> HeatmapNetwork:
+    network = loaded(source).eval().requires_grad_(False)
+    return prepared(network, source.precision, source.device)
+
+
+def loaded(source: NetworkSource) -> HeatmapNetwork:
+    """Return the network on the CPU, with its weights as the checkpoint has them."""
     if sha256_of(source.checkpoint) != source.weights_sha256:
         raise CheckpointError(f"checkpoint {source.checkpoint} changed or is another one here; start again")
     if source.device == "cuda" and not torch.cuda.is_available():
@@ -95,8 +105,7 @@ def _load_network(source: NetworkSource) -> HeatmapNetwork:
         raise ParamsError(f"config {source.config} changed or is another one here; start again")
     network = build_network(config, source.name)
     load_weights(network.estimator, source.checkpoint, source.name)
-    network.eval().requires_grad_(False)
-    return prepared(network, source.precision, source.device)
+    return network
 
 
 def prepared(network: HeatmapNetwork, precision: Precision, device: Device) -> HeatmapNetwork:

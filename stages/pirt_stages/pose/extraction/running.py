@@ -1,35 +1,33 @@
 """The network on many batches: on a CPU a batch a thread, on a GPU one batch after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pirt_stages.pose.extraction.geometry import Geometry
-from pirt_stages.pose.extraction.inference import NetworkSource, heatmaps_of, load_network
-from pirt_stages.pose.extraction.reading import Inputs, in_order
+from pirt_stages.pose.extraction.inference import Device, NetworkSource, heatmaps_of, load_network
+from pirt_stages.pose.extraction.reading import Inputs, Made, in_order
 
 
-class NetworkThreads:
-    """Threads that run the network, each alone on its batch; a context manager that ends them.
+class BatchThreads:
+    """Threads that run a network, each alone on its batch; a context manager that ends them.
 
     What several threads add up depends on their number in the last bits. One that convolves alone gives the same bits
     on one core and on many, and is faster as well: it waits for no other.
     """
 
-    def __init__(self, source: NetworkSource, geometry: Geometry) -> None:
-        self._network = load_network(source)
-        self._geometry = geometry
-        self._flip_test = source.flip_test
+    def __init__(self, device: Device) -> None:
         self._inner_threads = torch.get_num_threads()
-        self._count = self._inner_threads if source.device == "cpu" else 1
+        self._count = self._inner_threads if device == "cpu" else 1
         self._pool = ThreadPoolExecutor(
             self._count, thread_name_prefix="network", initializer=torch.set_num_threads, initargs=(1,)
         )
 
-    def __enter__(self) -> "NetworkThreads":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -37,9 +35,23 @@ class NetworkThreads:
         # torch hands the last number that any thread has set to threads that start later.
         torch.set_num_threads(self._inner_threads)
 
+    def each(self, make: Callable[[Inputs], Made], batches: Iterator[Inputs]) -> Iterator[Made]:
+        """Yield what `make` makes of each batch, in order."""
+        return in_order(self._pool, make, batches, ahead=self._count)
+
+
+class NetworkThreads(BatchThreads):
+    """`BatchThreads` for the frozen network of a store."""
+
+    def __init__(self, source: NetworkSource, geometry: Geometry) -> None:
+        self._network = load_network(source)
+        self._geometry = geometry
+        self._flip_test = source.flip_test
+        super().__init__(source.device)
+
     def heatmaps(self, batches: Iterator[Inputs]) -> Iterator[NDArray[np.float32]]:
         """Yield raw heatmaps B×K×Hm×Wm of each batch, in order."""
-        return in_order(self._pool, self._heatmaps, batches, ahead=self._count)
+        return self.each(self._heatmaps, batches)
 
     def _heatmaps(self, given: Inputs) -> NDArray[np.float32]:
         return heatmaps_of(self._network, self._geometry, given.images, given.sizes, self._flip_test)

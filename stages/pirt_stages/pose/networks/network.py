@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ def _packaged(name: str) -> Path:
 
 def build_network(config: Config, name: str) -> HeatmapNetwork:
     """Build the network of `config` with random weights; one that gives no COCO heatmaps is refused by `name`."""
-    _require_heatmaps(config, name)
+    require_heatmaps(config, name)
     model = config.model.copy()
     for part in _parts(model):
         # Nothing is downloaded to initialise what a checkpoint overwrites.
@@ -169,7 +170,8 @@ def _decoder(config: Config) -> dict[str, Any]:
     return finest
 
 
-def _require_heatmaps(config: Config, name: str) -> None:
+def require_heatmaps(config: Config, name: str) -> None:
+    """Raise ParamsError, by `name`, when the network of `config` gives no COCO heatmaps or cannot be built here."""
     kind, head = config.model.get("type"), config.model.get("head") or {}
     if kind != "TopdownPoseEstimator":
         raise ParamsError(f"network {name} is a {kind}, expected a TopdownPoseEstimator with a heatmap head")
@@ -180,6 +182,19 @@ def _require_heatmaps(config: Config, name: str) -> None:
     channels = head.get("out_channels") or head.get("out_shape", (None,))[0]
     if channels != len(COCO_KEYPOINTS):
         raise ParamsError(f"network {name} gives {channels} heatmaps, expected COCO's {len(COCO_KEYPOINTS)}")
+    for part in _parts(config.model):
+        _require_package(part, name)
+
+
+def _require_package(part: dict[str, Any], name: str) -> None:
+    """Name the package that a network takes a part from and that is not installed, as ViTPose's and CSPNeXt's."""
+    scope, _, kind = str(part.get("type")).rpartition(".")
+    package = scope.partition(".")[0] or str(part.get("_scope_") or "mmpose")
+    if importlib.util.find_spec(package) is None:
+        raise ParamsError(
+            f"network {name} needs {kind} of the package {package}, which is not installed and which the lock file "
+            "does not have; pass a network of MMPose's own parts, such as td-hm_hrnet-w48_8xb32-210e_coco-256x192"
+        )
 
 
 def _no_heatmaps(name: str, head: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pirt.heatmaps.reader import open_store, open_unsealed, partial_path
 from pirt.heatmaps.schema import SkippedImage
+from pirt_stages.pose.extraction.geometry import other_size
 
 _LISTED = 10
 
@@ -41,7 +42,12 @@ def as_text(facts: dict[str, Any]) -> str:
     shown = {**facts, "keypoints": len(facts["keypoints"]), "skipped": len(skipped)}
     width = max(map(len, shown))
     lines = [f"{name.ljust(width)}  {_plain(value)}" for name, value in shown.items()]
-    return "\n".join([*lines, *skipped_listing(skipped)])
+    sizes = other_size(facts["network"], _size(facts["trained_size"]), tuple(facts["input_size"]))
+    return "\n".join([*lines, *skipped_listing(skipped), *([f"note: {sizes}"] if sizes else [])])
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    return None if value is None else tuple(value)
 
 
 def skipped_listing(skipped: Sequence[SkippedImage]) -> list[str]:

@@ -16,6 +16,8 @@ from pirt.progress import progress_over
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONFIDENT = 0.3
 """The score from which MMPose draws a keypoint."""
+RARE = 0.25
+"""A part that is confident in fewer of the images is hardly ever seen, however occluded the people are."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class StoreStatistics:
     no_part_confident: float
     """Share of images without any keypoint of score `CONFIDENT`."""
 
+    @property
+    def hardly_seen(self) -> tuple[str, ...]:
+        """The part groups that are confident in hardly any image."""
+        return tuple(spread.name for spread in self.groups if spread.confident < RARE)
+
     def as_table(self) -> dict[str, Any]:
         """Return the numbers as JSON takes them."""
         return {
@@ -53,6 +60,7 @@ class StoreStatistics:
             "skipped": self.skipped,
             "no_part_above_tau": self.no_part_above_tau,
             "no_part_confident": self.no_part_confident,
+            "hardly_seen": list(self.hardly_seen),
             "scores": {spread.name: vars(spread) for spread in self.keypoints},
             "parts": {spread.name: vars(spread) for spread in self.groups},
             "coverage": self.coverage,
@@ -103,7 +111,7 @@ def _spreads(names: Sequence[str], scores: NDArray[np.float32], tau: float) -> I
 
 
 def as_text(statistics: StoreStatistics, tau: float) -> str:
-    """Lay the numbers out as tables of plain text."""
+    """Lay the numbers out as tables of plain text, and warn of parts that are hardly ever seen."""
     quantiles = [f"{quantile:.0%}" for quantile in QUANTILES]
     head = ["score", "mean", *quantiles, f"> τ {tau:g}", f">= {CONFIDENT:g}"]
     lines = [_score_line(spread) for spread in (*statistics.keypoints, *statistics.groups)]
@@ -120,8 +128,18 @@ def as_text(statistics: StoreStatistics, tau: float) -> str:
             "",
             f"no part over τ {tau:g}: {statistics.no_part_above_tau:.2%} of images",
             f"no keypoint of {CONFIDENT:g} or more: {statistics.no_part_confident:.2%} of images",
+            *_warnings(statistics),
         ]
     )
+
+
+def _warnings(statistics: StoreStatistics) -> Iterator[str]:
+    if statistics.hardly_seen:
+        parts = " or ".join(statistics.hardly_seen)
+        yield (
+            f"warning: fewer than {RARE:.0%} of the images show {parts} at {CONFIDENT:g} or more; look with "
+            "`pirt-pose show`, and compare input_size with trained_size in `pirt-pose info`"
+        )
 
 
 def _score_line(spread: Spread) -> list[str]:

@@ -1,6 +1,5 @@
 """The recipe of `pirt-pose train`: a small HRNet on labelled keypoints, by MMPose's codec and loss in a plain loop."""
 
-import io
 import json
 import math
 import shutil
@@ -21,9 +20,10 @@ from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.progress import progress, progress_over
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
-from pirt_stages.pose.networks.openmmlab import VERSION, MMLogger
+from pirt_stages.pose.networks.openmmlab import MMLogger
 from pirt_stages.pose.training.accuracy import pck, visibility_auc
 from pirt_stages.pose.training.augment import augment, second_view
+from pirt_stages.pose.training.checkpoint import checkpoint_bytes
 from pirt_stages.pose.training.labels import OCCLUDED, VISIBLE, Labels, read_keypoints
 from pirt_stages.pose.training.params import PoseTrainParams
 from pirt_stages.pose.training.small_hrnet import CELL, small_hrnet_config
@@ -88,7 +88,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
             shutil.copyfile(out / _IGNORED, folder / _IGNORED)
         config_file, checkpoint_file, *tables = (folder / name for name in _FILES)
         config.dump(str(config_file))
-        checkpoint_file.write_bytes(checkpoint_bytes(network, params))
+        meta = {"epoch": params.epochs, "seed": params.seed}
+        checkpoint_file.write_bytes(checkpoint_bytes(network.estimator, meta))
         for file, content in zip(tables, (metrics, scores), strict=True):
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return metrics
@@ -251,13 +252,3 @@ def measure(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, A
         "visibility_auc": visibility_auc(heights, keypoints),
         "keypoints": {"visible": number, "on_unoccluded_images": unoccluded_number},
     }
-
-
-def checkpoint_bytes(network: HeatmapNetwork, params: PoseTrainParams) -> bytes:
-    """Return an MMEngine checkpoint, `{"meta", "state_dict"}`; no clock, so the same weights give the same bytes."""
-    state = {name: value.cpu().contiguous() for name, value in network.estimator.state_dict().items()}
-    meta = {"mmpose_version": VERSION, "epoch": params.epochs, "seed": params.seed}
-    # Written through memory: torch would put the file's name into the archive.
-    buffer = io.BytesIO()
-    torch.save({"meta": meta, "state_dict": state}, buffer)
-    return buffer.getvalue()

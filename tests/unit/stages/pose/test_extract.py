@@ -274,6 +274,21 @@ def test_the_program_says_what_it_skipped(people: People, tiny: TinyNetwork, tmp
     assert "  skipped train/0002.png: image 0002.png has zero bytes\n" in done.stderr
 
 
+@pytest.mark.parametrize(("sized", "noted"), [([], False), (["64", "32"], False), (["128", "32"], True)])
+def test_a_size_that_is_not_the_networks_own_is_said_at_once_and_later(
+    people: People, tiny: TinyNetwork, tmp_path: Path, sized: list[str], noted: bool
+) -> None:
+    line = "note: network tiny was trained at 64x32 and runs at 128x32, of another shape; --input-size 64 32 is its own"
+    command = ["extract", "--manifest", people.manifest_path, "--out", tmp_path / "h.zarr"]
+    network = ["--config", tiny.config, "--checkpoint", tiny.checkpoint, *(["--input-size", *sized] if sized else [])]
+    done = CliRunner().invoke(main, [*map(str, [*command, *network])])
+    assert done.exit_code == 0, done.output
+    assert (line in done.stderr.splitlines()) == noted
+    info = CliRunner().invoke(main, ["info", str(tmp_path / "h.zarr")]).output.splitlines()
+    assert (line in info) == noted
+    assert "trained_size          64 32" in info
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -6,10 +6,18 @@ import torch
 from PIL import Image
 
 from pirt.core.errors import ParamsError
-from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, geometry_of
+from pirt_stages.pose.extraction.geometry import (
+    Geometry,
+    GeometryName,
+    default_input_size,
+    geometry_of,
+    other_size,
+)
 from pirt_stages.pose.networks.network import read_config
 from pirt_stages.pose.networks.openmmlab import Config
+from pirt_stages.pose.training.small_hrnet import small_hrnet_config
 
+W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
 SIZES = [(64, 128), (128, 64), (50, 190), (100, 75)]
 
 
@@ -72,3 +80,19 @@ def test_sizes_and_configs_that_do_not_fit_are_told() -> None:
         geometry_of(Config({}), "resize", (100, 64), "net")
     with pytest.raises(ParamsError, match="no TopdownAffine"):
         geometry_of(Config({}), "topdown", (64, 64), "net")
+
+
+def test_a_network_that_was_trained_on_whole_images_runs_at_its_own_size() -> None:
+    own, paper = small_hrnet_config((128, 64), channels=4, sigma=1.0), read_config(W32)
+    assert default_input_size(own, "resize", "own") == (128, 64)
+    assert default_input_size(own, "topdown", "own") == (128, 64)
+    assert default_input_size(paper, "resize", W32) == (384, 128)
+    assert default_input_size(paper, "topdown", W32) == (256, 192)
+
+
+def test_another_size_is_said_in_one_line() -> None:
+    assert other_size("net", (128, 64), (128, 64)) is None
+    assert other_size("net", None, (128, 64)) is None  # of a store that does not know
+    line = "network net was trained at 128x64 and runs at {}; --input-size 128 64 is its own"
+    assert other_size("net", (128, 64), (256, 128)) == line.format("256x128, of the same shape")
+    assert other_size("net", (128, 64), (384, 128)) == line.format("384x128, of another shape")

@@ -180,9 +180,22 @@ def test_unknown_configs_are_told_with_the_nearest_name(tmp_path: Path) -> None:
         read_config(str(tmp_path / "empty.py"))
 
 
-def test_a_config_whose_packages_are_missing_is_told() -> None:
-    with pytest.raises(ParamsError, match="cannot be built with MMPose"):
-        build_network(read_config("td-hm_ViTPose-small_8xb64-210e_coco-256x192"), "ViTPose")
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        ("td-hm_ViTPose-small_8xb64-210e_coco-256x192", "VisionTransformer of the package mmpretrain"),
+        ("td-hm_ViTPose-huge_8xb64-210e_humanart-256x192", "VisionTransformer of the package mmcls"),
+        ("cspnext-m_udp_8xb256-210e_coco-256x192", "CSPNeXt of the package mmdet"),
+    ],
+)
+def test_a_missing_package_is_named_before_anything_is_fetched(
+    config: str, missing: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = "https://127.0.0.1:9/never-fetched.pth"
+    with pytest.raises(ParamsError, match=f"network {config} needs {missing}, which is not installed") as told:
+        find_network(config, url, "float32", "cpu", flip_test=False)
+    assert "\n" not in str(told.value)
+    assert "is not installed" not in "".join(capfd.readouterr())  # MMEngine's own, which says to install it
 
 
 def test_config_and_checkpoint_come_together(tiny: TinyNetwork) -> None:

@@ -304,6 +304,19 @@ def test_stats_and_show_take_the_groups_of_a_parameter_file(cli: Cli, tmp_path: 
     assert "--variant needs --params" in refused.output
 
 
+@pytest.mark.parametrize(("seen", "warned"), [(1, True), (2, True), (3, False)])
+def test_stats_warns_of_a_part_that_hardly_any_image_shows(
+    cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], seen: int, warned: bool
+) -> None:
+    heatmaps[:, 5:] = 0.5
+    heatmaps[:, :5] = 0.29
+    heatmaps[:seen, 2, 3, 3] = 0.3  # of 10 images that were not skipped
+    store = write_store(tmp_path / "weak.zarr", manifest, heatmaps, "float32")
+    text = cli("stats", store).stdout
+    assert ("warning: fewer than 25% of the images show head at 0.3 or more" in text) == warned
+    assert json.loads(cli("stats", store, "--json").stdout)["hardly_seen"] == (["head"] if warned else [])
+
+
 def test_export_hdf5(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
     assert cli("export", store, "--format", "hdf5", "--out", tmp_path / "h.h5").exit_code == 0
     opened = open_store(store)
