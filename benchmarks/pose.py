@@ -32,8 +32,8 @@ from pirt_stages.pose.extraction.inference import (
     Precision,
     find_geometry,
     find_network,
-    heatmaps_of,
     load_network,
+    spanning_heatmaps,
 )
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.reading import Inputs, Reader
@@ -195,7 +195,7 @@ def heatmaps(
     rows = [manifest.rows[i] for i in np.linspace(0, len(manifest.rows) - 1, count).astype(int)]
     with Reader(geometry, threads=2) as reader:
         given = reader.read([manifest.image_path(row) for row in rows])
-    return heatmaps_of(load_network(source), geometry, given.images, given.sizes, flip_test=False).clip(0, 1)
+    return spanning_heatmaps(load_network(source), geometry, given.images, given.sizes, flip_test=False).clip(0, 1)
 
 
 def narrow_cost(manifest: Manifest, trained: Path, size: tuple[int, int], count: int) -> None:

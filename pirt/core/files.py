@@ -45,7 +45,7 @@ def refuse_folder(path: Path) -> None:
         raise PirtError(f"{path} is a folder and a file is to be written; name a file in it")
 
 
-def refuse_foreign(path: Path, ours: Collection[str]) -> None:
+def refuse_other_files(path: Path, ours: Collection[str]) -> None:
     """Raise PirtError unless `path` is absent or a folder of files `ours`, relative to it; an empty one is."""
     if path.is_file():
         raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")

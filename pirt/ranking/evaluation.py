@@ -18,8 +18,8 @@ from pirt.ranking.matching import (
     fully,
     global_distances,
 )
-from pirt.ranking.metrics import JUNK_PID, AveragePrecision, Integers, Junk, RankMeter, RankMetrics, Unmatched
-from pirt.ranking.params import RerankParams
+from pirt.ranking.metrics import JUNK_PID, Integers, RankMeter, RankMetrics
+from pirt.ranking.params import EvaluateParams
 from pirt.ranking.rerank import Reranker
 
 MatchingMode = Literal["coarse-to-fine", "full"]
@@ -43,23 +43,15 @@ class Persons:
 def evaluate(
     query: Persons,
     gallery: Persons,
+    params: EvaluateParams,
     *,
-    matching: MatchingMode = "coarse-to-fine",
-    top_n: int = 100,
-    coarse: Coarse = "sum",
-    group_distance: GroupDistance = "euclidean",
-    max_rank: int = 50,
-    average_precision: AveragePrecision = "step",
-    unmatched: Unmatched = "skip",
-    junk: Junk = "drop",
-    rerank: RerankParams | None = None,
     device: torch.device | None = None,
     progress: Callable[[int], object] = lambda queries: None,
 ) -> dict[ConfidenceMode, RankMetrics]:
     """Match every query with the gallery and measure the rankings.
 
-    Models with parts are measured in each of Table 5's confidence modes, others as "none". With `rerank` the
-    re-ranked distance takes the global distance's place, and `coarse` has to be "sum". `progress` is told the queries
+    Models with parts are measured in each of Table 5's confidence modes, others as "none". With `params.rerank` the
+    re-ranked distance takes the global distance's place, and `params.coarse` has to be "sum". `progress` is told the queries
     of each finished block.
     """
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
@@ -68,24 +60,33 @@ def evaluate(
         mode: RankMeter(
             gallery.pids,
             gallery.camids,
-            max_rank,
-            average_precision=average_precision,
-            unmatched=unmatched,
-            junk=junk,
+            params.max_rank,
+            average_precision=params.average_precision,
+            unmatched=params.unmatched,
+            junk=params.junk,
         )
         for mode in modes
     }
     device = device or query.features.globals.device
     asked, searched = query.features.to(device), gallery.features.to(device)
-    reranker = None if rerank is None else Reranker(asked, searched, rerank)
-    matrices = 1 + (coarse == "stripe")
-    if searched.groups is not None and matching == "full":
+    reranker = None if params.rerank is None else Reranker(asked, searched, params.rerank)
+    matrices = 1 + (params.coarse == "stripe")
+    if searched.groups is not None and params.matching == "full":
         matrices = 2 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
         distances = global_distances(asked[rows], searched)
         if reranker is not None:
             distances = reranker.distances(rows, distances)
-        rankings = rank_block(asked[rows], searched, distances, matching, top_n, coarse, group_distance, modes)
+        rankings = rank_block(
+            asked[rows],
+            searched,
+            distances,
+            params.matching,
+            params.top_n,
+            params.coarse,
+            params.group_distance,
+            modes,
+        )
         for meter, ranking in zip(meters.values(), rankings, strict=True):
             meter.update(ranking, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)

@@ -52,7 +52,7 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
     """Rank the gallery for every query and measure the rankings."""
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     with progress(len(query), "matching", "query") as bar:
-        found = evaluate(query, gallery, **dict(params), device=device, progress=bar.update)
+        found = evaluate(query, gallery, params, device=device, progress=bar.update)
     mode = default_mode(embeddings)
     with progress(len(query), "same or different", "query") as bar:
         pairs = verify(

@@ -10,7 +10,7 @@ from torch import Tensor
 from pirt.ranking.matching import Features, global_distances
 from pirt.ranking.params import RerankParams
 
-Codes = tuple[NDArray[np.int64], NDArray[np.float64]]
+SparseCode = tuple[NDArray[np.int64], NDArray[np.float64]]
 """The images that a sparse vector names, ascending, and their weights."""
 
 _BLOCK = 256
@@ -57,7 +57,7 @@ def _neighbours(everyone: Features, count: int) -> tuple[NDArray[np.int64], NDAr
 
 def _codes(
     everyone: Features, neighbours: NDArray[np.int64], farthest: NDArray[np.float64], k1: int
-) -> Iterator[Codes]:
+) -> Iterator[SparseCode]:
     """Yield each image's expanded k-reciprocal neighbours, weighted by their nearness to it."""
     reciprocal = _reciprocal(neighbours[:, : k1 + 1])
     half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
@@ -81,7 +81,7 @@ def _mostly_in(some: NDArray[np.int64], others: NDArray[np.int64]) -> bool:
     return bool(3 * np.isin(some, others).sum() > 2 * len(some))
 
 
-def _mean_code(codes: list[Codes]) -> Codes:
+def _mean_code(codes: list[SparseCode]) -> SparseCode:
     """Average sparse vectors (local query expansion)."""
     named, places = np.unique(np.concatenate([code[0] for code in codes]), return_inverse=True)
     return named, np.bincount(places, np.concatenate([code[1] for code in codes])) / len(codes)
@@ -90,7 +90,7 @@ def _mean_code(codes: list[Codes]) -> Codes:
 class _Naming:
     """For each image, which images' codes name it and with what weight."""
 
-    def __init__(self, codes: list[Codes], count: int) -> None:
+    def __init__(self, codes: list[SparseCode], count: int) -> None:
         named = np.concatenate([code[0] for code in codes])
         by_name = np.argsort(named, kind="stable")
         self._owners = np.repeat(np.arange(count), [len(code[0]) for code in codes])[by_name]
@@ -98,7 +98,7 @@ class _Naming:
         self._starts = np.searchsorted(named[by_name], np.arange(count + 1))
         self._count = count
 
-    def overlap(self, code: Codes) -> NDArray[np.float64]:
+    def overlap(self, code: SparseCode) -> NDArray[np.float64]:
         """Sum of the smaller weights that `code` and every image's code give to the same images."""
         named, weights = code
         slices = [slice(self._starts[image], self._starts[image + 1]) for image in named]

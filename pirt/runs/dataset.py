@@ -14,8 +14,9 @@ from pirt.core.errors import DataError
 from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.codec import Codes
 from pirt.runs.cache import HeatmapCache
-from pirt.runs.transforms import Codes, EvalTransform, Pixels
+from pirt.runs.transforms import EvalTransform, Pixels
 
 _CPU = torch.device("cpu")
 

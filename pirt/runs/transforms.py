@@ -5,11 +5,12 @@ Images are `Hi×Wi×3` uint8, codes `K×Hm×Wm` as the store keeps them; a code 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from pirt.heatmaps.codec import Codes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,7 +19,6 @@ Colour = tuple[float, float, float]
 """Red, green and blue, each in [0, 1]."""
 
 Pixels = NDArray[np.uint8]
-Codes = NDArray[Any]
 
 
 @dataclass(frozen=True)

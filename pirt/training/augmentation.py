@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from pirt.core.keypoints import FLIP_ORDER
-from pirt.runs.transforms import Codes, Colour, EvalTransform, Pixels
+from pirt.heatmaps.codec import Codes
+from pirt.runs.transforms import Colour, EvalTransform, Pixels
 
 ERASE_AREA = (0.02, 0.4)
 ERASE_ASPECT = (0.3, 1 / 0.3)

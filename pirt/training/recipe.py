@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from pirt.core.errors import ParamsError
-from pirt.core.files import refuse_foreign
+from pirt.core.files import refuse_other_files
 from pirt.core.manifest import Manifest
 from pirt.losses import metric_loss_named
 from pirt.models import Pirt
@@ -110,7 +110,7 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
     """
     if job.out.name in ("", ".."):
         raise ParamsError(f"--out {job.out} is not a name for a run folder; pass one as runs/train/pirt-seed0")
-    refuse_foreign(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
+    refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
     fabric = launch(job.device, job.params.train.precision)
     told = listener if fabric.is_global_zero else NoListener()
     dataset = training_set(job.manifest, job.heatmaps, job.params)

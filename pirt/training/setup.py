@@ -26,7 +26,16 @@ def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> P
     """
     rows, cache = readable_rows(manifest, _persons(manifest), heatmaps, params)
     train = params.train
-    transform = TrainTransform(train.image_size, train.image_mean, train.image_std, **train.augment.model_dump())
+    augment = train.augment
+    transform = TrainTransform(
+        train.image_size,
+        train.image_mean,
+        train.image_std,
+        flip=augment.flip,
+        pad=augment.pad,
+        erase=augment.erase,
+        erase_heatmaps=augment.erase_heatmaps,
+    )
     return PersonDataset(manifest, rows, cache, transform)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pirt.core.errors import ReportError
-from pirt.core.files import refuse_foreign, written_whole
+from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
 from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import Embeddings, open_embeddings
@@ -66,7 +66,7 @@ def _is_kept_best(folder: Path, runs: Path) -> bool:
 
 def write_figures(out: Path, sources: Sources) -> None:
     """Draw the figures that the sources allow into the folder `out`."""
-    refuse_foreign(out, _FILES)
+    refuse_other_files(out, _FILES)
     with written_whole(out) as folder:
         folder.mkdir()
         if curves := read_curves(sources.runs):

@@ -43,7 +43,7 @@ CODE: dict[str, set[str]] = {
     f"{PROGRAMS}/evaluate/summary.py": set(),
     f"{PROGRAMS}/search/recipe.py": set(),
     f"{PROGRAMS}/report/tables.py": {"report"},
-    f"{PROGRAMS}/report/published.py": {"report"},
+    f"{PROGRAMS}/report/paper.py": {"report"},
     f"{PROGRAMS}/report/cli.py": set(),
 }
 

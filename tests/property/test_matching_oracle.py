@@ -25,6 +25,7 @@ from pirt.ranking.matching import (
     places_of,
 )
 from pirt.ranking.metrics import rank_metrics
+from pirt.ranking.params import EvaluateParams
 from pirt.visual.nearest import rank_gallery
 
 kinds = st.sampled_from(get_args(GroupDistance))
@@ -166,10 +167,7 @@ def test_blocks_measure_what_the_whole_matrix_does(size, how, top_n, kind):
         found = evaluate(
             Persons(query, *query_labels),
             Persons(gallery, *gallery_labels),
-            matching=mode,
-            top_n=top_n,
-            coarse=coarse,
-            group_distance=kind,
+            EvaluateParams(matching=mode, top_n=top_n, coarse=coarse, group_distance=kind),
         )
     distances = global_distances(query, gallery)
     by_coarse = first_global_distances(query, gallery) if coarse == "stripe" else distances.clone()

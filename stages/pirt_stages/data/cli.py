@@ -17,7 +17,7 @@ from pirt_stages.data.importing.recipe import Imported, import_data_set
 from pirt_stages.data.pedestrians.params import RenderParams, load_render_params
 from pirt_stages.data.pedestrians.plan import PROFILES
 from pirt_stages.data.pedestrians.synthesize import synthesize
-from pirt_stages.data.published import Size
+from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
 from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, out_option, params_option
 
@@ -195,7 +195,7 @@ def weights_command(params_file: Path, out: Path) -> None:
 @out_option("Folder to write.")
 @click.option(
     "--size",
-    type=click.Choice([size.value for size in Size]),
+    type=click.Choice([size.value for size in Extent]),
     default="small",
     help="Reduced counts, or the published ones.",
 )
@@ -212,7 +212,7 @@ def standin_command(
     Example:
       pirt-data standin occluded_dukemtmc --out standins/occluded_dukemtmc
     """
-    count = make_standin(name, out, Size(size), one_pixel, seed, workers, force)
+    count = make_standin(name, out, Extent(size), one_pixel, seed, workers, force)
     click.echo(f"{count:,} images in {out}; this is a stand-in of {name}, not the data set")
 
 

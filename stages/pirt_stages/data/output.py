@@ -5,7 +5,7 @@ from pathlib import Path
 from pirt.core.errors import DataError
 
 
-def refuse_foreign(out: Path, found: object, maker: str) -> None:
+def refuse_unless_made_by(out: Path, found: object, maker: str) -> None:
     """Raise unless `out` is free, an empty folder, or `found` says that `maker` made it."""
     if found == maker or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return

@@ -9,30 +9,30 @@ from PIL import Image
 
 from pirt.core.files import written_whole
 from pirt.progress import progress_over
-from pirt_stages.data import published
+from pirt_stages.data import standin_images
 from pirt_stages.data.importing.marks import MAKER, MARK, maker_of
-from pirt_stages.data.output import refuse_foreign
+from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.rendering import render_all
-from pirt_stages.data.published import Item, Size, Standin
+from pirt_stages.data.standin_images import Extent, Item, Standin
 
-STANDINS: dict[str, Callable[[Size, int], Standin]] = {
-    "market1501": published.market1501,
-    "dukemtmc_reid": published.dukemtmc_reid,
-    "occluded_dukemtmc": published.occluded_dukemtmc,
-    "occluded_reid": published.occluded_reid,
-    "partial_reid": published.partial_reid,
-    "partial_ilids": published.partial_ilids,
-    "p_dukemtmc_reid": published.p_dukemtmc_reid,
-    "msmt17": published.msmt17,
+STANDINS: dict[str, Callable[[Extent, int], Standin]] = {
+    "market1501": standin_images.market1501,
+    "dukemtmc_reid": standin_images.dukemtmc_reid,
+    "occluded_dukemtmc": standin_images.occluded_dukemtmc,
+    "occluded_reid": standin_images.occluded_reid,
+    "partial_reid": standin_images.partial_reid,
+    "partial_ilids": standin_images.partial_ilids,
+    "p_dukemtmc_reid": standin_images.p_dukemtmc_reid,
+    "msmt17": standin_images.msmt17,
 }
 
 
 def make_standin(
-    name: str, out: Path, size: Size, one_pixel: bool, seed: int, workers: int | None = None, force: bool = False
+    name: str, out: Path, size: Extent, one_pixel: bool, seed: int, workers: int | None = None, force: bool = False
 ) -> int:
     """Write the stand-in `name` into the folder `out`, marked as one, and return the number of images."""
     if not force:
-        refuse_foreign(out, maker_of(out / MARK), MAKER)
+        refuse_unless_made_by(out, maker_of(out / MARK), MAKER)
     # Each data set is another world, so that its people and cameras are not those of the others.
     world = seed + 1000 * (1 + list(STANDINS).index(name))
     standin = STANDINS[name](size, world)
@@ -52,7 +52,7 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _mark(name: str, size: Size, one_pixel: bool, seed: int) -> bytes:
+def _mark(name: str, size: Extent, one_pixel: bool, seed: int) -> bytes:
     mark = {"maker": MAKER, "standin": name, "size": size, "one_pixel": one_pixel, "seed": seed}
     return (json.dumps(mark) + "\n").encode()
 

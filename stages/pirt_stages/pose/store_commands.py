@@ -133,10 +133,10 @@ def stats_command(store_path: Path, params_file: Path | None, variant: str | Non
       pirt-pose stats runs/heatmaps.zarr
     """
     from pirt.heatmaps.reader import open_store
-    from pirt_stages.pose.stores.stats import as_text, measure
+    from pirt_stages.pose.stores.stats import as_text, statistics_of
 
     store = open_store(store_path)
-    statistics = measure(store, _groups(params_file, variant))
+    statistics = statistics_of(store, _groups(params_file, variant))
     text = as_text(statistics, store.attributes.tau)
     click.echo(json.dumps(statistics.as_table(), indent=2) if as_json else text)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pirt_stages.report.lineage import anchor
-from pirt_stages.report.published import Published
+from pirt_stages.report.paper import Published
 from pirt_stages.report.tables import METRICS, Entry, Measured, Row, Table
 
 MISSING = "–"

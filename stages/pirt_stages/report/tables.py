@@ -8,7 +8,7 @@ from pirt.core.errors import ReportError
 from pirt.core.params import Frozen
 from pirt.ranking.results import Origins, Scores
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW, TableRow
-from pirt_stages.report import published as paper
+from pirt_stages.report import paper
 from pirt_stages.report.results import Result
 
 METRICS = {"mAP": "mean_ap", "mINP": "mean_inp", "rank-1": "rank_1", "rank-5": "rank_5", "rank-10": "rank_10"}

@@ -32,7 +32,7 @@ def write_tables(report: Report, out: Path) -> None:
     }
     for name, table in zip(table_names(report), report.tables, strict=True):
         files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
-    _refuse_foreign(out, TABLES, PLOTS)
+    _refuse_unless_a_report(out, TABLES, PLOTS)
     with written_whole(out / TABLES) as folder:
         folder.mkdir()
         for name, text in files.items():
@@ -44,7 +44,7 @@ def write_tables(report: Report, out: Path) -> None:
                 save(draw_layers(table), folder / f"{name}.png")
 
 
-def _refuse_foreign(out: Path, *folders: str) -> None:
+def _refuse_unless_a_report(out: Path, *folders: str) -> None:
     """Raise when a folder that no report made would be replaced."""
     for folder in (out / name for name in folders):
         if folder.is_dir() and any(folder.iterdir()) and not (out / TABLES / _REPORT).is_file():
@@ -77,7 +77,7 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     names = [slug(part.runs[0].benchmark) for part in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
-    _refuse_foreign(out, FIGURES)
+    _refuse_unless_a_report(out, FIGURES)
     tables = join_tables(table for part in parts for table in part.tables)
     write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
     with written_whole(out / FIGURES) as folder:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.files import pass_on_refusal, refuse_foreign, written_whole
+from pirt.core.files import pass_on_refusal, refuse_other_files, written_whole
 from pirt.core.params import Fraction, Frozen, Positive
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
@@ -78,7 +78,7 @@ def open_index(
     "flat" is exact. The effort of the others is raised until they find the share `recall` of the truly nearest.
     """
     if saved is not None:
-        refuse_foreign(saved, (_INDEX, _MADE_FOR))
+        refuse_other_files(saved, (_INDEX, _MADE_FOR))
     known = _read(saved, gallery, kind) if saved is not None and saved.exists() else None
     if known is not None and known.made_for.wanted == recall:
         return known.with_effort(known.made_for.effort)

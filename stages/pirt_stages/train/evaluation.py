@@ -42,7 +42,7 @@ class Evaluation:
         network.eval()
         query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
         network.train(training)
-        found = evaluate(query, gallery, **dict(self.how), device=device)
+        found = evaluate(query, gallery, self.how, device=device)
         metrics = found[DEFAULT_MODE if network.has_parts else "none"]
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from pirt.core.files import written_whole
-from pirt_stages.data.output import refuse_foreign
+from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
 from pirt_stages.data.pedestrians.plan import PROFILES, Entry, plan
 from pirt_stages.data.pedestrians.rendering import render_all
@@ -26,7 +26,7 @@ def synthesize(
     A folder that something else made is only replaced with `force`.
     """
     if not force:
-        refuse_foreign(out, _maker(out / KEYPOINTS), MAKER)
+        refuse_unless_made_by(out, _maker(out / KEYPOINTS), MAKER)
     entries = plan(PROFILES[profile], seed)
     with written_whole(out) as folder:
         contact = ContactSheet(entries)

@@ -18,7 +18,7 @@ def find_checkpoint(name: str) -> Path:
     return path
 
 
-def load_weights(network: nn.Module, path: Path, name: str) -> None:
+def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
     """Load a checkpoint's weights into MMPose's estimator; any name or shape that differs is an error.
 
     MMPose itself renames what its versions 0.x wrote, such as `keypoint_head.`.

@@ -25,8 +25,8 @@ from pirt_stages.pose.extraction.inference import (
     NetworkSource,
     find_geometry,
     find_network,
-    heatmaps_of,
     load_network,
+    spanning_heatmaps,
 )
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.reading import Reader, find_bad_images, require_enough
@@ -180,7 +180,7 @@ def _heatmap_size(source: NetworkSource, geometry: Geometry) -> tuple[int, int]:
     size = np.array([geometry.input_size[::-1]])
     network = load_network(source)
     try:
-        heatmaps = heatmaps_of(network, geometry, black, size, flip_test=False)
+        heatmaps = spanning_heatmaps(network, geometry, black, size, flip_test=False)
     except RuntimeError as error:
         raise ParamsError(
             f"network {source.name} cannot take images of {geometry.input_size} ({str(error).splitlines()[0]}); "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.files import sha256_of
-from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_weights
+from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, default_input_size, geometry_of
 from pirt_stages.pose.networks.network import (
     HeatmapNetwork,
@@ -104,7 +104,7 @@ def loaded(source: NetworkSource) -> HeatmapNetwork:
     if config_sha256(config) != source.config_sha256:
         raise ParamsError(f"config {source.config} changed or is another one here; start again")
     network = build_network(config, source.name)
-    load_weights(network.estimator, source.checkpoint, source.name)
+    load_checkpoint(network.estimator, source.checkpoint, source.name)
     return network
 
 
@@ -138,7 +138,7 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
 
 
 @torch.inference_mode()
-def heatmaps_of(
+def spanning_heatmaps(
     network: HeatmapNetwork,
     geometry: Geometry,
     inputs: NDArray[np.uint8],

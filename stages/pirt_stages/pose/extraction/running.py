@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pirt_stages.pose.extraction.geometry import Geometry
-from pirt_stages.pose.extraction.inference import Device, NetworkSource, heatmaps_of, load_network
+from pirt_stages.pose.extraction.inference import Device, NetworkSource, load_network, spanning_heatmaps
 from pirt_stages.pose.extraction.reading import Inputs, Made, in_order
 
 
@@ -54,4 +54,4 @@ class NetworkThreads(BatchThreads):
         return self.each(self._heatmaps, batches)
 
     def _heatmaps(self, given: Inputs) -> NDArray[np.float32]:
-        return heatmaps_of(self._network, self._geometry, given.images, given.sizes, self._flip_test)
+        return spanning_heatmaps(self._network, self._geometry, given.images, given.sizes, self._flip_test)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import refuse_folder, refuse_foreign, written_whole
+from pirt.core.files import refuse_folder, refuse_other_files, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import decode
@@ -47,7 +47,7 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
 def export_npy(store: HeatmapStore, out: Path) -> None:
     """Write `out/<key>.npy` for each image that was not skipped, K×Hm×Wm float32."""
     skipped = {image.key for image in store.skipped}
-    refuse_foreign(out, {f"{key}.npy" for key in store.keys})
+    refuse_other_files(out, {f"{key}.npy" for key in store.keys})
     with written_whole(out) as beside:
         beside.mkdir()
         for rows, values in _shards(store):

@@ -67,7 +67,7 @@ class StoreStatistics:
         }
 
 
-def measure(store: HeatmapStore, groups: NamedGroups) -> StoreStatistics:
+def statistics_of(store: HeatmapStore, groups: NamedGroups) -> StoreStatistics:
     """Read the whole store once, a shard at a time; its keypoints are summed up by the part `groups`."""
     skipped = {image.key for image in store.skipped}
     kept = np.array([key not in skipped for key in store.keys])

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pirt.core.errors import DataError, DivergenceError, ParamsError
-from pirt.core.files import refuse_foreign, written_whole
+from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.progress import progress, progress_over
@@ -58,7 +58,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
-    refuse_foreign(out, (*_FILES, _IGNORED))
+    refuse_other_files(out, (*_FILES, _IGNORED))
     rows = manifest.split("train")
     manifest.require_files(rows)
     learn, hold = _by_identity(rows, params.held_out)
@@ -73,7 +73,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     estimator: Any = network.estimator
     estimator.init_weights()
     fit(network, learned, params, device)
-    metrics = measure(network, held, device)
+    metrics = accuracy_of(network, held, device)
     metrics["parameters"] = sum(weight.numel() for weight in network.estimator.parameters())
     metrics["images"] = {
         "trained": len(learned.images),
@@ -162,7 +162,7 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
                 loss = (
                     two_views_loss(network, images, keypoints, generator, device)
                     if settled
-                    else heatmap_loss(network, heatmaps_of(network, images, device), keypoints)
+                    else heatmap_loss(network, predicted(network, images, device), keypoints)
                 )
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
@@ -174,7 +174,7 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
                 bar.set_postfix_str(f"loss {value:.5f}", refresh=False)
 
 
-def heatmaps_of(network: HeatmapNetwork, images: Tensor, device: str) -> Tensor:
+def predicted(network: HeatmapNetwork, images: Tensor, device: str) -> Tensor:
     """Return heatmaps B×K×Hm×Wm of images B×3×Hi×Wi."""
     heatmaps: Tensor = network(images.contiguous(memory_format=torch.channels_last).to(device))
     return heatmaps
@@ -189,7 +189,7 @@ def two_views_loss(
     the network follows its image. Cells that one of the views does not show do not count.
     """
     moved, places, follow = second_view(images, keypoints, CELL, generator)
-    heatmaps = heatmaps_of(network, torch.cat([images, moved]), device)
+    heatmaps = predicted(network, torch.cat([images, moved]), device)
     first, second = torch.split(heatmaps, len(images))
     shown = follow(torch.ones_like(first))
     apart = (soft_mask(follow(first)) - soft_mask(second)).square() * shown
@@ -228,7 +228,7 @@ def _targets(codec: Any, keypoints: NDArray[np.float32]) -> tuple[Tensor, Tensor
     return torch.from_numpy(np.stack(encoded)), torch.from_numpy(weights)
 
 
-def measure(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, Any]:
+def accuracy_of(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, Any]:
     """Return PCK@0.2 of the torso on visible keypoints, over all images and over unoccluded ones."""
     network.eval()
     estimator: Any = network.estimator

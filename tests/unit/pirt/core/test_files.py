@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pirt.core.errors import PirtError
-from pirt.core.files import refuse_foreign, sha256_of, written_whole
+from pirt.core.files import refuse_other_files, sha256_of, written_whole
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -60,18 +60,18 @@ def test_what_has_no_name_of_its_own_is_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_foreign_files_are_named(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refuse_foreign(out, ["a/b.npy"])
+    refuse_other_files(out, ["a/b.npy"])
     (out / "a").mkdir(parents=True)
-    refuse_foreign(out, ["a/b.npy"])
+    refuse_other_files(out, ["a/b.npy"])
     (out / "a" / "b.npy").touch()
-    refuse_foreign(out, ["a/b.npy"])
+    refuse_other_files(out, ["a/b.npy"])
     (out / ".b.npy.0123abcd.partial").touch()
-    refuse_foreign(out, ["a/b.npy"])
+    refuse_other_files(out, ["a/b.npy"])
     (out / "a" / "c").symlink_to("nowhere")
     with pytest.raises(PirtError, match="out holds a/c, which would be lost"):
-        refuse_foreign(out, ["a/b.npy"])
+        refuse_other_files(out, ["a/b.npy"])
     with pytest.raises(PirtError, match=r"b\.npy is a file"):
-        refuse_foreign(out / "a" / "b.npy", [])
+        refuse_other_files(out / "a" / "b.npy", [])
 
 
 def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) -> None:

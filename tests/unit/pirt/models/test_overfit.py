@@ -8,6 +8,7 @@ from model_oracles import TABLE_3
 from pirt.models import Pirt, build_pirt
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import make_features
+from pirt.ranking.params import EvaluateParams
 from pirt.training.losses import pirt_losses
 
 IDENTITIES, IMAGES = 8, 4
@@ -44,7 +45,7 @@ def rank_1(model: Pirt, images, heatmaps, labels) -> float:
         [outputs[name] for name in model.global_names], outputs.get("groups"), outputs.get("confidence")
     )
     everyone = Persons(features, labels.numpy() + 1, np.tile(np.arange(IMAGES), IDENTITIES))
-    return min(metrics.cmc[0] for metrics in evaluate(everyone, everyone).values())
+    return min(metrics.cmc[0] for metrics in evaluate(everyone, everyone, EvaluateParams()).values())
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 from pirt.core.errors import DataError
 from pirt.ranking.evaluation import Persons, evaluate, query_blocks, require_valid_matches
 from pirt.ranking.matching import make_features
-from pirt.ranking.params import RerankParams
+from pirt.ranking.params import EvaluateParams, RerankParams
 
 
 def valid(query_pids, gallery_pids, query_camids, gallery_camids):
@@ -52,6 +52,6 @@ def test_reranking_changes_the_ranking_and_helps_clusters():
         return Persons(make_features([centres[pids] + 1.2 * noise]), pids, np.full(count, camid))
 
     query, gallery = persons(24, 0), persons(240, 1)
-    plain = evaluate(query, gallery)["none"].mAP
-    reranked = evaluate(query, gallery, rerank=RerankParams())["none"].mAP
+    plain = evaluate(query, gallery, EvaluateParams())["none"].mAP
+    reranked = evaluate(query, gallery, EvaluateParams(rerank=RerankParams()))["none"].mAP
     assert reranked > plain + 0.02

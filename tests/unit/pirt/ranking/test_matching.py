@@ -10,6 +10,7 @@ from pirt.ranking.matching import (
     make_features,
     parts_of,
 )
+from pirt.ranking.params import EvaluateParams
 
 
 def features(count: int, seed: int, parts: bool = True) -> Features:
@@ -46,7 +47,8 @@ def test_models_without_parts_are_matched_globally():
     query, gallery = features(3, 0, parts=False), features(9, 1, parts=False)
     labels = torch.arange(3).numpy(), torch.zeros(3, dtype=torch.int64).numpy()
     gallery_labels = torch.arange(9).numpy() % 3, torch.ones(9, dtype=torch.int64).numpy()
-    assert list(evaluate(Persons(query, *labels), Persons(gallery, *gallery_labels))) == ["none"]
+    persons = Persons(query, *labels), Persons(gallery, *gallery_labels)
+    assert list(evaluate(*persons, EvaluateParams())) == ["none"]
     with pytest.raises(ValueError, match="no part groups"):
         parts_of(query)
 
@@ -56,5 +58,5 @@ def test_progress_counts_every_query():
     labels = torch.arange(3).numpy(), torch.zeros(3, dtype=torch.int64).numpy()
     persons = Persons(features(3, 0), *labels)
     gallery = Persons(features(3, 1), labels[0], labels[1] + 1)
-    evaluate(persons, gallery, progress=told.append)
+    evaluate(persons, gallery, EvaluateParams(), progress=told.append)
     assert sum(told) == 3

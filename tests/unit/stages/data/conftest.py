@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from pirt_stages.data.cli import main
 from pirt_stages.data.pedestrians.synthesize import synthesize
-from pirt_stages.data.published import Size
+from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import make_standin
 
 
@@ -26,7 +26,7 @@ def standin(tmp_path: Path) -> Callable[[str], Path]:
     """Make a stand-in with images of one pixel."""
 
     def make(name: str) -> Path:
-        make_standin(name, tmp_path / name, Size.SMALL, one_pixel=True, seed=0)
+        make_standin(name, tmp_path / name, Extent.SMALL, one_pixel=True, seed=0)
         return tmp_path / name
 
     return make

@@ -6,7 +6,7 @@ from click.testing import Result
 from PIL import Image
 
 from pirt.core.manifest import read_manifest
-from pirt_stages.data.published import Size
+from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
 
 Run = Callable[..., Result]
@@ -15,7 +15,7 @@ Run = Callable[..., Result]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["market1501", "occluded_dukemtmc"])
 def test_full_names_import_and_check_with_the_published_counts(name: str, run: Run, tmp_path: Path) -> None:
-    make_standin(name, tmp_path / "data", Size.FULL, one_pixel=True, seed=0)
+    make_standin(name, tmp_path / "data", Extent.FULL, one_pixel=True, seed=0)
     if name == "market1501":
         arguments = ("import", tmp_path / "data")
     else:
@@ -32,13 +32,13 @@ def test_full_names_import_and_check_with_the_published_counts(name: str, run: R
 
 
 def test_small_stand_ins_show_pedestrians(tmp_path: Path) -> None:
-    make_standin("partial_ilids", tmp_path / "i", Size.SMALL, one_pixel=False, seed=0, workers=1)
+    make_standin("partial_ilids", tmp_path / "i", Extent.SMALL, one_pixel=False, seed=0, workers=1)
     with Image.open(tmp_path / "i/Partial_iLIDS/occluded_body_images/001.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (64, 128))
 
 
 def test_queries_of_occluded_duke_are_occluded_and_some_are_moved(tmp_path: Path) -> None:
-    standin = STANDINS["occluded_dukemtmc"](Size.SMALL, 0)
+    standin = STANDINS["occluded_dukemtmc"](Extent.SMALL, 0)
     shots = {item.path.rpartition("/")[2]: item.shot for item in standin.items}
     queries = standin.extras["Occluded_Duke/query.list"].decode().split()
     assert all(shots[name].occluded for name in queries)

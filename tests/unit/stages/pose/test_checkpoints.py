@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pirt.core.errors import CheckpointError
-from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_weights
+from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import build_network, read_config
 from pirt_stages.pose.networks.openmmlab import Config
 
@@ -56,7 +56,7 @@ def test_all_published_names_load_to_the_same_network(tmp_path: Path, name: str)
         for value in estimator.state_dict().values():
             value.zero_()
         torch.save(table, tmp_path / "pose_hrnet_w48_256x192.pth")
-        load_weights(estimator, tmp_path / "pose_hrnet_w48_256x192.pth", name)
+        load_checkpoint(estimator, tmp_path / "pose_hrnet_w48_256x192.pth", name)
         loaded = estimator.state_dict()
         assert all(torch.equal(loaded[key], value) for key, value in weights.items())
 
@@ -68,7 +68,7 @@ def test_published_names_of_another_width_are_refused(tmp_path: Path) -> None:
     published["conv1.weight"] = torch.rand(8, 3, 3, 3)
     torch.save(published, tmp_path / "pose_hrnet_w48_256x192.pth")
     with pytest.raises(CheckpointError, match=r"size mismatch for backbone\.conv1\.weight"):
-        load_weights(estimator, tmp_path / "pose_hrnet_w48_256x192.pth", HRNET)
+        load_checkpoint(estimator, tmp_path / "pose_hrnet_w48_256x192.pth", HRNET)
 
 
 class Parts(nn.Module):
@@ -91,7 +91,7 @@ class Parts(nn.Module):
 def test_another_architecture_is_refused(tmp_path: Path, weights: dict[str, Tensor], said: str) -> None:
     torch.save({"state_dict": weights}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=said):
-        load_weights(Parts(), tmp_path / "other.pth", "linear")
+        load_checkpoint(Parts(), tmp_path / "other.pth", "linear")
 
 
 def test_a_file_here_is_checked_by_the_hash_in_its_name(tmp_path: Path) -> None:

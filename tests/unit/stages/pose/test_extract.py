@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import People, TinyNetwork, make_people
 from numpy.typing import NDArray
 from PIL import Image
+from pose_people import People, TinyNetwork, make_people
 
 from pirt.core.errors import DataError, ParamsError, StoreError
 from pirt.core.files import sha256_of
@@ -25,7 +25,7 @@ from pirt_stages.pose.cluster import on_cluster
 from pirt_stages.pose.extraction import extract as recipe
 from pirt_stages.pose.extraction.extract import ExtractOptions, Work
 from pirt_stages.pose.extraction.geometry import geometry_of
-from pirt_stages.pose.extraction.inference import Device, find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.inference import Device, find_network, load_network, spanning_heatmaps
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.writer import StoreWriter
 from pirt_stages.pose.networks.network import read_config
@@ -74,7 +74,7 @@ def test_the_store_holds_what_the_network_says_of_each_image(
     how = geometry_of(read_config(source.config), geometry, (64, 32), "tiny")
     for row, heatmaps in zip(people.manifest.rows, stored, strict=True):
         image = Image.open(people.manifest.image_path(row))
-        alone = heatmaps_of(
+        alone = spanning_heatmaps(
             load_network(source), how, how.prepare(image)[None].copy(), np.array([image.size]), flip_test
         )[0]
         assert np.allclose(heatmaps, alone.clip(0, 1), atol=1e-6)
@@ -376,6 +376,6 @@ def test_sizes_that_a_network_cannot_take_are_one_line(
     def refuse(*given: object, **more: object) -> None:
         raise RuntimeError("The size of tensor a (3) must match\nthe size of tensor b (4)")
 
-    monkeypatch.setattr(recipe, "heatmaps_of", refuse)
+    monkeypatch.setattr(recipe, "spanning_heatmaps", refuse)
     with pytest.raises(ParamsError, match=r"cannot take images of \(64, 32\) \(The size of tensor a"):
         extract(people.manifest, tmp_path / "h.zarr", params)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import People, TinyNetwork, make_people
+from pose_people import People, TinyNetwork, make_people
 from test_extract import digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

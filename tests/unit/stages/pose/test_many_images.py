@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TinyNetwork
 from PIL import Image
+from pose_people import TinyNetwork
 
 from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, write_manifest

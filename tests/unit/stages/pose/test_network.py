@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TinyNetwork
 from PIL import Image
+from pose_people import TinyNetwork
 from torch import nn
 
 from pirt.core.errors import ParamsError, PirtError
-from pirt_stages.pose.extraction.inference import NetworkSource, find_geometry, find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.inference import (
+    NetworkSource,
+    find_geometry,
+    find_network,
+    load_network,
+    spanning_heatmaps,
+)
 from pirt_stages.pose.networks.network import build_network, inference_steps, read_config
 
 W32 = "td-hm_hrnet-w32_8xb64-210e_coco-256x192"
@@ -75,7 +81,7 @@ def _require_parity(config: str, folder: Path, flip_test: bool = False) -> None:
     stretched = np.asarray(image.resize((128, 384), Image.Resampling.BICUBIC))[None].copy()
     geometry = find_geometry(source, "resize", None)
     assert np.array_equal(geometry.prepare(image)[None], stretched)
-    ours = heatmaps_of(network, geometry, stretched, np.array([image.size]), flip_test=False)
+    ours = spanning_heatmaps(network, geometry, stretched, np.array([image.size]), flip_test=False)
     given = torch.from_numpy(stretched).permute(0, 3, 1, 2).float()
     given = (given - model.data_preprocessor.mean) / model.data_preprocessor.std
     with torch.no_grad():
@@ -148,7 +154,9 @@ def test_narrow_precisions_stay_near(tiny: TinyNetwork, precision: Any) -> None:
         source = find_network(str(tiny.config), str(tiny.checkpoint), kind, "cpu", flip_test=False)
         geometry = find_geometry(source, "resize", (64, 32))
         image = geometry.prepare(_photograph((64, 128)))[None].copy()
-        heatmaps.append(heatmaps_of(load_network(source), geometry, image, np.array([(64, 128)]), flip_test=False))
+        heatmaps.append(
+            spanning_heatmaps(load_network(source), geometry, image, np.array([(64, 128)]), flip_test=False)
+        )
     assert heatmaps[0].dtype == heatmaps[1].dtype == np.float32
     assert 0 < np.abs(heatmaps[0] - heatmaps[1]).max() < 0.05
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import People, make_people
+from pose_people import People, make_people
 
 from pirt.core.errors import DataError, DivergenceError, ParamsError, PirtError
 from pirt_stages.pose.cli import main

@@ -21,7 +21,7 @@ from pirt_stages.pose.cli import main
 from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.pose.networks.openmmlab import KEYPOINT_CODECS
 from pirt_stages.pose.stores.export import keypoints_of
-from pirt_stages.pose.stores.stats import QUANTILES, measure
+from pirt_stages.pose.stores.stats import QUANTILES, statistics_of
 
 COUNT = 11
 SKIPPED = 4
@@ -256,7 +256,7 @@ def test_show_refuses_another_manifest(
     "grouping", ["paper", {"nose": [0], "arms": [7, 8, 9, 10], "legs": [13, 14], "all": range(17)}]
 )
 def test_stats_are_those_of_plain_loops(store: Path, heatmaps: NDArray[np.float32], grouping: object) -> None:
-    statistics = measure(open_store(store), named_groups(grouping))
+    statistics = statistics_of(open_store(store), named_groups(grouping))
     kept = [heatmaps[i] for i in range(COUNT) if i != SKIPPED]
     assert (statistics.images, statistics.skipped) == (10, 1)
     for keypoint, spread in enumerate(statistics.keypoints):

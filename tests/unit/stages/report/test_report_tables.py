@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pirt.core.manifest import ImageRow, Manifest
 from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
-from pirt_stages.report.published import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
+from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
 from pirt_stages.report.results import ReportError, Selection, read_results
 from pirt_stages.report.tables import Report, Table, build_report, join_tables
 

@@ -10,7 +10,7 @@ from pirt_stages.data.pedestrians.plan import GALLERY, QUERY, TRAIN, Entry, Prof
 from pirt_stages.data.pedestrians.shot import Shot
 
 
-class Size(StrEnum):
+class Extent(StrEnum):
     """Reduced counts, or those of the published data set."""
 
     SMALL = "small"
@@ -34,18 +34,18 @@ class Standin:
 
 
 _MARKET = {
-    Size.SMALL: Profile(6, 16, 128, 12, 24, 12, 110, 12, 8, occluded=(0.05, 0.2, 0.05)),
-    Size.FULL: Profile(6, 751, 12_936, 750, 3_368, 750, 19_732, 2_798, 3_819, occluded=(0.05, 0.2, 0.05)),
+    Extent.SMALL: Profile(6, 16, 128, 12, 24, 12, 110, 12, 8, occluded=(0.05, 0.2, 0.05)),
+    Extent.FULL: Profile(6, 751, 12_936, 750, 3_368, 750, 19_732, 2_798, 3_819, occluded=(0.05, 0.2, 0.05)),
 }
 _DUKE = {
-    Size.SMALL: Profile(8, 16, 144, 12, 24, 12, 120, 0, 0, occluded=(0.12, 0.25, 0.25)),
-    Size.FULL: Profile(8, 702, 16_522, 702, 2_228, 1_110, 17_661, 0, 0, occluded=(0.12, 0.25, 0.25)),
+    Extent.SMALL: Profile(8, 16, 144, 12, 24, 12, 120, 0, 0, occluded=(0.12, 0.25, 0.25)),
+    Extent.FULL: Profile(8, 702, 16_522, 702, 2_228, 1_110, 17_661, 0, 0, occluded=(0.12, 0.25, 0.25)),
 }
-_DUKE_LISTS = {Size.SMALL: (136, 24), Size.FULL: (15_618, 2_210)}
+_DUKE_LISTS = {Extent.SMALL: (136, 24), Extent.FULL: (15_618, 2_210)}
 """Names in train.list and query.list; gallery.list names all of bounding_box_test."""
 
 
-def market1501(size: Size, seed: int) -> Standin:
+def market1501(size: Extent, seed: int) -> Standin:
     """Market-1501 as it is unpacked, `Thumbs.db` included."""
     top = "Market-1501-v15.09.15"
     items = [Item(f"{top}/{entry.path}", entry.shot) for entry in plan(_MARKET[size], seed)]
@@ -53,7 +53,7 @@ def market1501(size: Size, seed: int) -> Standin:
     return Standin(items, extras | {f"{top}/readme.txt": b"A stand-in.\n"})
 
 
-def dukemtmc_reid(size: Size, seed: int) -> Standin:
+def dukemtmc_reid(size: Extent, seed: int) -> Standin:
     """DukeMTMC-reID as it is unpacked."""
     items = [Item(f"DukeMTMC-reID/{path}", entry.shot) for path, entry in _duke_names(plan(_DUKE[size], seed))]
     return Standin(
@@ -61,7 +61,7 @@ def dukemtmc_reid(size: Size, seed: int) -> Standin:
     )
 
 
-def occluded_dukemtmc(size: Size, seed: int) -> Standin:
+def occluded_dukemtmc(size: Extent, seed: int) -> Standin:
     """DukeMTMC-reID and the three lists that re-split it; some queries are taken from bounding_box_test."""
     duke = dukemtmc_reid(size, seed)
     shots = {item.path.removeprefix("DukeMTMC-reID/"): item.shot for item in duke.items}
@@ -81,25 +81,25 @@ def occluded_dukemtmc(size: Size, seed: int) -> Standin:
     return Standin(duke.items, duke.extras | texts)
 
 
-def occluded_reid(size: Size, seed: int) -> Standin:
+def occluded_reid(size: Extent, seed: int) -> Standin:
     """Occluded-REID: TIFF files in a folder an identity."""
-    people = 200 if size is Size.FULL else 16
+    people = 200 if size is Extent.FULL else 16
     return _body_images("Occluded_REID", people, 5, "{pid:03d}/{pid:03d}_{n:02d}.tif")
 
 
-def partial_reid(size: Size, seed: int) -> Standin:
+def partial_reid(size: Extent, seed: int) -> Standin:
     """Partial-REID: flat folders."""
-    return _body_images("Partial-REID", 60 if size is Size.FULL else 12, 5, "{pid:03d}_{n:02d}.jpg")
+    return _body_images("Partial-REID", 60 if size is Extent.FULL else 12, 5, "{pid:03d}_{n:02d}.jpg")
 
 
-def partial_ilids(size: Size, seed: int) -> Standin:
+def partial_ilids(size: Extent, seed: int) -> Standin:
     """Partial-iLIDS: one image an identity and side."""
-    return _body_images("Partial_iLIDS", 119 if size is Size.FULL else 24, 1, "{pid:03d}.jpg")
+    return _body_images("Partial_iLIDS", 119 if size is Extent.FULL else 24, 1, "{pid:03d}.jpg")
 
 
-def p_dukemtmc_reid(size: Size, seed: int) -> Standin:
+def p_dukemtmc_reid(size: Extent, seed: int) -> Standin:
     """P-DukeMTMC-reID: halves, in them whole and occluded bodies, in them a folder an identity."""
-    full = size is Size.FULL
+    full = size is Extent.FULL
     people = (665, 634) if full else (12, 10)
     places = (
         ("train/whole_body_images", range(1, people[0] + 1), 9_000 if full else 72, False),
@@ -116,9 +116,9 @@ def p_dukemtmc_reid(size: Size, seed: int) -> Standin:
     return Standin(items, {})
 
 
-def msmt17(size: Size, seed: int) -> Standin:
+def msmt17(size: Extent, seed: int) -> Standin:
     """MSMT17, version 1: lists of names with labels, training and test people both numbered from 0."""
-    full = size is Size.FULL
+    full = size is Extent.FULL
     people = (1_041, 3_060) if full else (12, 10)
     parts = (
         ("train", "train", 0, range(people[0]), 30_248 if full else 84, False),
