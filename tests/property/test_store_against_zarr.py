@@ -7,21 +7,18 @@ import numpy as np
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_stores import store_attributes
 
 from pirt.heatmaps.codec import CodecName, encode
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.schema import StoreAttributes
 from pirt_stages.pose.extraction.writer import create_store
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(("tau8", "float16", "float32")), st.data())
 def test_reading_equals_zarr(count: int, shard_size: int, codec: CodecName, data: st.DataObject) -> None:
-    attributes = StoreAttributes(
-        keypoints=("nose", "tail"), codec=codec, tau=0.001, input_size=(12, 8), heatmap_size=(3, 2), geometry="resize",
-        network="any", config_sha256="",
-        weights_sha256="", manifest_fingerprint="", precision="float32", flip_test=False, batch_size=1,
-    )  # fmt: skip
+    made = store_attributes("", (12, 8), (3, 2), keypoints=("nose", "tail"))
+    attributes = made.model_copy(update={"codec": codec})
     values = np.random.default_rng(count).random((count, 2, 3, 2), np.float32) ** 8
     with TemporaryDirectory() as folder:
         writer = create_store(Path(folder) / "s.zarr", [f"é{i}" for i in range(count)], attributes, shard_size)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_stores import store_attributes
 
-from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.schema import StoreAttributes
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
@@ -41,21 +41,8 @@ def heatmaps() -> NDArray[np.float32]:
 
 @pytest.fixture
 def attributes(manifest: Manifest) -> StoreAttributes:
-    return StoreAttributes(
-        keypoints=COCO_KEYPOINTS,
-        codec="tau8",
-        tau=0.001,
-        input_size=(48, 32),
-        heatmap_size=(12, 8),
-        geometry="resize",
-        network="small_hrnet",
-        config_sha256="0" * 64,
-        weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
-        precision="float32",
-        flip_test=False,
-        batch_size=4,
-    )
+    named = {"network": "small_hrnet", "batch_size": 4}
+    return store_attributes(manifest.fingerprint, (48, 32), (12, 8)).model_copy(update=named)
 
 
 @pytest.fixture

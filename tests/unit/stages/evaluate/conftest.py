@@ -5,25 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
+from tiny_runs import BASELINE, SMALL, write_run
+from tiny_stores import noise, write_store
 
-from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
-from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt.models import build_pirt
-from pirt.runs.params import ModelParams, Params, TrainParams
-from pirt.runs.run import RunRecord, save_run
+from pirt.runs.params import TrainParams
 from pirt_stages.evaluate.cli import main
-from pirt_stages.pose.extraction.writer import create_store
 
 IMAGE_SIZE, HEATMAP_SIZE = (32, 16), (8, 4)
 BAD_IMAGE = "gallery/bad.png"
-SMALL = ModelParams(
-    backbone="resnet18_ibn_a", width=4, strides=(1, 2, 1, 1), bottleneck=8, feedforward=8, inter_layers=1
-)
-BASELINE = SMALL.model_copy(update={"parts": False, "intra": False, "inter_layers": 0})
 
 
 def write_persons(root: Path, query_camid: int = 0) -> Manifest:
@@ -46,42 +38,7 @@ def write_persons(root: Path, query_camid: int = 0) -> Manifest:
 def write_heatmaps(
     path: Path, manifest: Manifest, size: tuple[int, int] = HEATMAP_SIZE, skipped: Sequence[str] = (BAD_IMAGE,)
 ) -> Path:
-    attributes = StoreAttributes(
-        keypoints=COCO_KEYPOINTS,
-        codec="tau8",
-        tau=0.001,
-        input_size=IMAGE_SIZE,
-        heatmap_size=size,
-        geometry="resize",
-        network="test",
-        config_sha256="0" * 64,
-        weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
-        precision="float32",
-        flip_test=False,
-        batch_size=1,
-        skipped=tuple(SkippedImage(key=key, reason="zero bytes") for key in skipped),
-    )
-    writer = create_store(path, manifest.keys, attributes, shard_size=8)
-    chance = np.random.default_rng(1)
-    for shard in writer.pending():
-        count = len(writer.rows(shard))
-        writer.write(shard, chance.random((count, len(COCO_KEYPOINTS), *size), np.float32) ** 4)
-    return writer.seal()
-
-
-def write_run(folder: Path, model: ModelParams, seed: int = 0) -> Path:
-    torch.manual_seed(seed)
-    record = RunRecord(
-        variant="small",
-        num_classes=5,
-        manifest_fingerprint="1" * 64,
-        heatmaps_fingerprint="2" * 64,
-        heatmap_size=HEATMAP_SIZE if model.parts else None,
-        params=Params(seed=seed, model=model, train=TrainParams(image_size=IMAGE_SIZE)),
-    )
-    save_run(folder, build_pirt(5, **model.model_dump()), record)
-    return folder
+    return write_store(path, manifest, (IMAGE_SIZE, size), noise(1, size, power=4), skipped=skipped)
 
 
 @pytest.fixture
@@ -95,8 +52,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with run, baseline, manifest.csv and heatmaps.zarr; not to be changed."""
     root = tmp_path_factory.mktemp("evaluated")
     write_heatmaps(root / "heatmaps.zarr", write_persons(root))
-    write_run(root / "run", SMALL)
-    write_run(root / "baseline", BASELINE)
+    write_run(root / "run", SMALL, TrainParams(image_size=IMAGE_SIZE), HEATMAP_SIZE)
+    write_run(root / "baseline", BASELINE, TrainParams(image_size=IMAGE_SIZE), HEATMAP_SIZE)
     return root
 
 

@@ -4,10 +4,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from click.testing import CliRunner
+from tiny_runs import SMALL, write_run
 
-from pirt.models import build_pirt
-from pirt.runs.params import ModelParams, Params, TrainParams
-from pirt.runs.run import RunRecord, save_run
+from pirt.runs.params import TrainParams
 from pirt_stages.export import export as exporting
 from pirt_stages.export.cli import main
 
@@ -48,18 +47,8 @@ def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, ru
 def test_grids_that_do_not_divide_are_exported_too(tmp_path):
     import onnxruntime
 
-    model = ModelParams(
-        backbone="resnet18_ibn_a", width=4, strides=(1, 2, 1, 1), bottleneck=8, feedforward=8, inter_layers=1
-    )
-    record = RunRecord(
-        variant=None,
-        num_classes=5,
-        manifest_fingerprint="1" * 64,
-        heatmaps_fingerprint="2" * 64,
-        heatmap_size=(20, 18),
-        params=Params(model=model, train=TrainParams(image_size=(80, 72), image_mean=(0.5, 0.4, 0.3))),
-    )
-    save_run(tmp_path / "run", build_pirt(5, **model.model_dump()), record)
+    train = TrainParams(image_size=(80, 72), image_mean=(0.5, 0.4, 0.3))
+    write_run(tmp_path / "run", SMALL, train, heatmap_size=(20, 18))
     ended = invoke("--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output
     assert "largest difference to PyTorch at batch 1 and 7" in ended.output

@@ -9,26 +9,27 @@ import torch
 from click.testing import CliRunner
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
+from tiny_runs import write_run
+from tiny_stores import write_store
 
 from pirt.core.errors import ReportError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
-from pirt.heatmaps.schema import StoreAttributes
-from pirt.models import Pirt, build_pirt
+from pirt.models import Pirt
 from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import EmbeddingsLineage, write_embeddings
 from pirt.runs.cache import load_heatmaps
 from pirt.runs.dataset import PersonDataset
-from pirt.runs.params import ModelParams, Params, TrainParams
-from pirt.runs.run import RunRecord, read_record, save_run
+from pirt.runs.params import ModelParams, TrainParams
+from pirt.runs.run import read_record
 from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import Curve, draw_curves, read_curves
 from pirt.visual.figures import find_sources
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW
 from pirt.visual.style import GREEN, save
-from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.report.cli import main
 
 SIZE, GRID = (64, 32), (16, 8)
@@ -59,27 +60,13 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture(scope="module")
 def store(manifest: Manifest) -> Path:
     """Heatmaps with one peak: the left knee in the lower right quarter."""
-    attributes = StoreAttributes(
-        keypoints=COCO_KEYPOINTS,
-        codec="tau8",
-        tau=0.001,
-        input_size=SIZE,
-        heatmap_size=GRID,
-        geometry="resize",
-        network="none",
-        config_sha256="0" * 64,
-        weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
-        precision="float32",
-        flip_test=False,
-        batch_size=1,
-    )
-    path = manifest.root / "heatmaps.zarr"
-    writer = create_store(path, manifest.keys, attributes, 64)
-    heatmaps = np.zeros((len(manifest.rows), len(COCO_KEYPOINTS), *GRID), np.float32)
-    heatmaps[:, LEFT_KNEE, 11:14, 5:8] = 1
-    writer.write(0, heatmaps)
-    return writer.seal()
+
+    def values(count: int) -> NDArray[np.float32]:
+        heatmaps = np.zeros((count, len(COCO_KEYPOINTS), *GRID), np.float32)
+        heatmaps[:, LEFT_KNEE, 11:14, 5:8] = 1
+        return heatmaps
+
+    return write_store(manifest.root / "heatmaps.zarr", manifest, (SIZE, GRID), values)
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +77,9 @@ def dataset(manifest: Manifest, store: Path) -> PersonDataset:
 
 def make_run(folder: Path, manifest: Manifest, seed: int, values: Sequence[float], **row: object) -> None:
     model = ModelParams.model_validate({**TINY, **row})
-    params = Params(seed=seed, model=model, train=TrainParams(image_size=SIZE))
-    torch.manual_seed(seed)
-    record = RunRecord(
-        num_classes=3,
-        manifest_fingerprint=manifest.fingerprint,
-        heatmaps_fingerprint=None,
-        heatmap_size=None,
-        params=params,
+    write_run(
+        folder, model, TrainParams(image_size=SIZE), GRID, num_classes=3, variant=None, seed=seed, manifest=manifest
     )
-    save_run(folder, build_pirt(3, **model.model_dump()), record)
     plots = folder / "logs/plots/metrics/loss"
     plots.mkdir(parents=True)
     lines = [f"{step}\t{value}" for step, value in enumerate(values, 1)]

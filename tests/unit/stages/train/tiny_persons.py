@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tiny_stores import noise, write_store
 
-from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
-from pirt.heatmaps.schema import SkippedImage, StoreAttributes
-from pirt_stages.pose.extraction.writer import create_store
 
 IDENTITIES, IMAGES = 6, 4
 IMAGE_SIZE, HEATMAP_SIZE = (64, 32), (16, 8)
@@ -57,28 +55,8 @@ def write_persons(root: Path, identities: int = IDENTITIES, images: int = IMAGES
 
 def write_heatmaps(path: Path, manifest: Manifest, size: tuple[int, int] = HEATMAP_SIZE, skipped=()) -> Path:
     """Write a store of random blobs for every row of the manifest."""
-    attributes = StoreAttributes(
-        keypoints=COCO_KEYPOINTS,
-        codec="tau8",
-        tau=0.001,
-        input_size=IMAGE_SIZE,
-        heatmap_size=size,
-        geometry="resize",
-        network="test",
-        config_sha256="0" * 64,
-        weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
-        precision="float32",
-        flip_test=False,
-        batch_size=1,
-        skipped=tuple(SkippedImage(key=key, reason="damaged") for key in skipped),
-    )
-    writer = create_store(path, manifest.keys, attributes, shard_size=16)
-    chance = np.random.default_rng(1)
-    for shard in writer.pending():
-        count = len(writer.rows(shard))
-        writer.write(shard, chance.random((count, len(COCO_KEYPOINTS), *size), np.float32) ** 8)
-    return writer.seal()
+    values = noise(1, size, power=8)
+    return write_store(path, manifest, (IMAGE_SIZE, size), values, shard_size=16, skipped=skipped)
 
 
 def training_arguments(persons: Path, out: Path, *more: str) -> list[str]:
