@@ -23,7 +23,7 @@ from pirt.runs.cache import load_heatmaps
 from pirt.runs.transforms import EvalTransform
 from pirt.training.augmentation import Box, draw_box, erase, flip, shift
 from pirt_stages.pose.extraction.geometry import Geometry
-from pirt_stages.pose.extraction.inference import find_geometry, find_network, heatmaps_of, load_network
+from pirt_stages.pose.extraction.inference import find_geometry, find_network, load_network, spanning_heatmaps
 from pirt_stages.pose.networks.network import HeatmapNetwork
 
 Change = Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
@@ -64,7 +64,7 @@ def ious(cached: NDArray[np.bool_], live: NDArray[np.bool_]) -> list[float]:
 def recompute(network: HeatmapNetwork, geometry: Geometry, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Return clipped heatmaps of images that already have the input size."""
     sizes = np.array([image.shape[1::-1] for image in images])
-    return heatmaps_of(network, geometry, np.stack(images), sizes, flip_test=False).clip(0, 1)
+    return spanning_heatmaps(network, geometry, np.stack(images), sizes, flip_test=False).clip(0, 1)
 
 
 @click.command(context_settings={"show_default": True})

@@ -51,8 +51,8 @@ def evaluate(
     """Match every query with the gallery and measure the rankings.
 
     Models with parts are measured in each of Table 5's confidence modes, others as "none". With `params.rerank` the
-    re-ranked distance takes the global distance's place, and `params.coarse` has to be "sum". `progress` is told the queries
-    of each finished block.
+    re-ranked distance takes the global distance's place, and `params.coarse` has to be "sum". `progress` is told the
+    queries of each finished block.
     """
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
