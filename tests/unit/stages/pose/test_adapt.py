@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import INPUT_SIZE, People, TinyNetwork
+from pose_people import INPUT_SIZE, People, TinyNetwork
 from torch import Tensor, nn
 
 from pirt.core.errors import CheckpointError, DataError, ParamsError, PirtError
