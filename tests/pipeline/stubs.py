@@ -24,6 +24,7 @@ outs = {
     "pose train": ["config.py", "checkpoint.pth", "metrics.json", "scores.json"],
     "tables": ["tables/report.json", "plots/table4.png"],
     "figures": ["figures/curves.png"],
+    "explore": ["index.html"],
 }
 program = words.pop(0)
 name = program if program in ("train", "eval") else words.pop(0)

@@ -34,6 +34,7 @@ PROGRAMS = {
         "pirt_stages.report.writing",
         "pirt_stages.report.params",
     ),
+    "explore": ("pirt_stages.explore.recipe",),
 }
 """What a stage's command line hands the work to."""
 NO_BYTES = {

@@ -8,20 +8,20 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 from stubs import copy_with_stubs, dvc, ran
 
-STAGES = {"render", "import", "pose", "extract", "train", "evaluate", "figures", "report"}
+STAGES = {"render", "import", "pose", "extract", "train", "evaluate", "figures", "report", "explore"}
 PROGRAMS = "stages/pirt_stages"
 CODE: dict[str, set[str]] = {
     "pirt/core/manifest.py": STAGES,
-    "pirt/heatmaps/codec.py": {"extract", "train", "evaluate", "figures"},
-    "pirt/heatmaps/reader.py": {"extract", "train", "evaluate", "figures"},
-    "pirt/models/part_groups.py": {"train", "evaluate", "figures"},
-    "pirt/models/a_new_file.py": {"train", "evaluate", "figures"},
+    "pirt/heatmaps/codec.py": {"extract", "train", "evaluate", "figures", "explore"},
+    "pirt/heatmaps/reader.py": {"extract", "train", "evaluate", "figures", "explore"},
+    "pirt/models/part_groups.py": {"train", "evaluate", "figures", "explore"},
+    "pirt/models/a_new_file.py": {"train", "evaluate", "figures", "explore"},
     "pirt/backbones/a_new_file.py": set(),
     "pirt/losses/triplet.py": {"train"},
     "pirt/losses/a_new_file.py": set(),
     "pirt/training/sampler.py": {"train"},
-    "pirt/runs/cache.py": {"train", "evaluate", "figures", "report"},
-    "pirt/ranking/metrics.py": {"evaluate", "figures", "report"},
+    "pirt/runs/cache.py": {"train", "evaluate", "figures", "explore", "report"},
+    "pirt/ranking/metrics.py": {"evaluate", "figures", "explore", "report"},
     "pirt/visual/rank_list.py": {"figures", "report"},
     "pirt/benchmarks.py": {"report"},
     "pirt/progress.py": set(),
@@ -42,6 +42,8 @@ CODE: dict[str, set[str]] = {
     f"{PROGRAMS}/train/curves.py": set(),
     f"{PROGRAMS}/evaluate/summary.py": set(),
     f"{PROGRAMS}/search/recipe.py": set(),
+    f"{PROGRAMS}/explore/retrieval.py": {"explore"},
+    f"{PROGRAMS}/explore/assets/query.js": {"explore"},
     f"{PROGRAMS}/report/tables.py": {"report"},
     f"{PROGRAMS}/report/paper.py": {"report"},
     f"{PROGRAMS}/report/cli.py": set(),

@@ -1,7 +1,7 @@
 """What an explorer is made of: evaluations that stand side by side."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,32 @@ class Evaluation:
     name: str
     embeddings: Embeddings
     metrics: Metrics
+
+
+def find_evaluations(places: Sequence[Path], variants: Sequence[str], seeds: Collection[int] | None) -> list[Path]:
+    """Return the folders of evaluations among `places` and, where one is none itself, below it.
+
+    With `variants` only theirs count, in that order; with `seeds` only runs of these.
+    """
+    found = [folder for place in places for folder in _below(place)]
+    told = {folder: open_embeddings(folder / EMBEDDINGS_FILE).lineage for folder in found}
+    if seeds is not None:
+        found = [folder for folder in found if told[folder].seed in seeds]
+    if variants:
+        found = [folder for folder in found if told[folder].variant in variants]
+        found.sort(key=lambda folder: (variants.index(str(told[folder].variant)), told[folder].seed))
+    if not found:
+        asked = f" of variants {', '.join(variants)}" if variants else ""
+        raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
+    return found
+
+
+def _below(place: Path) -> list[Path]:
+    if not place.is_dir():
+        raise ReportError(f"{place} is not a folder; name one that `pirt-eval --out` wrote")
+    if (place / EMBEDDINGS_FILE).is_file():
+        return [place]
+    return sorted(file.parent for file in place.rglob(EMBEDDINGS_FILE))
 
 
 def open_evaluations(folders: Sequence[Path], manifest: Manifest) -> tuple[Evaluation, ...]:
@@ -42,8 +68,6 @@ def shown_rows(manifest: Manifest, embeddings: Embeddings) -> list[ImageRow]:
 
 
 def _opened(folder: Path, name: str, manifest: Manifest) -> Evaluation:
-    if not folder.is_dir():
-        raise ReportError(f"{folder} is not a folder; name one that `pirt-eval --out` wrote")
     embeddings, metrics = open_embeddings(folder / EMBEDDINGS_FILE), read_metrics(folder / METRICS_FILE)
     require_made_from(embeddings, None, manifest)
     if metrics.lineage.checkpoint_sha256 != embeddings.lineage.checkpoint_sha256:

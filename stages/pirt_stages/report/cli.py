@@ -126,6 +126,7 @@ def html(report: Path) -> None:
 @click.argument("evaluations", type=FOLDER, nargs=-1, required=True)
 @manifest_option(required=True)
 @heatmaps_option(required=True)
+@params_option("only runs of its `seeds`, and of the variants in `report.compare`")
 @click.option("--keypoints", type=FILE, help="keypoints.json of rendered pedestrians, which knows what is covered.")
 @ROOT
 @out_option("Folder to write; open its index.html in a browser.")
@@ -134,6 +135,7 @@ def explore(
     evaluations: tuple[Path, ...],
     manifest_file: Path,
     heatmaps: Path,
+    params_file: Path | None,
     keypoints: Path | None,
     root: Path | None,
     out: Path,
@@ -141,19 +143,21 @@ def explore(
 ) -> None:
     """Write a folder to look into EVALUATIONS with a browser: which queries fail, and why.
 
-    EVALUATIONS are folders that pirt-eval wrote, of the same images; several stand side by side. The folder needs
-    neither a server nor a network; queries.csv in it has one row a query.
+    EVALUATIONS are folders that pirt-eval wrote, or that hold such folders, of the same images; several stand side by
+    side. The folder needs neither a server nor a network; queries.csv in it has one row a query.
 
     \b
     Example:
-      pirt-report explore runs/evaluate/baseline-seed0 runs/evaluate/pirt-seed0 --manifest runs/manifest.csv \\
-        --heatmaps runs/heatmaps.zarr --out runs/explore
+      pirt-report explore runs/evaluate --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/explore
     """
     from pirt.ranking.embed import choose_device
-    from pirt_stages.explore import recipe
+    from pirt_stages.explore import recipe, sources
 
+    told = ReportParams() if params_file is None else load_report_params(params_file)
+    selection = _selection(params_file)
+    found = sources.find_evaluations(evaluations, told.compare, None if selection is None else selection.seeds)
     images = read_manifest(manifest_file, root)
-    recipe.explore(evaluations, images, heatmaps, keypoints, out, choose_device(device))
+    recipe.explore(found, images, heatmaps, keypoints, out, choose_device(device))
     click.echo(f"wrote {out}: open {out / 'index.html'} in a browser")
 
 

@@ -12,6 +12,8 @@ class ReportParams(Frozen):
     """Name for the titles; the paper's benchmarks are recognised."""
     stand_in: bool = False
     """Whether the images only stand in for the benchmark's, where `pirt-data standin` did not make them."""
+    compare: tuple[str, ...] = ()
+    """Variants that the explorer sets side by side, in this order; all where there are none."""
 
 
 def load_report_params(path: Path) -> ReportParams:

@@ -84,7 +84,7 @@ def test_wrong_input_is_one_line_and_writes_nothing(explore, world, tmp_path):
     out = tmp_path / "out"
     assert_refused(explore(out, evaluations=("baseline", "baseline")), "is named twice")
     assert_refused(explore(out, evaluations=("nowhere",)), "nowhere is not a folder")
-    assert_refused(explore(out, evaluations=("query",)), "embeddings.h5 do not exist")
+    assert_refused(explore(out, evaluations=("query",)), "no evaluation in")
     assert_refused(explore(out, "--keypoints", tmp_path / "none.json"), "none.json do not exist")
     assert_refused(explore(out, "--root", tmp_path), "images are missing under")
     manifest = read_manifest(world / "manifest.csv")
@@ -102,6 +102,23 @@ def test_an_earlier_explorer_is_replaced(explore, tmp_path):
     for _ in range(2):
         assert explore(tmp_path / "out", evaluations=("baseline",)).exit_code == 0
     assert [one["name"] for one in data_of(tmp_path / "out", "overview")["evaluations"]] == ["baseline"]
+
+
+def test_parameters_choose_evaluations_and_their_order(explore, tmp_path):
+    def shown(params: str) -> list[str]:
+        (tmp_path / "params.yaml").write_text(params)
+        ended = explore(tmp_path / "out", "--params", tmp_path / "params.yaml", evaluations=(".",))
+        assert ended.exit_code == 0, ended.output
+        return [one["name"] for one in data_of(tmp_path / "out", "overview")["evaluations"]]
+
+    seeds = "seeds: [1, 2]\nvariants: {baseline: {}, <b>pirt: {}}\n"
+    assert shown(seeds) == ["<b>pirt", "baseline"]
+    assert shown(seeds + "report: {compare: [baseline, <b>pirt]}") == ["baseline", "<b>pirt"]
+    assert shown(seeds + "report: {compare: [baseline]}") == ["baseline"]
+    assert shown(seeds.replace("[1, 2]", "[2]")) == ["<b>pirt"]
+    (tmp_path / "params.yaml").write_text(seeds + "report: {compare: [intra]}")
+    ended = explore(tmp_path / "out", "--params", tmp_path / "params.yaml", evaluations=(".",))
+    assert_refused(ended, "no evaluation of variants intra in")
 
 
 def test_evaluations_of_one_name_are_told_apart_by_their_folders(explore, world, tmp_path):
