@@ -35,6 +35,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("market1501", "Market-1501", 12_936, 3_368, 19_732, junk=3_819, distractors=2_798),
     Benchmark("dukemtmc_reid", "DukeMTMC-reID", 16_522, 2_228, 17_661),
     Benchmark("occluded_dukemtmc", "Occluded-DukeMTMC", 15_618, 2_210, 17_661),
+    Benchmark("cuhk03_np_detected", "CUHK03-NP, detected", 7_365, 1_400, 5_332),
+    Benchmark("cuhk03_np_labeled", "CUHK03-NP, labeled", 7_368, 1_400, 5_328),
     Benchmark("occluded_reid", "Occluded-REID", 0, 1_000, 1_000),
     Benchmark("partial_reid", "Partial-REID", 0, 300, 300),
     Benchmark("partial_ilids", "Partial-iLIDS", 0, 119, 119),

@@ -11,6 +11,20 @@ from pathlib import Path
 
 from pirt.core.errors import PirtError
 
+_CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".directory"})
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a desktop or a file server, and nobody on purpose, leaves files of this name in folders."""
+    return name.lower() in _CLUTTER or name.startswith("._")
+
+
+def is_free(path: Path) -> bool:
+    """Tell whether nothing is at `path` that anybody would miss: nothing at all, or a folder of clutter."""
+    if path.is_dir():
+        return all(is_clutter(entry.name) for entry in path.iterdir())
+    return not path.exists()
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -52,7 +66,8 @@ def refuse_other_files(path: Path, ours: Collection[str]) -> None:
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
         left_by_a_kill = re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial", entry.name)
-        if name not in ours and not left_by_a_kill and (entry.is_symlink() or not entry.is_dir()):
+        known = name in ours or left_by_a_kill or any(map(is_clutter, Path(name).parts))
+        if not known and (entry.is_symlink() or not entry.is_dir()):
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 
 

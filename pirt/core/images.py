@@ -1,9 +1,12 @@
 """The one way to read an image: upright RGB, or an error that names the file and the reason."""
 
+import re
+import stat
 import struct
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pirt.core.errors import DataError
@@ -11,21 +14,28 @@ from pirt.core.errors import DataError
 MAX_PIXELS = 100_000_000
 # Named ones only: Pillow also opens formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+_MAX_SAMPLE_VALUE, _BITS_PER_SAMPLE = 281, 258  # tags of TIFF
+_DEEP_COLOURS = re.compile(r";16[BLN]")
+_DARK = 64
+"""No 16-bit photograph is below a quarter of the brightness, but 14 bits in 16 are."""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image file as RGB with its EXIF rotation applied.
 
     Grey, CMYK, palette and 16-bit images are converted, transparency is dropped, of several frames the first counts.
-    DataError for a file that is missing, empty, truncated, not an image or has more than `max_pixels`; the size is
-    checked before anything is decoded.
+    DataError for a file that is missing, empty, truncated, neither a file nor an image or has more than `max_pixels`;
+    the size is checked before anything is decoded.
     """
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise DataError(f"image {path} is a pipe or device, not a file")  # which may never end
+        if status.st_size == 0:
             raise DataError(f"image {path} has zero bytes")
         with Image.open(path, formats=FORMATS) as image:
             _require_pixels(path, image.width * image.height, max_pixels)
-            return _as_rgb(_upright(image))
+            return _as_rgb(image)
     except Image.DecompressionBombError as error:
         raise DataError(f"image {path} is over the limit of {max_pixels} pixels") from error
     except UnidentifiedImageError as error:
@@ -53,8 +63,34 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    tiles = getattr(image, "tile", [])  # before decoding, which forgets them
+    deep = any(_DEEP_COLOURS.search(str(tile.args)) for tile in tiles)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        bits = _bits_said(image)
+        values = np.asarray(_upright(image)).astype(np.int64)
+        return Image.fromarray((values >> (max(bits or 0, _bits_held(values)) - 8)).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}); save it with 8 or 16")
-    return image.convert("RGB")
+    colours = _upright(image).convert("RGB")
+    if deep and np.asarray(colours).max() < _DARK:
+        raise ValueError("its colours have 16 bits, of which the upper ones are not used; scale them or save 8 bits")
+    return colours
+
+
+def _bits_said(image: Image.Image) -> int | None:
+    """Return how many bits of 16 the file says that its grey values have."""
+    if image.format == "PPM":  # Pillow has scaled them
+        return 16
+    tags = getattr(image, "tag_v2", {})
+    said = tags.get(_MAX_SAMPLE_VALUE) or tags.get(_BITS_PER_SAMPLE)
+    value = said[0] if isinstance(said, tuple) and said else said
+    if not isinstance(value, int):
+        return None
+    bits = value if _MAX_SAMPLE_VALUE not in tags else value.bit_length()
+    return bits if 8 <= bits < 16 else None
+
+
+def _bits_held(values: NDArray[np.int64]) -> int:
+    """Return the depth of the cameras and scanners that write such values: 8, 10, 12, 14 or 16 bits."""
+    needed = int(values.max(initial=0)).bit_length()
+    return max(8, needed + needed % 2)

@@ -4,10 +4,11 @@ import csv
 import hashlib
 import io
 import os
+import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Literal, get_args
 
 from pirt.core.errors import ManifestError
@@ -16,10 +17,14 @@ from pirt.core.files import written_whole
 Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
+JUNK_PID, DISTRACTOR_PID = -1, 0
+"""Of images that no ranking counts, and of images that are nobody's match."""
 _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
+_DRIVE = re.compile(r"[^/]:")
+_LINE_ENDS = re.compile(r"[\0\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,11 @@ def is_of_stand_in(fingerprint: str) -> bool:
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
     manifest = Manifest(_checked(tuple(rows), path), root, stand_in)
-    recorded = root if root.is_absolute() else _relative(root, path.parent)
+    recorded = (root if root.is_absolute() else _relative(root, path.parent)).as_posix()
+    if _LINE_ENDS.search(recorded):
+        raise ManifestError(f"data root {recorded!r} has an end of line in its name; rename that folder")
     with written_whole(path) as beside:
-        head = f"{_ROOT_LINE}{recorded.as_posix()}\n" + (f"{_STAND_IN_LINE}\n" if stand_in else "")
+        head = _as_csv([(f"{_ROOT_LINE}{recorded}",)]) + (f"{_STAND_IN_LINE}\n" if stand_in else "")
         beside.write_text(head + _rows_as_csv(manifest.rows), encoding="utf-8", newline="")
     return manifest
 
@@ -104,35 +111,54 @@ def _relative(root: Path, folder: Path) -> Path:
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
-    """Read a manifest. `root` overrides the recorded data root; without either it is the manifest's folder."""
+    """Read a manifest, one that a spreadsheet has saved too (byte-order mark, ; or tabs, CRLF, padded first lines).
+
+    `root` overrides the recorded data root; without either it is the manifest's folder.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        # Untranslated, so that what is quoted comes back as it was written.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
     except FileNotFoundError:
         raise ManifestError(f"manifest {path} does not exist; make one with `pirt-data import`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path} cannot be read as UTF-8 text: {error}") from error
-    recorded = "."
-    if text.startswith(_ROOT_LINE):
-        first, _, text = text.partition("\n")
-        recorded = first.removeprefix(_ROOT_LINE).strip()
-    if stand_in := text.startswith(f"{_STAND_IN_LINE}\n"):
-        text = text.partition("\n")[2]
+    header = next((line for line in text.split("\n", 3) if not line.startswith(("#", '"#'))), "")
+    delimiter = max(",;\t", key=header.count)
+    recorded, rest = _marked(text, _ROOT_LINE, delimiter)
+    stand_in, rest = _marked(rest, _STAND_IN_LINE, delimiter)
     try:
-        table = list(csv.reader(io.StringIO(text), strict=True))
+        table = list(csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ManifestError(f"manifest {path} is no CSV file: {error}") from error
-    header = tuple(table[0]) if table else ()
-    if header != COLUMNS:
-        raise ManifestError(f"manifest {path} has columns {reprlib.repr(header)}, expected {COLUMNS}")
-    rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table[1:], 1) if fields)
-    return Manifest(_checked(rows, path), path.parent / recorded if root is None else root, stand_in)
+    names = tuple(name.strip().lower() for name in table[0]) if table else ()
+    if names != COLUMNS:
+        raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")
+    rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table[1:], 1) if any(fields))
+    folder = path.parent / (recorded or ".") if root is None else root
+    return Manifest(_checked(rows, path), folder, stand_in is not None)
+
+
+def _marked(text: str, mark: str, delimiter: str) -> tuple[str | None, str]:
+    """Return what follows `mark` on the first line, None if it begins otherwise, and the text below that line.
+
+    A spreadsheet fills the line with delimiters up to the table's width; a cell with a delimiter of its own is quoted.
+    """
+    line, _, below = text.partition("\n")
+    line = line.removesuffix("\r").removesuffix(delimiter * (len(COLUMNS) - 1))
+    if line.startswith('"') and line.endswith('"'):
+        line = line[1:-1].replace('""', '"')
+    return (line.removeprefix(mark), below) if line.startswith(mark) else (None, text)
 
 
 def _rows_as_csv(rows: Iterable[ImageRow]) -> str:
+    table = ((row.key, row.path, row.split, row.pid, row.camid, row.sha256) for row in rows)
+    return _as_csv([COLUMNS, *table])
+
+
+def _as_csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows((row.key, row.path, row.split, row.pid, row.camid, row.sha256) for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -148,19 +174,30 @@ def _parsed(fields: list[str], where: str) -> ImageRow:
         raise ManifestError(f"{where}: pid {pid!r} and camid {camid!r} must be whole numbers") from None
 
 
+def require_inside(path: str) -> None:
+    """Raise ManifestError when a row cannot have this path: it leaves the data root, or no line can hold it."""
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "\\" in path or _DRIVE.match(path) or not set(parts) - {"", "."}:
+        raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
+    if _LINE_ENDS.search(path):
+        raise ManifestError(f"path {path!r} has an end of line in it, which a manifest cannot hold; rename the file")
+
+
 def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:
     if not rows:
         raise ManifestError(f"manifest {path} lists no image")
     seen: set[str] = set()
     for row in rows:
-        parts = PurePosixPath(row.path)
-        outside = parts.is_absolute() or ".." in parts.parts or "\\" in row.path or PureWindowsPath(row.path).drive
-        if outside or not parts.parts:
-            raise ManifestError(f"manifest {path}: path {row.path!r} leaves the data root; use relative posix paths")
-        if not row.key or row.key in seen:
-            raise ManifestError(f"manifest {path}: key {row.key!r} is empty or stands twice; keys must be unique")
+        try:
+            require_inside(row.path)
+        except ManifestError as error:
+            raise ManifestError(f"manifest {path}: {error}") from None
+        if not row.key or row.key in seen or _LINE_ENDS.search(row.key):
+            raise ManifestError(
+                f"manifest {path}: key {row.key!r} is empty, stands twice or has an end of line; keys must be unique"
+            )
         seen.add(row.key)
-        if not -1 <= row.pid <= _LARGEST or abs(row.camid) > _LARGEST:
+        if not JUNK_PID <= row.pid <= _LARGEST or abs(row.camid) > _LARGEST:
             raise ManifestError(
                 f"manifest {path}: {row.key!r} has pid {row.pid} and camid {row.camid}; expected 64-bit numbers and "
                 "a pid of -1 (junk), 0 (distractor) or above (an identity)"

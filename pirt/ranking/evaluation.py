@@ -18,7 +18,7 @@ from pirt.ranking.matching import (
     fully,
     global_distances,
 )
-from pirt.ranking.metrics import JUNK_PID, Integers, RankMeter, RankMetrics
+from pirt.ranking.metrics import DISTRACTOR_PID, Integers, RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.rerank import Reranker
 
@@ -128,9 +128,9 @@ def require_valid_matches(
     for pid, camid in zip(gallery_pids.tolist(), gallery_camids.tolist(), strict=True):
         cameras.setdefault(pid, set()).add(camid)
     queries = list(zip(query_pids.tolist(), query_camids.tolist(), strict=True))
-    if any(cameras.get(pid, set()) - {camid} for pid, camid in queries if pid != JUNK_PID):
+    if any(cameras.get(pid, set()) - {camid} for pid, camid in queries if pid > DISTRACTOR_PID):
         return
-    shared = sum(pid in cameras for pid, _ in queries)
+    shared = sum(pid in cameras for pid, _ in queries if pid > DISTRACTOR_PID)
     if not shared:
         raise DataError(
             f"none of the {len(queries)} queries' identities is in the gallery, so there is nothing to measure; "

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pirt.core.errors import DataError
 
-JUNK_PID = -1
+JUNK_PID, DISTRACTOR_PID = -1, 0
 AveragePrecision = Literal["step", "trapezoid"]
 Unmatched = Literal["skip", "zero"]
 Junk = Literal["drop", "keep"]
@@ -66,7 +66,8 @@ def rank_metrics(
         distances: queries × gallery, smaller is nearer. Infinities are allowed, NaN is a `DataError`. Among equal
             distances the image that stands earlier in the gallery ranks first.
         query_pids, query_camids: one integer a query.
-        gallery_pids, gallery_camids: one integer a gallery image; pid −1 is junk, pid 0 a distractor.
+        gallery_pids, gallery_camids: one integer a gallery image; pid −1 is junk, pid 0 a distractor. Queries of
+            these pids have no match.
         max_rank: length of the CMC curve.
         average_precision: "step", or "trapezoid" as in Market-1501's first evaluation program.
         unmatched: "skip" leaves queries without a valid match out, "zero" counts them as 0 in every mean.
@@ -170,7 +171,7 @@ class _Gallery:
         """Return the valid matches of a query and its images of the same camera, in gallery order."""
         images = self._images(pid)
         other_camera = self._camids[images] != camid
-        matches = images[other_camera] if pid != JUNK_PID else images[:0]
+        matches = images[other_camera] if pid > DISTRACTOR_PID else images[:0]  # which are nobody in particular
         return matches, images[~other_camera]
 
 

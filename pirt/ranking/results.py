@@ -15,13 +15,12 @@ from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode
-from pirt.ranking.metrics import JUNK_PID, RankMetrics
+from pirt.ranking.metrics import DISTRACTOR_PID, JUNK_PID, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
-_DISTRACTOR_PID = 0
 FalsePositiveRate = Literal["0.001", "0.01", "0.1"]
 """Rates that people choose thresholds by; as text, since they are names in the file."""
 
@@ -191,7 +190,7 @@ def _counts(embeddings: Embeddings, query: Persons, gallery: Persons, metrics: R
         skipped=metrics.num_skipped,
         gallery=len(gallery) - junk,
         junk=junk,
-        distractors=int(np.count_nonzero(gallery.pids == _DISTRACTOR_PID)),
+        distractors=int(np.count_nonzero(gallery.pids == DISTRACTOR_PID)),
         same_camera_pairs=sum(views[view] for view in zip(query.pids.tolist(), query.camids.tolist(), strict=True)),
         unreadable=len(embeddings.lineage.unreadable),
     )

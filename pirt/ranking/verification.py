@@ -18,7 +18,7 @@ from torch import Tensor
 from pirt.core.errors import DataError
 from pirt.ranking.evaluation import Persons, query_blocks
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance, fully, global_distances
-from pirt.ranking.metrics import JUNK_PID, Junk
+from pirt.ranking.metrics import DISTRACTOR_PID, JUNK_PID, Junk
 
 STEPS = 1 << 20
 """Steps in a distance of 1."""
@@ -142,7 +142,7 @@ class PairCounter:
         pids = torch.as_tensor(query_pids, device=distances.device)[:, None]
         camids = torch.as_tensor(query_camids, device=distances.device)[:, None]
         same = pids == self._pids
-        valid = self._valid & ~(same & (camids == self._camids)) & (pids != JUNK_PID)
+        valid = self._valid & ~(same & (camids == self._camids)) & (pids > DISTRACTOR_PID)
         # Scaling by a power of two is exact, so a step is reached exactly where the distance is.
         steps = (distances * STEPS).ceil_().clamp_(0, _FARTHEST * STEPS).int()
         self._same = _added(self._same, steps[same & valid])

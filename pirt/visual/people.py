@@ -33,7 +33,7 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
     gallery = manifest.split("gallery")
     pairs = {}
     for query in manifest.split("query"):
-        match = next((row for row in gallery if row.pid == query.pid and row.camid != query.camid), None)
+        match = next((row for row in gallery if row.pid == query.pid > 0 and row.camid != query.camid), None)
         if match and query.pid not in pairs:
             pairs[query.pid] = (query, match)
     if not pairs:

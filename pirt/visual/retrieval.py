@@ -53,6 +53,6 @@ def _nearest_keys(embeddings: Embeddings, query_keys: Sequence[str], top_k: int)
 def _shown(manifest: Manifest, query: ImageRow, other: ImageRow) -> Shown:
     return Shown(
         read_image(manifest.image_path(other)),
-        "match" if other.pid == query.pid else "other",
+        "match" if other.pid == query.pid > 0 else "other",
         same_camera=other.camid == query.camid,
     )

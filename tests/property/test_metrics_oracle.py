@@ -20,7 +20,7 @@ def oracle(distances, query_pids, gallery_pids, query_camids, gallery_camids, ma
                 continue
             if gallery_pids[column] == -1 and not keep:
                 continue
-            ranking.append(gallery_pids[column] == pid and pid != -1)
+            ranking.append(gallery_pids[column] == pid and pid > 0)
         all_places.append([place for place, is_match in enumerate(ranking) if is_match])
         by_query.append(None)
         if not any(ranking):

@@ -20,7 +20,7 @@ def pairs_of(distances, query_pids, gallery_pids, query_camids, gallery_camids, 
     same, different = [], []
     for q, row in enumerate(distances):
         for g, distance in enumerate(row):
-            if query_pids[q] == -1 or (gallery_pids[g] == -1 and not keep):
+            if query_pids[q] <= 0 or (gallery_pids[g] == -1 and not keep):
                 continue
             if query_pids[q] != gallery_pids[g]:
                 different.append(float(distance))

@@ -9,7 +9,7 @@ from pirt.benchmarks import BENCHMARKS, Benchmark, benchmark_with, counts_of
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
 from pirt.core.images import read_image
-from pirt.core.manifest import ImageRow, Manifest, Split
+from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, Split
 from pirt_stages.data.importing.recipe import in_threads
 
 _EXAMPLES = 2
@@ -31,6 +31,7 @@ def check(manifest: Manifest, benchmark: str | None = None) -> list[Finding]:
         *_counts(rows, benchmark),
         _files(manifest),
         _overlap(rows),
+        _nobody(rows),
         _duplicates(rows),
         _unmatched(rows),
         _one_camera(rows),
@@ -84,6 +85,12 @@ def _overlap(rows: Iterable[ImageRow]) -> Finding:
         _examples([f"pid {pid}" for pid in both]) or f"{len(pids[True]):,} train, {len(pids[False]):,} test identities"
     )
     return Finding("train and test identities differ", not both, answer)
+
+
+def _nobody(rows: Iterable[ImageRow]) -> Finding:
+    """Find distractors where persons are expected, as in data that are numbered from 0."""
+    nobody = [row.key for row in rows if row.pid == DISTRACTOR_PID and row.split != "gallery"]
+    return Finding("no query or training image of pid 0", not nobody, _examples(nobody) or "none")
 
 
 def _duplicates(rows: Iterable[ImageRow]) -> Finding:

@@ -1,7 +1,9 @@
 """`pirt-data`: data sets in, manifests out."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +12,11 @@ from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
-from pirt_stages.data.importing.layouts import LAYOUTS
+from pirt_stages.data.importing.layouts import LAYOUTS, Choice
+from pirt_stages.data.importing.layouts.body_images import PROBES
+from pirt_stages.data.importing.layouts.found import Reading
+from pirt_stages.data.importing.layouts.person_folders import Shares
+from pirt_stages.data.importing.names import names_file
 from pirt_stages.data.importing.occluded_duke import occluded_duke
 from pirt_stages.data.importing.params import ImportParams, load_import_params, place_of
 from pirt_stages.data.importing.recipe import Imported, import_data_set
@@ -21,6 +27,8 @@ from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
 from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, out_option, params_option
 
+_SHARE = click.FloatRange(0, 1)
+_MOST_KINDS = 12
 _PARAMS = params_option("its section `data` says where data sets lie")
 _DATA = click.option(
     "--data",
@@ -74,36 +82,60 @@ def synthesize_command(
 @click.option(
     "--layout",
     type=click.Choice([layout.name for layout in LAYOUTS]),
-    help="Admit this one only; `folder` is any folder of images without labels.  [default: look for the others]",
+    help="Admit this one only; `folder` is any folder of images without labels, `person-folders` one with a folder a "
+    "person.  [default: look for the others]",
 )
 @_UNPACK
 @click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
+@click.option(
+    "--probe", type=click.Choice(list(PROBES)), help="Partial-REID: whose folder has the queries.  [default: partial]"
+)
+@click.option("--split", type=click.Choice(SPLITS), help="folder: what the images are.  [default: gallery]")
+@click.option(
+    "--levels",
+    help="person-folders: what the folders stand for, from ROOT down, of person, camera and *, such as person/camera.  "
+    "[default: by how deep the images lie]",
+)
+@click.option("--split-seed", type=click.IntRange(0), help="person-folders: another seed, another split.  [default: 0]")
+@click.option("--train-share", type=_SHARE, help="person-folders: of the persons, for training.  [default: 0.5]")
+@click.option("--query-share", type=_SHARE, help="person-folders: of a test person's images.  [default: 0.25]")
+@click.option("--pids-from-zero", is_flag=True, help="Pid 0 is a person: add 1 to all from 0 on.")
 def import_command(
     root: Path | None,
     out: Path,
     params_file: Path | None,
     data: Path | None,
-    layout: str | None,
     unpack_to: Path | None,
-    with_val: bool,
+    split_seed: int | None,
+    train_share: float | None,
+    query_share: float | None,
+    **asked: Any,
 ) -> None:
     """Write the manifest of the data set in ROOT; its images stay where they are.
 
-    ROOT is a folder (or one above it), a zip or tar; for own data a CSV table with the columns path, split, pid, camid.
-    Instead of ROOT, --params names a file whose section data has a `source`.
+    ROOT is a folder (or one above it), a zip or tar; for own data a CSV table with the columns path, split, pid, camid,
+    or a folder a person with --layout person-folders. Instead of ROOT, --params names a file whose section data has a
+    `source`.
+
+    A pid is a whole number: -1 is junk, which no ranking counts, 0 a distractor, which matches nobody, and persons are
+    numbered from 1; of persons and cameras with names, OUT's .names.csv holds which number is whose.
 
     \b
     Examples:
       pirt-data import runs/data --out runs/manifest.csv
       pirt-data import Market-1501-v15.09.15.zip --out runs/market1501.csv
-      pirt-data import pictures --layout folder --out runs/pictures.csv
+      pirt-data import people --layout person-folders --levels person/camera --out runs/people.csv
+      pirt-data import pictures --layout folder --split query --out runs/pictures.csv
     """
     if (root is None) == (params_file is None):
         raise click.UsageError("pass either ROOT or --params, which says where the data set lies")
     if params_file is not None:
         root = place_of("source", load_import_params(params_file).source, data)
     assert root is not None
-    _tell(import_data_set(root, out, layout, unpack_to, with_val), out)
+    told = {"seed": split_seed, "train": train_share, "query": query_share}
+    shares: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
+    choice = Choice(**asked, shares=Shares(**shares) if shares else None)
+    _tell(import_data_set(root, out, choice, unpack_to), out)
 
 
 @main.command("occluded-duke")
@@ -224,7 +256,19 @@ def _tell(imported: Imported, out: Path) -> None:
         said += f" with {' and '.join(odd)}"
     title = f"{imported.title} (stand-in)" if manifest.stand_in else imported.title
     click.echo(f"{title} in {manifest.root}: {said}; manifest {out}")
-    for name, count in imported.reading.passed_over.most_common(5):
-        click.echo(f"passed over {count:,} × {name}")
-    for remark in imported.reading.remarks:
+    for remark in [*_passed_over(imported.reading), *imported.reading.remarks]:
         click.echo(remark)
+    if imported.reading.names:
+        kinds = " and ".join(f"{len(names):,} {kind}s" for kind, names in imported.reading.names.items())
+        click.echo(f"the names of {kinds} are in {names_file(out)}")
+
+
+def _passed_over(reading: Reading) -> Iterator[str]:
+    """Say by kind what was passed over, the rarest kinds together."""
+    kinds = reading.passed_over.most_common()
+    if len(kinds) > 1:
+        yield f"passed over {reading.passed_over.total():,} files in all:"
+    for kind, count in kinds[:_MOST_KINDS]:
+        yield f"passed over {count:,} × {reading.described(kind)}"
+    if rest := kinds[_MOST_KINDS:]:
+        yield f"passed over {sum(count for _, count in rest):,} × {len(rest)} other kinds"

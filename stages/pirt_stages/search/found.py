@@ -183,7 +183,7 @@ def _named(
                 pid=int(gallery.pids[image]),
                 camid=int(gallery.camids[image]),
                 distance=round(distance, 6),
-                match=bool(gallery.pids[image] == queries.pids[row]) if known else None,
+                match=bool(gallery.pids[image] == queries.pids[row] > 0) if known else None,
                 same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
                 confidence=of_gallery.get(image, {}),
                 **_verdict(distance, choice.acceptance if number <= compared else None),

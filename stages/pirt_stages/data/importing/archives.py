@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Self
 
 from pirt.core.errors import DataError
-from pirt.core.files import written_whole
+from pirt.core.files import is_clutter, is_free, written_whole
 from pirt.progress import progress
 
 MARK = ".pirt-unpacked.json"
@@ -72,7 +72,7 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
     """
     folder = target or archive.with_name(f"{archive.name}.unpacked")
     stamp = {"archive": archive.name, "bytes": archive.stat().st_size, "mtime_ns": archive.stat().st_mtime_ns}
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+    if not is_free(folder):
         found = _stamp(folder)
         if found == stamp:
             return folder
@@ -143,7 +143,7 @@ class _Gate:
         """Yield each member with its path in the target; raise at the first that must not be unpacked."""
         for member in members:
             path = _inside(self.archive, member.name)
-            if "__MACOSX" in path.parts:
+            if any(map(is_clutter, path.parts)):
                 continue
             if str(path) in self.seen:
                 raise DataError(f"archive {self.archive} holds {member.name!r} twice")

@@ -14,6 +14,6 @@ def mark_of(root: Path) -> Path | None:
 def maker_of(mark: Path) -> object:
     """Return what program the file `mark` says wrote the folder, None if it says nothing."""
     try:
-        return json.loads(mark.read_bytes())["maker"]
+        return json.loads(mark.read_bytes())["maker"] if mark.is_file() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pirt.core.errors import DataError
-from pirt.core.files import written_whole
+from pirt.core.files import is_free, written_whole
 from pirt.core.manifest import SPLITS, Split, write_manifest
 from pirt.progress import progress_over
 from pirt_stages.data.importing.layouts import find_data_set, layouts_named
@@ -13,7 +13,7 @@ from pirt_stages.data.importing.layouts.found import FoundImage, Reading, subfol
 from pirt_stages.data.importing.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from pirt_stages.data.importing.layouts.msmt17 import lines_of
 from pirt_stages.data.importing.marks import mark_of
-from pirt_stages.data.importing.recipe import Imported, hashed, opened
+from pirt_stages.data.importing.recipe import Imported, hashed, opened, require_persons
 
 _TITLE = "Occluded-DukeMTMC"
 
@@ -34,14 +34,15 @@ def occluded_duke(
     root, _ = find_data_set(opened(duke, unpack_to), layouts_named(DUKEMTMC_REID.name))
     source = DUKEMTMC_REID.read(root)
     names = _read_lists(lists)
-    split = _look_up(names, root, {image.path for image in source.images})
+    split = _look_up(names, source.images)
     if split.missing and not allow_missing:
         raise DataError(
             f"{len(split.missing):,} names of the lists are not in {root}, the first is {split.missing[0]!r}; complete "
             "the data, or go on without them with --allow-missing"
         )
-    reading = Reading(split.images, source.passed_over, _remarks(split, source))
+    reading = Reading(split.images, source.passed_over, source.examples, _remarks(split, source))
     reading.require(*SPLITS, root=root, title=_TITLE)
+    require_persons(reading.images, root)
     mark = mark_of(root)
     if copy_to is not None:
         _copy(split.images, root, copy_to, mark)
@@ -71,13 +72,14 @@ def _read_lists(folder: Path) -> dict[Split, list[str]]:
     return names
 
 
-def _look_up(names: dict[Split, list[str]], root: Path, there: set[str]) -> Split3:
+def _look_up(names: dict[Split, list[str]], images: list[FoundImage]) -> Split3:
     """Find each name in its own folder first, then in bounding_box_test."""
     result = Split3()
+    there = {_in_own_folder(image).path: image.path for image in images}
     for split, lines in names.items():
         for name in lines:
-            places = [f"{folder}/{name}" for folder in (FOLDERS[split], FOLDERS["gallery"])]
-            path = next((place for place in places if place in there), None)
+            places = [there.get(f"{folder}/{name}") for folder in (FOLDERS[split], FOLDERS["gallery"])]
+            path = next(filter(None, places), None)
             match = DUKE_NAME.fullmatch(name)
             if path is None or match is None:
                 result.missing.append(f"{split}.list: {name}")
@@ -102,7 +104,7 @@ def _in_own_folder(image: FoundImage) -> FoundImage:
 
 
 def _copy(images: list[FoundImage], root: Path, target: Path, mark: Path | None) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not is_free(target):
         raise DataError(f"{target} exists and is not empty; name another folder with --copy-to")
     with written_whole(target) as beside:
         for image in progress_over(images, "copying", "image"):

@@ -1,5 +1,6 @@
 """Recipe: a data set becomes a manifest; its images stay where they are."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,13 +9,13 @@ from typing import TypeVar
 
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
-from pirt.core.manifest import ImageRow, Manifest, write_manifest
+from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, require_inside, write_manifest
 from pirt.progress import progress
 from pirt_stages.data.importing.archives import is_archive, unpacked
-from pirt_stages.data.importing.layouts import find_data_set, layouts_named
+from pirt_stages.data.importing.layouts import LOOK, Choice, as_chosen, find_data_set, layouts_named
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading
-from pirt_stages.data.importing.layouts.msmt17 import MSMT17Layout
 from pirt_stages.data.importing.marks import mark_of
+from pirt_stages.data.importing.names import keep_names, require_place
 
 _THREADS = 8
 _Result = TypeVar("_Result")
@@ -29,21 +30,33 @@ class Imported:
     reading: Reading
 
 
-def import_data_set(
-    source: Path, out: Path, layout: str | None = None, unpack_to: Path | None = None, with_val: bool = False
-) -> Imported:
+def import_data_set(source: Path, out: Path, choice: Choice = LOOK, unpack_to: Path | None = None) -> Imported:
     """Write the manifest `out` of the data set in `source`: a folder, a CSV table, or a zip or tar.
 
-    An archive is unpacked to `unpack_to`, by default beside it; `with_val` adds MSMT17's validation list to training.
+    An archive is unpacked to `unpack_to`, by default beside it. Names of persons and cameras are kept beside `out`.
     """
-    root, found = find_data_set(opened(source, unpack_to), layouts_named(layout))
-    if with_val:
-        if not isinstance(found, MSMT17Layout):
-            raise DataError(f"--with-val is for MSMT17, but {root} is {found.title}")
-        found = replace(found, with_val=True)
-    reading = found.read(root)
-    manifest = write_manifest(out, hashed(reading.images, root), root, stand_in=mark_of(root) is not None)
+    root, found = find_data_set(opened(source, unpack_to), layouts_named(choice.layout))
+    reading = as_chosen(found, choice, root).read(root)
+    images = reading.images
+    if choice.pids_from_zero:
+        images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
+        reading.remarks.append("pids are those of the data set + 1")
+    require_persons(images, root)
+    require_place(out)
+    manifest = write_manifest(out, hashed(images, root), root, stand_in=mark_of(root) is not None)
+    keep_names(out, reading.names)
     return Imported(found.title, manifest, reading)
+
+
+def require_persons(images: Sequence[FoundImage], root: Path) -> None:
+    """Raise where a query or a training image would be nobody's, being of pid 0."""
+    counts = Counter(image.split for image in images if image.pid == 0 and image.split != "gallery")
+    if counts:
+        said = " and ".join(f"{count:,} {split} images" for split, count in counts.items())
+        raise DataError(
+            f"{said} of {root} have pid {DISTRACTOR_PID}, which means a distractor that is nobody's match; if persons "
+            "are numbered from 0, number them from 1 with --pids-from-zero"
+        )
 
 
 def opened(source: Path, unpack_to: Path | None = None) -> Path:
@@ -54,22 +67,38 @@ def opened(source: Path, unpack_to: Path | None = None) -> Path:
 def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
     """Give each image its key and the SHA-256 of its file.
 
-    A key is split/name, or the path relative to the root for all images when split/name would stand twice.
+    A key is split/name; where that would stand twice, all keys are paths relative to the root, or split/path where an
+    image is in two splits.
     """
-    keys = [f"{image.split}/{PurePosixPath(image.path).name}" for image in images]
-    if len(set(keys)) < len(keys):
-        keys = [image.path for image in images]
-    # A manifest is UTF-8; hashing a large data set takes long.
+    keys = _keys(images, root)
+    # Before hashing, which takes long for a large data set.
     for name in (str(root), *(image.path for image in images)):
         try:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(f"{name!r} is not UTF-8, which manifests are; rename it and import again") from None
+    for image in images:
+        require_inside(image.path)
     hashes = in_threads(sha256_of, [root / image.path for image in images], "hash")
     return [
         ImageRow(key, image.path, image.split, image.pid, image.camid, sha256)
         for key, image, sha256 in zip(keys, images, hashes, strict=True)
     ]
+
+
+def _keys(images: Sequence[FoundImage], root: Path) -> list[str]:
+    ways: tuple[Callable[[FoundImage], str], ...] = (
+        lambda image: f"{image.split}/{PurePosixPath(image.path).name}",
+        lambda image: image.path,
+        lambda image: f"{image.split}/{image.path}",
+    )
+    for way in ways:
+        keys = [way(image) for image in images]
+        if len(set(keys)) == len(keys):
+            return keys
+    twice = next(key for key, count in Counter(keys).items() if count > 1)
+    split, _, path = twice.partition("/")
+    raise DataError(f"image {path!r} of {root} stands twice in the {split} split; list it once")
 
 
 def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path], title: str) -> list[_Result]:

@@ -1,4 +1,6 @@
+import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,3 +145,61 @@ def test_the_limit_can_be_set(tmp_path: Path) -> None:
     assert read_image(path, max_pixels=2400).size == (40, 60)
     with pytest.raises(DataError, match="has 2400 pixels, over the limit of 2399"):
         read_image(path, max_pixels=2399)
+
+
+def deep_png(values: np.ndarray[tuple[int, ...], np.dtype[np.uint16]], colour_type: int) -> bytes:
+    """A PNG with 16 bits a sample of H×W×samples, which Pillow does not write in colour."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+RAMP = np.linspace(0, 1, 200).reshape(20, 10)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_sixteen_bits_of_which_fewer_are_used_are_as_bright_as_eight(tmp_path: Path, suffix: str, bits: int) -> None:
+    deep = np.round(RAMP * (2**bits - 1)).astype(np.uint16)
+    expected = np.floor(RAMP * 255.99)
+    found = pixels(saved(tmp_path / f"a.{suffix}", Image.fromarray(deep)))[..., 0]
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_tiff_that_says_its_highest_value_is_scaled_by_it(tmp_path: Path) -> None:
+    night = np.round(RAMP * 200).astype(np.uint16)
+    said = saved(tmp_path / "said.tif", Image.fromarray(night), tiffinfo={281: 4095})
+    assert pixels(said).max() == 200 >> 4
+    assert pixels(saved(tmp_path / "silent.tif", Image.fromarray(night))).max() == 200
+
+
+@pytest.mark.parametrize("highest", [4095, 65535])
+def test_a_pgm_of_two_bytes_is_scaled_by_its_highest_value(tmp_path: Path, highest: int) -> None:
+    content = np.round(RAMP * highest).astype(">u2").tobytes()
+    (tmp_path / "a.pgm").write_bytes(f"P5 10 20 {highest}\n".encode() + content)
+    assert np.abs(pixels(tmp_path / "a.pgm")[..., 0] - np.floor(RAMP * 255.99)).max() <= 1
+
+
+@pytest.mark.parametrize(("colour_type", "samples"), [(2, 3), (4, 2), (6, 4)])
+def test_dark_colours_of_sixteen_bits_are_refused_by_name(tmp_path: Path, colour_type: int, samples: int) -> None:
+    deep = np.repeat(np.round(RAMP * 4095).astype(np.uint16)[..., None], samples, axis=2)
+    if samples in (2, 4):
+        deep[..., -1] = 65535
+    (tmp_path / "a.png").write_bytes(deep_png(deep, colour_type))
+    with pytest.raises(DataError, match=r"a\.png .*16 bits, of which the upper ones are not used"):
+        read_image(tmp_path / "a.png")
+    bright = deep * np.uint16(16)
+    (tmp_path / "a.png").write_bytes(deep_png(bright, colour_type))
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png")[..., 0], bright[..., 0] >> 8)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    for path in (tmp_path / "a.jpg", Path("/dev/zero")):
+        with pytest.raises(DataError, match="is a pipe or device"):
+            read_image(path)

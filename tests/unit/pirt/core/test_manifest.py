@@ -169,3 +169,45 @@ def test_missing_and_binary_manifests(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ManifestError, match="UTF-8"):
         read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("root", ["/data", "/da,ta", "/data ", '/"da"ta', "/a,,,,,", "/a;b;;;;;"])
+def test_a_manifest_that_a_spreadsheet_saved_comes_back(tmp_path: Path, delimiter: str, root: str) -> None:
+    written = write_manifest(tmp_path / "m.csv", ROWS, Path(root), stand_in=True)
+    assert read_manifest(tmp_path / "m.csv").root == Path(root)
+    with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
+        cells = [[*row, *[""] * (len(COLUMNS) - len(row))] for row in csv.reader(file)]
+    with (tmp_path / "saved.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows([*cells, [""] * len(COLUMNS)])
+    read = read_manifest(tmp_path / "saved.csv")
+    assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)
+
+
+_any_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(_any_text, _any_text, _any_text)
+def test_any_unicode_comes_back_exactly_or_is_refused(tmp_path: Path, root: str, key: str, path: str) -> None:
+    (tmp_path / "m.csv").unlink(missing_ok=True)
+    row = ImageRow(key, path, "train", 1, 1, "00")
+    folder = Path(f"/{root}")
+    try:
+        write_manifest(tmp_path / "m.csv", [row], folder)
+    except ManifestError:
+        assert set("\0\r\n\\:/.") & set(root + key + path)
+        assert not (tmp_path / "m.csv").exists()
+    else:
+        read = read_manifest(tmp_path / "m.csv")
+        assert read.rows == (row,)
+        assert read.root == folder
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b", "a\r\nb"])
+def test_ends_of_lines_in_names_are_refused(tmp_path: Path, name: str) -> None:
+    for row in (replace(ROWS[0], key=name), replace(ROWS[0], path=name)):
+        with pytest.raises(ManifestError, match="has an end of line"):
+            write_manifest(tmp_path / "m.csv", [row], tmp_path)
+    with pytest.raises(ManifestError, match="has an end of line in its name"):
+        write_manifest(tmp_path / "m.csv", ROWS, Path(f"/{name}"))

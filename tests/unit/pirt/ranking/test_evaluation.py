@@ -28,9 +28,10 @@ def test_no_shared_identity_is_told():
         valid([1, 2], [3, -1], [0, 0], [1, 1])
 
 
-def test_junk_is_no_match():
-    with pytest.raises(DataError, match="every match"):
-        valid([-1], [-1], [0], [1])
+@pytest.mark.parametrize("pid", [-1, 0])
+def test_junk_and_distractors_are_no_match(pid):
+    with pytest.raises(DataError, match="none of the 1 queries' identities is in the gallery"):
+        valid([pid], [pid], [0], [1])
 
 
 def test_blocks_cover_all_queries_in_bounded_memory():

@@ -118,3 +118,13 @@ def test_wrong_manifests_are_one_line(run: Run, tmp_path: Path) -> None:
 def test_a_training_image_in_the_gallery_is_never_harmless(manifest: Manifest) -> None:
     copy = replace(manifest.split("train")[0], key="gallery/copy", split="gallery")
     assert "no image in two splits" in bad(check(Manifest((*manifest.rows, copy), manifest.root)))
+
+
+@pytest.mark.parametrize("split", ["train", "query"])
+def test_persons_numbered_from_0_are_found(split: str, manifest: Manifest) -> None:
+    place, row = next((place, row) for place, row in enumerate(manifest.rows) if row.split == split)
+    rows = [*manifest.rows[:place], replace(row, pid=0), *manifest.rows[place + 1 :]]
+    found = {finding.question: finding for finding in check(replace(manifest, rows=tuple(rows)))}
+    finding = found["no query or training image of pid 0"]
+    assert finding.good is False
+    assert finding.answer == f"1: {row.key}"

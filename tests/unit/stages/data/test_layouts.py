@@ -10,6 +10,7 @@ from click.testing import Result
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest
+from pirt_stages.data.importing.layouts import Choice
 from pirt_stages.data.importing.recipe import import_data_set
 
 Make = Callable[[str], Path]
@@ -45,7 +46,7 @@ def test_each_layout_is_found_by_looking(name: str, standin: Make, run: Run, tmp
 def test_a_second_import_gives_the_same_bytes(name: str, standin: Make, tmp_path: Path) -> None:
     root = standin(name)
     import_data_set(root, tmp_path / "1.csv")
-    import_data_set(root, tmp_path / "2.csv", layout=name)
+    import_data_set(root, tmp_path / "2.csv", Choice(layout=name))
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
@@ -57,7 +58,7 @@ def test_market_pids_and_cameras_come_from_the_names(standin: Make, tmp_path: Pa
         assert row.camid == int(camera[1])
     assert sum(row.pid == 0 for row in imported.manifest.rows) == 12
     assert sum(row.pid == -1 for row in imported.manifest.rows) == 8
-    assert imported.reading.passed_over == {"Thumbs.db": 3}
+    assert imported.reading.passed_over == {"hidden or __MACOSX": 3}
 
 
 def test_odd_files_are_passed_over_and_counted(standin: Make, run: Run, tmp_path: Path) -> None:
@@ -69,7 +70,8 @@ def test_odd_files_are_passed_over_and_counted(standin: Make, run: Run, tmp_path
     result = run("import", root, "--out", tmp_path / "m.csv")
     assert "query 24" in result.output
     assert "1 × *.txt" in result.output
-    assert "1 × holiday.jpg (name not understood)" in result.output
+    assert "1 × names that are not of DukeMTMC-reID, such as 'query/holiday.jpg'" in result.output
+    assert "passed over 3 files in all" in result.output
     assert "1 × hidden or __MACOSX" in result.output
 
 
@@ -77,7 +79,7 @@ def test_duke_and_its_re_split_are_told_apart_by_the_folder(standin: Make, tmp_p
     root = standin("dukemtmc_reid") / "DukeMTMC-reID"
     occluded = root.rename(root.parent / "Occluded_Duke")
     assert import_data_set(occluded, tmp_path / "m.csv").title == "Occluded-DukeMTMC"
-    assert import_data_set(occluded, tmp_path / "m.csv", layout="dukemtmc_reid").title == "DukeMTMC-reID"
+    assert import_data_set(occluded, tmp_path / "m.csv", Choice(layout="dukemtmc_reid")).title == "DukeMTMC-reID"
 
 
 def test_without_cameras_queries_and_gallery_get_different_ones(standin: Make, run: Run, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_msmt17_reads_both_versions_and_validation_on_request(standin: Make, tmp
     root = standin("msmt17") / "MSMT17_V1"
     first = import_data_set(root, tmp_path / "1.csv").manifest
     assert len(first.split("train")) == 84
-    assert len(import_data_set(root, tmp_path / "v.csv", with_val=True).manifest.split("train")) == 96
+    assert len(import_data_set(root, tmp_path / "v.csv", Choice(with_val=True)).manifest.split("train")) == 96
     assert not {row.pid for row in first.split("train")} & {row.pid for row in first.split("gallery")}
     assert min(row.pid for row in first.rows) == 1
     (root / "train").rename(root / "mask_train_v2")
@@ -279,13 +281,13 @@ def test_a_name_that_no_manifest_can_hold_is_refused_before_hashing(
 def test_a_folder_without_images_is_one_line(run: Run, tmp_path: Path) -> None:
     result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
     assert result.exit_code == 2
-    assert "expected unlabelled images (image files, at any depth)" in result.output
+    assert "expected unlabelled images with --layout folder (image files, at any depth)" in result.output
 
 
 def test_a_missing_root_says_what_belongs_there(run: Run, tmp_path: Path) -> None:
     result = run("import", tmp_path / "market1501", "--layout", "market1501", "--out", tmp_path / "m.csv")
     assert result.exit_code == 2
-    expected = "Market-1501 (folders bounding_box_train, query, bounding_box_test)"
+    expected = "Market-1501 (folders bounding_box_train, query, bounding_box_test with 0001_c1s1_001051_00.jpg)"
     assert result.output == (
         f"Error: data root {tmp_path / 'market1501'} is not a folder, zip or tar; expected there: {expected}\n"
     )

@@ -6,46 +6,93 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, has_image, images_below, subfolders
 from pirt_stages.data.importing.layouts.market import DUKE_NAME
 
-OCCLUDED, WHOLE = "occluded_body_images", "whole_body_images"
+PARTIAL, OCCLUDED, WHOLE = "partial_body_images", "occluded_body_images", "whole_body_images"
 NO_CAMERAS = "no camera labels: queries are given camera 0, gallery images camera 1"
+PROBES = {"partial": PARTIAL, "occluded": OCCLUDED, "probe": "Probe"}
+"""By the name that --probe takes, the folders that hold queries."""
 
 
 @dataclass(frozen=True)
 class BodyImagesLayout:
-    """Occluded bodies are the queries, whole ones the gallery; there are neither cameras nor a training set."""
+    """Occluded or partial bodies are the queries, whole ones the gallery; there are no cameras and no training set."""
 
     name: str
     title: str
     pattern: re.Pattern[str]
     """Matches a path inside either folder; its first group is the identity."""
     example: str
+    sides: tuple[tuple[str, str], ...] = ((OCCLUDED, WHOLE),)
+    """The folders of queries and gallery under which it is known; of several that are there the first is taken."""
+    probe: str | None = None
+    """The folder of queries that was asked for, a name of `PROBES`."""
 
     @property
     def signs(self) -> str:
         """What to look for."""
-        return f"folders {OCCLUDED} and {WHOLE} with {self.example}"
+        return f"folders {' or '.join(f'{query} and {gallery}' for query, gallery in self.sides)} with {self.example}"
 
     def recognises(self, root: Path) -> bool:
-        """Say whether both folders are there and the names of the first are of this kind."""
-        if not ((root / OCCLUDED).is_dir() and (root / WHOLE).is_dir()):
-            return False
-        return any(self.pattern.fullmatch(str(relative)) for relative, _ in files_in(root / OCCLUDED, Reading()))
+        """Say whether both folders are there and a name of the first is of this kind."""
+        return any(
+            self.pattern.fullmatch(str(relative)) for query, _ in self._there(root) for relative in images_below(query)
+        )
+
+    def nearly(self, root: Path) -> str | None:
+        """Say that the folders are there and the names are others, or that one of the two is missing."""
+        if there := self._there(root):
+            other = next((str(path) for query, _ in there for path in images_below(query)), None)
+            found = "no image" if other is None else f"names like {other!r}"
+            return f"the folders of {self.title}, but {found} where {self.example} is expected"
+        for query, gallery in self.sides:
+            if (_named(root, query) is None) != (_named(root, gallery) is None):
+                missing = query if _named(root, query) is None else gallery
+                return f"one folder of {self.title}, but no {missing} beside it"
+        return None
 
     def read(self, root: Path) -> Reading:
         """List the images of both folders."""
-        reading = Reading(remarks=[NO_CAMERAS])
-        sides: tuple[tuple[Split, str, int], ...] = (("query", OCCLUDED, 0), ("gallery", WHOLE, 1))
+        queries, gallery = self._chosen(root)
+        reading = Reading(remarks=[NO_CAMERAS, f"queries are those of {queries.name}"])
+        others = [query for query, _ in self._there(root) if query != queries and has_image(query)]
+        names = {folder.lower(): name for name, folder in PROBES.items()}
+        reading.remarks.extend(
+            f"{other.name} is there too and left out; --probe {names[other.name.lower()]} takes it" for other in others
+        )
+        sides: tuple[tuple[Split, Path, int], ...] = (("query", queries, 0), ("gallery", gallery, 1))
         for split, folder, camid in sides:
-            for relative, _ in files_in(root / folder, reading):
+            for relative, _ in files_in(folder, reading):
+                path = f"{folder.name}/{relative}"
                 if match := self.pattern.fullmatch(str(relative)):
-                    path = f"{folder}/{relative}"
                     reading.images.append(FoundImage(path, split, int(match[1]), camid))
                 else:
-                    reading.passed_over[f"{relative} (name not understood)"] += 1
+                    reading.pass_over(f"names that are not of {self.title}", path)
         return reading.require("query", "gallery", root=root, title=self.title)
+
+    def _there(self, root: Path) -> list[tuple[Path, Path]]:
+        pairs = [(_named(root, query), _named(root, gallery)) for query, gallery in self.sides]
+        return [(query, gallery) for query, gallery in pairs if query is not None and gallery is not None]
+
+    def _chosen(self, root: Path) -> tuple[Path, Path]:
+        there = self._there(root)
+        if self.probe is None and there:
+            return next((pair for pair in there if has_image(pair[0])), there[0])
+        for query, gallery in there:
+            if self.probe is not None and query.name.lower() == PROBES[self.probe].lower():
+                return query, gallery
+        raise DataError(
+            f"{root} has no folder {PROBES[self.probe or 'occluded']} with a gallery beside it; it has "
+            f"{', '.join(query.name for query, _ in there) or 'none'}"
+        )
+
+
+def _named(root: Path, name: str) -> Path | None:
+    """Return the folder of this name in `root`, however it is capitalised."""
+    if (root / name).is_dir():
+        return root / name
+    return next((folder for folder in subfolders(root) if folder.name.lower() == name.lower()), None)
 
 
 @dataclass(frozen=True)
@@ -59,6 +106,13 @@ class PDukeLayout:
     def recognises(self, root: Path) -> bool:
         """Say whether the folders of both halves are there."""
         return any((root / half / OCCLUDED).is_dir() and (root / half / WHOLE).is_dir() for half in ("train", "test"))
+
+    def nearly(self, root: Path) -> str | None:
+        """Say that a half has one of its folders only."""
+        for half in ("train", "test"):
+            if (root / half / OCCLUDED).is_dir() or (root / half / WHOLE).is_dir():
+                return f"{half!r} as in {self.title}, but without both {OCCLUDED} and {WHOLE} in it"
+        return None
 
     def read(self, root: Path) -> Reading:
         """List the images: all of train, and the occluded (query) and whole (gallery) ones of test."""
@@ -74,17 +128,29 @@ class PDukeLayout:
                 raise DataError(f"{root} looks like {self.title} but has no folder {place!r}")
             for relative, _ in files_in(root / place, reading):
                 identity, match = relative.parts[0], DUKE_NAME.fullmatch(relative.name)
+                path = f"{place}/{relative}"
                 if match and len(relative.parts) == 2 and identity.isdecimal():
-                    path = f"{place}/{relative}"
                     reading.images.append(FoundImage(path, split, int(identity), int(match[2])))
                 else:
-                    reading.passed_over[f"{relative} (name not understood)"] += 1
+                    reading.pass_over(f"names that are not of {self.title}", path)
         return reading.require("train", "query", "gallery", root=root, title=self.title)
 
 
 OCCLUDED_REID = BodyImagesLayout(
     "occluded_reid", "Occluded-REID", re.compile(r"(\d+)/\1_\d+\.\w+", re.IGNORECASE), "001/001_01.tif"
 )
-PARTIAL_REID = BodyImagesLayout("partial_reid", "Partial-REID", re.compile(r"(\d+)_\d+\.\w+"), "001_01.jpg")
-PARTIAL_ILIDS = BodyImagesLayout("partial_ilids", "Partial-iLIDS", re.compile(r"(\d+)\.\w+"), "001.jpg")
+PARTIAL_REID = BodyImagesLayout(
+    "partial_reid",
+    "Partial-REID",
+    re.compile(r"(\d+)_\d+\.\w+"),
+    "001_01.jpg",
+    sides=((PARTIAL, WHOLE), (OCCLUDED, WHOLE)),
+)
+PARTIAL_ILIDS = BodyImagesLayout(
+    "partial_ilids",
+    "Partial-iLIDS",
+    re.compile(r"(\d+)\.\w+"),
+    "001.jpg",
+    sides=((OCCLUDED, WHOLE), ("Probe", "Gallery")),
+)
 P_DUKEMTMC_REID = PDukeLayout()

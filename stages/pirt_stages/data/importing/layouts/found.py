@@ -1,15 +1,34 @@
 """What a layout says about a data set, before any image is opened."""
 
-from collections import Counter
+import os
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pirt.core.errors import DataError
+from pirt.core.files import is_clutter
 from pirt.core.manifest import Split
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "bmp"),
+        *("tif", "tiff", "webp", "gif", "ppm", "pgm", "pbm", "pnm"),
+    )
+)
+"""Names of what `pirt.core.images.read_image` reads."""
+UNREAD_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("heic", "heif", "avif", "avifs", "jp2", "j2k", "jpx", "jxl", "jxr", "tga", "psd", "svg", "ico", "dds", "exr"),
+        *("hdr", "pfm", "pcx", "sgi", "ras", "raw", "cr2", "cr3", "nef", "arw", "orf", "rw2", "dng", "eps", "bpg"),
+    )
+)
+"""Names of images that it does not."""
+UNREAD = "a format that is not read; save as JPEG or PNG"
+CLUTTER = "hidden or __MACOSX"
 
 
 @dataclass(frozen=True)
@@ -24,19 +43,40 @@ class FoundImage:
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set's images in a fixed order, the odd files passed over (by name or suffix), and remarks."""
+    """A data set's images in a fixed order, what was passed over, by kind, and remarks.
+
+    Where persons or cameras have names instead of numbers, `names` keeps them by kind ("person", "camera") and number.
+    """
 
     images: list[FoundImage] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first file of each kind that was passed over."""
     remarks: list[str] = field(default_factory=list)
+    names: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def pass_over(self, kind: str, example: object) -> None:
+        """Count a file that is not read."""
+        self.passed_over[kind] += 1
+        self.examples.setdefault(kind, str(example))
 
     def require(self, *splits: Split, root: Path, title: str) -> "Reading":
         """Raise when one of `splits` has no image."""
         for split in splits:
             if not any(image.split == split for image in self.images):
-                odd = f" ({sum(self.passed_over.values())} odd files passed over)" if self.passed_over else ""
-                raise DataError(f"{root}: the {split} split of {title} has no image with a {title} name{odd}")
+                raise DataError(f"{root}: the {split} split of {title} has no image with a {title} name{self.odd()}")
         return self
+
+    def odd(self) -> str:
+        """Return what was passed over in a few words, in brackets; nothing of nothing."""
+        if not self.passed_over:
+            return ""
+        kinds = ", ".join(f"{count:,} × {self.described(kind)}" for kind, count in self.passed_over.most_common(3))
+        return f" ({self.passed_over.total():,} odd files passed over: {kinds})"
+
+    def described(self, kind: str) -> str:
+        """Return a kind of what was passed over with its first file."""
+        return kind if kind == (example := self.examples[kind]) else f"{kind}, such as {example!r}"
 
 
 class Layout(Protocol):
@@ -57,28 +97,93 @@ class Layout(Protocol):
     def recognises(self, root: Path) -> bool:
         """Say whether `root` is the data root of such a data set."""
 
+    def nearly(self, root: Path) -> str | None:
+        """Say what `root`, which is not recognised, has of such a data set and what not; None if it has nothing."""
+
     def read(self, root: Path) -> Reading:
         """List the images under `root`."""
 
 
 def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Path]]:
     """Yield (path relative to `folder`, path) of the image files below `folder`, sorted; count the others."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            continue
-        relative = PurePosixPath(path.relative_to(folder).as_posix())
-        if "__MACOSX" in relative.parts or relative.name.startswith("."):
-            reading.passed_over["hidden or __MACOSX"] += 1
-        elif relative.suffix.lower() not in IMAGE_SUFFIXES:
-            reading.passed_over[relative.name if relative.suffix.lower() == ".db" else f"*{relative.suffix}"] += 1
+    found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading)]
+    for relative, path in sorted(found, key=lambda pair: pair[0].parts):
+        suffix = relative.suffix.lower()
+        if any(is_clutter(part) or part.startswith(".") for part in relative.parts):
+            reading.pass_over(CLUTTER, relative)
+        elif not path.exists():
+            reading.pass_over("links to nothing", relative)
+        elif not path.is_file():
+            reading.pass_over("neither file nor folder", relative)
+        elif suffix in UNREAD_SUFFIXES:
+            reading.pass_over(f"*{suffix} ({UNREAD})", relative)
+        elif suffix not in IMAGE_SUFFIXES:
+            reading.pass_over(f"*{relative.suffix}" if suffix else "files without a suffix", relative)
         else:
             yield relative, path
 
 
+def has_image(folder: Path) -> bool:
+    """Say whether there is an image file below `folder`."""
+    return any(True for _ in images_below(folder))
+
+
+def images_below(folder: Path) -> Iterator[PurePosixPath]:
+    """Yield the paths relative to `folder` of what looks like images below it, as they come."""
+    if folder.is_dir():
+        for path in _walk(folder, Reading()):
+            if path.suffix.lower() in IMAGE_SUFFIXES and not is_clutter(path.name):
+                yield PurePosixPath(path.relative_to(folder).as_posix())
+
+
+def _walk(folder: Path, reading: Reading) -> Iterator[Path]:
+    """Yield what is below `folder` and not a folder, through links too.
+
+    Every folder is entered once and none above `folder`, so links in circles end. Links come last: what lies here keeps
+    the path it has here.
+    """
+    entered = {_identity(above) for above in folder.resolve().parents}
+    ahead, links = deque([folder]), deque[Path]()
+    while ahead or links:
+        linked = not ahead
+        place = links.popleft() if linked else ahead.popleft()
+        if (identity := _identity(place)) in entered:
+            reading.pass_over("links to a folder that is read elsewhere", place.relative_to(folder))
+            continue
+        entered.add(identity)
+        for entry in _listed(place):
+            if not _is_folder(entry):
+                yield Path(entry)
+            elif entry.is_symlink():
+                links.append(Path(entry))
+            else:
+                ahead.append(Path(entry))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed: {error.strerror}; get the right to read it, or remove it"
+        ) from error
+
+
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in `folder`, sorted, without hidden ones and __MACOSX."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}") from error
-    return [path for path in entries if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+    return [
+        Path(entry) for entry in _listed(folder) if _is_folder(entry) and not entry.name.startswith((".", "__MACOSX"))
+    ]

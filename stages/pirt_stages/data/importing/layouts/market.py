@@ -1,4 +1,4 @@
-"""Market-1501, DukeMTMC-reID and Occluded-DukeMTMC: three folders, identity and camera in the file name."""
+"""Market-1501, DukeMTMC-reID, Occluded-DukeMTMC, CUHK03-NP: three folders, identity and camera in the file name."""
 
 import re
 from dataclasses import dataclass
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, images_below
 
 FOLDERS: dict[Split, str] = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 MARKET_NAME = re.compile(r"(-1|\d+)_c(\d+)s\d+_\d+_\d+(?:\.jpg)?\.\w+", re.IGNORECASE)
 DUKE_NAME = re.compile(r"(\d+)_c(\d+)_f\d+\.\w+", re.IGNORECASE)
+CUHK03_NAME = re.compile(r"(\d+)_c(\d+)_\d+\.\w+", re.IGNORECASE)
+_NAMES = (MARKET_NAME, DUKE_NAME, CUHK03_NAME)
 
 
 @dataclass(frozen=True)
 class MarketLayout:
-    """The three folders, with names of one kind.
+    """The three folders, with names of one kind, at any depth.
 
     `occluded` says whether the root's own name must or must not say so; nothing else tells Duke's re-split apart.
     """
@@ -24,24 +26,31 @@ class MarketLayout:
     name: str
     title: str
     pattern: re.Pattern[str]
-    others: re.Pattern[str]
+    example: str
     occluded: bool | None = None
 
     @property
     def signs(self) -> str:
         """What to look for."""
-        return f"folders {', '.join(FOLDERS.values())}"
+        return f"folders {', '.join(FOLDERS.values())} with {self.example}"
 
     def recognises(self, root: Path) -> bool:
         """Say whether the folders are there and hold names of this kind."""
-        if not any((root / folder).is_dir() for folder in FOLDERS.values()):
+        if not _has_folders(root):
             return False
         if self.occluded is not None and self.occluded != ("occluded" in root.resolve().name.lower()):
             return False
-        return any(self._has_names(root / folder) for folder in FOLDERS.values())
+        return any(
+            self.pattern.fullmatch(path.name) for folder in FOLDERS.values() for path in images_below(root / folder)
+        )
 
-    def _has_names(self, folder: Path) -> bool:
-        return folder.is_dir() and any(self.pattern.fullmatch(path.name) for path in folder.iterdir())
+    def nearly(self, root: Path) -> str | None:
+        """Say that the folders are there and the names are others."""
+        if not _has_folders(root) or self.occluded:
+            return None
+        other = next((path.name for folder in FOLDERS.values() for path in images_below(root / folder)), None)
+        found = "no image" if other is None else f"names like {other!r}"
+        return f"the folders of {self.title}, but {found} where {self.example} is expected"
 
     def read(self, root: Path) -> Reading:
         """List the images of the three folders."""
@@ -50,19 +59,25 @@ class MarketLayout:
             if not (root / folder).is_dir():
                 raise DataError(f"{root} looks like {self.title} but has no folder {folder!r}")
             for relative, _ in files_in(root / folder, reading):
-                if self.others.fullmatch(relative.name):
+                if match := self.pattern.fullmatch(relative.name):
+                    path = f"{folder}/{relative}"
+                    reading.images.append(FoundImage(path, split, int(match[1]), int(match[2])))
+                elif any(pattern.fullmatch(relative.name) for pattern in _NAMES):
                     raise DataError(
                         f"{root / folder} mixes names of two data sets, {relative.name!r} is not one of {self.title}; "
                         "keep each data set in a folder of its own"
                     )
-                if match := self.pattern.fullmatch(relative.name):
-                    path = f"{folder}/{relative}"
-                    reading.images.append(FoundImage(path, split, int(match[1]), int(match[2])))
                 else:
-                    reading.passed_over[f"{relative.name} (name not understood)"] += 1
+                    reading.pass_over(f"names that are not of {self.title}", f"{folder}/{relative}")
         return reading.require(*FOLDERS, root=root, title=self.title)
 
 
-MARKET1501 = MarketLayout("market1501", "Market-1501", MARKET_NAME, DUKE_NAME)
-DUKEMTMC_REID = MarketLayout("dukemtmc_reid", "DukeMTMC-reID", DUKE_NAME, MARKET_NAME, occluded=False)
-OCCLUDED_DUKEMTMC = MarketLayout("occluded_dukemtmc", "Occluded-DukeMTMC", DUKE_NAME, MARKET_NAME, occluded=True)
+def _has_folders(root: Path) -> bool:
+    return any((root / folder).is_dir() for folder in FOLDERS.values())
+
+
+_DUKE_EXAMPLE = "0001_c2_f0046182.jpg"
+MARKET1501 = MarketLayout("market1501", "Market-1501", MARKET_NAME, "0001_c1s1_001051_00.jpg")
+DUKEMTMC_REID = MarketLayout("dukemtmc_reid", "DukeMTMC-reID", DUKE_NAME, _DUKE_EXAMPLE, occluded=False)
+OCCLUDED_DUKEMTMC = MarketLayout("occluded_dukemtmc", "Occluded-DukeMTMC", DUKE_NAME, _DUKE_EXAMPLE, occluded=True)
+CUHK03_NP = MarketLayout("cuhk03_np", "CUHK03-NP", CUHK03_NAME, "0001_c1_1.png")

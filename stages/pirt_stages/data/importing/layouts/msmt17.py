@@ -32,6 +32,14 @@ class MSMT17Layout:
         lists = all((root / name).is_file() for _, name in LISTS)
         return lists and any((root / train).is_dir() or (root / test).is_dir() for train, test in FOLDERS)
 
+    def nearly(self, root: Path) -> str | None:
+        """Say that lists or folders are missing."""
+        there = [name for _, name in LISTS if (root / name).is_file()]
+        if not there:
+            return None
+        missing = [name for _, name in LISTS if name not in there] or ["train, test or mask_train_v2, mask_test_v2"]
+        return f"{', '.join(there)} as in {self.title}, but no {', '.join(missing)}"
+
     def read(self, root: Path) -> Reading:
         """List the images of the lists; pids are the training label + 1 and the test label + 1 + TEST_PIDS."""
         train, test = next(pair for pair in FOLDERS if (root / pair[0]).is_dir() or (root / pair[1]).is_dir())

@@ -2,20 +2,27 @@
 
 import csv
 import io
+import reprlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pirt.core.errors import DataError
-from pirt.core.manifest import SPLITS
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading
+from pirt.core.manifest import SPLITS, Split
+from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading
+from pirt_stages.data.importing.layouts.numbering import numbers_of
 
 COLUMNS = ("path", "split", "pid", "camid")
 _HEADER_LENGTH = 10_000
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """A folder with one CSV file whose columns are (at least) path, split, pid and camid."""
+    """A folder with one CSV file whose columns are (at least) path, split, pid and camid.
+
+    Persons and cameras may be whole numbers or names.
+    """
 
     name: str = "csv"
     title: str = "own data"
@@ -27,57 +34,120 @@ class TableLayout:
         """Say whether `root` holds a CSV file with these columns."""
         return bool(_tables(root))
 
+    def nearly(self, root: Path) -> str | None:
+        """Say that a CSV file has some of the columns only."""
+        for path in _csv_files(root):
+            found = set(_header(_first_line(path), _likeliest(_first_line(path)))) & set(COLUMNS)
+            if found:
+                return f"{path.name} with the columns {', '.join(sorted(found))}, but not {', '.join(_lacking(found))}"
+        return None
+
     def read(self, root: Path) -> Reading:
         """List the rows; paths are relative to `root`, with / or \\."""
         tables = _tables(root) if self.table is None else [root / self.table]
         if len(tables) > 1:
             raise DataError(f"{root} holds several tables, {', '.join(path.name for path in tables)}; keep one")
-        reading, text = Reading(), _text(tables[0])
-        if (delimiter := _delimiter(tables[0])) is None:
-            raise DataError(f"{tables[0]} lacks a header with the columns {', '.join(COLUMNS)}")
-        rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-        for number, row in enumerate(rows, 2):
-            reading.images.append(_image(row, root, f"{tables[0]}, line {number}"))
+        reading, table = Reading(), tables[0]
+        rows = list(_rows(table))
+        wheres = [f"{table}, line {line}" for line, _ in rows]
+        images = [_image(row, root, where) for (_, row), where in zip(rows, wheres, strict=True)]
+        numbers = []
+        for what, column in (("person", "pid"), ("camera", "camid")):
+            found, names = numbers_of([row[column] for _, row in rows], column, wheres)
+            numbers.append(found)
+            if names:
+                reading.names[what] = names
+        for (path, split), pid, camid in zip(images, *numbers, strict=True):
+            reading.images.append(FoundImage(path, split, pid, camid))
         if not reading.images:
-            raise DataError(f"{tables[0]} has no row")
+            raise DataError(f"{table} has no row")
         return reading
 
 
+def _csv_files(root: Path) -> list[Path]:
+    return [path for path in sorted(root.glob("*.csv")) if path.is_file() and not path.name.startswith("._")]
+
+
 def _tables(root: Path) -> list[Path]:
-    return [path for path in sorted(root.glob("*.csv")) if path.is_file() and _delimiter(path)]
+    return [path for path in _csv_files(root) if _delimiter(path)]
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, row) of a table; names of columns are small and without spaces around them."""
+    delimiter = _delimiter(table)
+    if delimiter is None:
+        found = _header(_first_line(table), _likeliest(_first_line(table)))
+        raise DataError(
+            f"{table} lacks a header with the columns {', '.join(COLUMNS)}; found "
+            f"{', '.join(found)[:200]!r}, without {', '.join(_lacking(set(found)))}"
+        )
+    reader = csv.reader(io.StringIO(_text(table), newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        header = [name.strip().lower() for name in next(reader)]
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield reader.line_num, dict.fromkeys(COLUMNS, "") | dict(zip(header, fields, strict=False))
+    except csv.Error as error:
+        raise DataError(f"{table}, line {reader.line_num}: {error}") from error
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"table {path} cannot be read as UTF-8 text: {error}") from error
+        raise DataError(
+            f"table {path} cannot be read as UTF-8 text: {error}; a spreadsheet saves it as 'CSV UTF-8'"
+        ) from error
+
+
+def _first_line(path: Path) -> str:
+    try:
+        # Whether the rest is UTF-8 matters only of a table of ours.
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.readline(_HEADER_LENGTH)
+    except OSError as error:
+        raise DataError(f"table {path} cannot be read: {error}") from error
 
 
 def _delimiter(path: Path) -> str | None:
     """Return what separates the columns (spreadsheets write , or ; or tabs), None if they are not ours."""
+    line = _first_line(path)
+    return next((mark for mark in ",;\t" if not _lacking(set(_header(line, mark)))), None)
+
+
+def _likeliest(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _header(line: str, delimiter: str) -> list[str]:
     try:
-        # Whether the rest is UTF-8 matters only of a table of ours.
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            header = file.readline(_HEADER_LENGTH)
-    except OSError as error:
-        raise DataError(f"table {path} cannot be read: {error}") from error
-    return next((mark for mark in ",;\t" if set(COLUMNS) <= set(next(csv.reader([header], delimiter=mark), ()))), None)
+        return [
+            name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), ())
+        ]
+    except csv.Error:
+        return []
 
 
-def _image(row: dict[str, str], root: Path, where: str) -> FoundImage:
-    path = PurePosixPath((row["path"] or "").strip().replace("\\", "/"))
+def _lacking(found: set[str]) -> list[str]:
+    return [name for name in COLUMNS if name not in found]
+
+
+def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
+    text = row["path"].replace("\\", "/")
+    if len(text) > _LONGEST_PATH:
+        raise DataError(f"{where}: a path of {len(text):,} characters, {reprlib.repr(text)}; no system has such files")
+    # A name may begin or end with a space; more often a spreadsheet's column does.
+    path = PurePosixPath(text if (root / text).is_file() else text.strip())
     if path.is_absolute() or PureWindowsPath(path).drive or ".." in path.parts or not path.parts:
         raise DataError(f"{where}: path {row['path']!r} must be relative to {root} and stay inside")
+    if path.suffix.lower() in UNREAD_SUFFIXES:
+        raise DataError(f"{where}: image {str(path)!r} is of {UNREAD}")
     if not (root / path).is_file():
         raise DataError(f"{where}: image {str(path)!r} does not exist in {root}")
-    split = next((name for name in SPLITS if name == row["split"]), None)
+    split = next((name for name in SPLITS if name == row["split"].strip().lower()), None)
     if split is None:
         raise DataError(f"{where}: split {row['split']!r}, expected one of {', '.join(SPLITS)}")
-    try:
-        return FoundImage(str(path), split, int(row["pid"]), int(row["camid"]))
-    except (ValueError, TypeError):
-        raise DataError(f"{where}: pid {row['pid']!r} and camid {row['camid']!r} must be whole numbers") from None
+    return str(path), split
 
 
 CSV = TableLayout()

@@ -1,0 +1,32 @@
+"""Numbers for persons and cameras that have names."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from pirt.core.errors import DataError
+
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0+)?")
+"""A whole number, also as spreadsheets write it."""
+
+
+def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[list[int], dict[int, str]]:
+    """Return a number for each word, and the names behind the numbers where words are names.
+
+    Whole numbers stand for themselves. Names are numbered from 1 in the order of the alphabet. Numbers and names mixed
+    are a DataError that shows the rarer one, at its place in `wheres`.
+    """
+    found = [_WHOLE.fullmatch(word.strip()) for word in words]
+    named = [at for at, match in enumerate(found) if match is None]
+    if not named:
+        return [int(match[1]) for match in found if match], {}
+    if len(named) < len(words) or not all(word.strip() for word in words):
+        empty = [at for at in named if not words[at].strip()]
+        at = (empty or min(named, [at for at, match in enumerate(found) if match], key=len))[0]
+        raise DataError(f"{wheres[at]}: {what} {words[at]!r}; expected whole numbers in all rows, or names in all rows")
+    numbers = numbered(words)
+    return [numbers[word] for word in words], {number: word for word, number in numbers.items()}
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """Number names from 1 in the order of the alphabet."""
+    return {name: number for number, name in enumerate(sorted(set(names)), 1)}

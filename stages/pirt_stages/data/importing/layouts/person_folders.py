@@ -1,0 +1,166 @@
+"""Own data: a folder a person, perhaps one a camera in it or above it, split by identity."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pirt.core.errors import DataError
+from pirt.core.manifest import Split
+from pirt_stages.data.importing.layouts.body_images import NO_CAMERAS
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, has_image, subfolders
+from pirt_stages.data.importing.layouts.numbering import numbered
+
+LEVELS = ("person", "camera", "*")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How persons are split: a share of them is for training; of the others, a share of the images are queries."""
+
+    seed: int = 0
+    train: float = 0.5
+    query: float = 0.25
+
+
+@dataclass(frozen=True)
+class PersonFoldersLayout:
+    """Folders whose names are persons and cameras; what they and the images are called does not matter."""
+
+    name: str = "person-folders"
+    title: str = "persons in folders"
+    signs: str = "a folder a person, in it images or a folder a camera"
+    levels: tuple[str, ...] | None = None
+    """What each level of folders stands for, of `LEVELS`; None looks how deep the images lie."""
+    shares: Shares = Shares()
+
+    def recognises(self, root: Path) -> bool:
+        """Say whether there are folders with images."""
+        return any(has_image(folder) for folder in subfolders(root))
+
+    def nearly(self, root: Path) -> str | None:
+        """Say that the images lie in no folder."""
+        return "images, but no folders of persons with images in them" if has_image(root) else None
+
+    def read(self, root: Path) -> Reading:
+        """List the images; persons and cameras are numbered in the order of their names."""
+        reading = Reading()
+        paths = [relative for relative, _ in files_in(root, reading)]
+        levels = self.levels or _levels_of(paths, root)
+        kept = [path for path in paths if len(path.parts) > len(levels)]
+        for path in paths:
+            if len(path.parts) <= len(levels):
+                reading.pass_over(f"images above the folders {'/'.join(levels)}", path)
+        if not kept:
+            raise DataError(f"{root} has no image below folders {'/'.join(levels)}{reading.odd()}; say --levels")
+        persons = [path.parts[levels.index("person")] for path in kept]
+        cameras = [path.parts[levels.index("camera")] if "camera" in levels else "" for path in kept]
+        splits = split_by_person(list(zip(persons, cameras, map(str, kept), strict=True)), self.shares)
+        pids, camids = numbered(persons), numbered(cameras)
+        with_cameras = "camera" in levels
+        for path, person, camera, split in zip(kept, persons, cameras, splits, strict=True):
+            camid = camids[camera] if with_cameras else int(split == "gallery")
+            reading.images.append(FoundImage(str(path), split, pids[person], camid))
+        reading.names["person"] = {number: name for name, number in pids.items()}
+        if with_cameras:
+            reading.names["camera"] = {number: name for name, number in camids.items()}
+        reading.remarks.extend(self._remarks(reading, levels))
+        return reading
+
+    def _remarks(self, reading: Reading, levels: Sequence[str]) -> list[str]:
+        people: dict[Split, set[int]] = defaultdict(set)
+        for image in reading.images:
+            people[image.split].add(image.pid)
+        alone = len(people["gallery"] - people["query"])
+        counts = f"{len(people['train']):,} persons for training, {len(people['query']):,} for queries and gallery"
+        remarks = [
+            f"levels {'/'.join(levels)}, split by person with seed {self.shares.seed}: {counts}"
+            + (f", {alone:,} for the gallery alone, having no two images that could match" if alone else "")
+        ]
+        return remarks if "camera" in levels else [NO_CAMERAS, *remarks]
+
+
+def levels_named(text: str) -> tuple[str, ...]:
+    """Read "person/camera" and the like."""
+    levels = tuple(text.strip("/").split("/"))
+    if not set(levels) <= set(LEVELS) or levels.count("person") != 1 or levels.count("camera") > 1:
+        raise DataError(
+            f"--levels {text!r}: expected folders from the root down, person and perhaps camera, and * for what does "
+            "not matter, such as person/camera"
+        )
+    return levels
+
+
+def split_by_person(images: Sequence[tuple[str, str, str]], shares: Shares) -> list[Split]:
+    """Return the split of each (person, camera, path), which depends on these names and the seed alone.
+
+    A test person's queries leave it a gallery image of another camera each, where there are cameras; one of whom no
+    image could be such a query is a distractor in all but pid.
+    """
+    of_person: dict[str, list[int]] = defaultdict(list)
+    for at, (person, _, _) in enumerate(images):
+        of_person[person].append(at)
+    order = sorted(of_person, key=lambda person: _draw(shares.seed, person))
+    for_training = set(order[: _count(shares.train, len(order))])
+    splits: list[Split] = ["gallery"] * len(images)
+    cameras = [camera for _, camera, _ in images]
+    for person, places in of_person.items():
+        if person in for_training:
+            splits = _put(splits, places, "train")
+        else:
+            drawn = sorted(places, key=lambda at: _draw(shares.seed, images[at][2]))
+            splits = _put(splits, _queries(drawn, cameras, shares.query), "query")
+    return splits
+
+
+def _put(splits: list[Split], places: Sequence[int], split: Split) -> list[Split]:
+    for at in places:
+        splits[at] = split
+    return splits
+
+
+def _queries(drawn: Sequence[int], cameras: Sequence[str], share: float) -> list[int]:
+    """Return which images, in the order drawn, become queries: at least one, and each keeps a match."""
+    wanted, chosen = max(1, round(share * len(drawn))), list[int]()
+    left = Counter(cameras[at] for at in drawn)
+    for at in drawn:
+        if len(chosen) == wanted:
+            break
+        left[cameras[at]] -= 1
+        remain = {camera for camera, count in left.items() if count}
+        if all(remain - ({camera} if camera else set()) for camera in {cameras[one] for one in (*chosen, at)}):
+            chosen.append(at)
+        else:
+            left[cameras[at]] += 1
+    return chosen
+
+
+def _count(share: float, of: int) -> int:
+    """Return a share of a number of persons; any share but all and nothing leaves one on both sides."""
+    count = round(share * of)
+    return count if share in (0.0, 1.0) or of < 2 else min(max(count, 1), of - 1)
+
+
+def _draw(seed: int, name: str) -> bytes:
+    """Return a name's place in an order that is by chance, the same everywhere and whoever else is there."""
+    return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()
+
+
+def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
+    """Tell persons and cameras from how deep the images lie; one folder around all of them is neither."""
+    folders = [path.parts[:-1] for path in paths if len(path.parts) > 1]
+    around = len(folders) > 0 and min(map(len, folders)) > 1 and len({parts[0] for parts in folders}) == 1
+    depths = sorted({len(parts) for parts in folders})
+    wrapper = ("*",) if around else ()
+    if depths == [1 + around]:
+        return *wrapper, "person"
+    if depths == [2 + around]:
+        return *wrapper, "person", "camera"
+    raise DataError(
+        f"images lie {' and '.join(map(str, depths)) or 'no'} folders deep in {root}; say what the folders stand for, "
+        "such as --levels person/camera or --levels */person"
+    )
+
+
+PERSON_FOLDERS = PersonFoldersLayout()

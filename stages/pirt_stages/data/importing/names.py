@@ -1,0 +1,41 @@
+"""The names behind the numbers of a manifest: `<manifest>.names.csv`, written where persons or cameras have names."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from pirt.core.errors import DataError
+from pirt.core.files import written_whole
+
+COLUMNS = ("kind", "number", "name")
+
+
+def names_file(manifest: Path) -> Path:
+    """Return where the names of the persons and cameras of `manifest` lie."""
+    return manifest.with_name(f"{manifest.stem}.names.csv")
+
+
+def require_place(manifest: Path) -> None:
+    """Raise DataError when something else lies where the names of `manifest` would."""
+    path = names_file(manifest)
+    if path.exists() and not _is_ours(path):
+        raise DataError(f"{path} is not a list of names and would be replaced; give the manifest another name")
+
+
+def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> None:
+    """Write the names by kind and number beside `manifest`; without names, an earlier import's go."""
+    path = names_file(manifest)
+    if not names:
+        path.unlink(missing_ok=True)
+        return
+    with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows((kind, *pair) for kind, of_kind in names.items() for pair in sorted(of_kind.items()))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.read_text(encoding="utf-8").startswith(",".join(COLUMNS))
+    except (OSError, UnicodeDecodeError):
+        return False

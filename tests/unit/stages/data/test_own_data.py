@@ -1,0 +1,538 @@
+"""Data as people have them: linked, named anyhow, numbered from 0, in other formats, in folders a person."""
+
+import csv
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pirt.core.errors import DataError
+from pirt.core.images import FORMATS
+from pirt.core.manifest import read_manifest
+from pirt_stages.data.importing.layouts.found import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from pirt_stages.data.importing.layouts.person_folders import Shares, split_by_person
+
+Run = Callable[..., Result]
+Import = Callable[..., str]
+
+
+@pytest.fixture
+def importing(run: Run, tmp_path: Path) -> Import:
+    """Import what must succeed into m.csv and return what is said."""
+
+    def call(*arguments: object) -> str:
+        result = run("import", *arguments, "--out", tmp_path / "m.csv")
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return call
+
+
+@pytest.fixture
+def refused(run: Run, tmp_path: Path) -> Import:
+    """Import what must fail in one line, and return that line."""
+
+    def call(*arguments: object) -> str:
+        result = run("import", *arguments, "--out", tmp_path / "m.csv")
+        assert result.exit_code == 2, result.output
+        assert result.output.count("\n") == 1
+        assert not (tmp_path / "m.csv").exists()
+        return result.output
+
+    return call
+
+
+def images(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 8), zlib.crc32(path.encode()) & 0xFFFFFF).save(root / path, "JPEG")
+
+
+def rows(tmp_path: Path) -> list[tuple[str, str, int, int]]:
+    return [(row.path, row.split, row.pid, row.camid) for row in read_manifest(tmp_path / "m.csv").rows]
+
+
+def splits(tmp_path: Path) -> list[int]:
+    found = [split for _, split, _, _ in rows(tmp_path)]
+    return [found.count(split) for split in ("train", "query", "gallery")]
+
+
+# Links
+
+
+def test_linked_identities_are_read_as_if_they_lay_there(importing: Import, tmp_path: Path) -> None:
+    for side in ("occluded", "whole"):
+        names = [f"{n:02}" for n in range(1, 4)]
+        images(tmp_path, *(f"Occluded_REID/{side}_body_images/001/001_{n}.jpg" for n in names))
+        images(tmp_path, *(f"elsewhere/{side}/002_{n}.jpg" for n in names))
+        (tmp_path / f"Occluded_REID/{side}_body_images/002").symlink_to(tmp_path / "elsewhere" / side)
+    importing(tmp_path / "Occluded_REID")
+    assert splits(tmp_path) == [0, 6, 6]
+    assert ("occluded_body_images/002/002_01.jpg", "query", 2, 0) in rows(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["market1501", "p_dukemtmc_reid", "folder", "person-folders"])
+def test_links_are_followed_in_every_layout(layout: str, importing: Import, tmp_path: Path) -> None:
+    root, away = tmp_path / "data", tmp_path / "away"
+    files = {
+        "market1501": [
+            "bounding_box_train/0001/0001_c1s1_000151_01.jpg",
+            "query/0002/0002_c1s1_000451_01.jpg",
+            "bounding_box_test/0002/0002_c2s1_000451_01.jpg",
+        ],
+        "p_dukemtmc_reid": [
+            f"{place}/{pid}/{pid}_c{camera}_f0046182.jpg"
+            for camera, (place, pid) in enumerate(
+                [
+                    ("train/whole_body_images", "0001"),
+                    ("train/occluded_body_images", "0001"),
+                    ("test/occluded_body_images", "0002"),
+                    ("test/whole_body_images", "0002"),
+                ]
+            )
+        ],
+        "folder": ["a/1.jpg", "b/2.jpg"],
+        "person-folders": ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"],
+    }[layout]
+    images(root, *files)
+    importing(root, "--layout", layout)
+    expected = rows(tmp_path)
+    assert len(expected) == len(files)
+    for number, folder in enumerate(sorted({(root / file).parent for file in files})):
+        away.mkdir(exist_ok=True)
+        folder.rename(away / str(number))
+        folder.symlink_to(away / str(number))
+    importing(root, "--layout", layout)
+    assert rows(tmp_path) == expected
+
+
+def test_links_in_circles_upwards_and_to_nothing_are_counted(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    images(root, "a/1.jpg", "a/b/2.jpg")
+    (root / "a/b/again").symlink_to(root / "a")
+    (root / "a/up").symlink_to(tmp_path)
+    (root / "0-first").symlink_to(root / "a/b")
+    (root / "itself.jpg").symlink_to(root / "itself.jpg")
+    (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    said = importing(root, "--layout", "folder")
+    assert [path for path, *_ in rows(tmp_path)] == ["a/1.jpg", "a/b/2.jpg"]
+    assert "3 × links to a folder that is read elsewhere" in said
+    assert "2 × links to nothing" in said
+    assert "passed over 5 files in all" in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_named(refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a/1.jpg", "b/2.jpg")
+    (tmp_path / "root/b").chmod(0)
+    assert "b cannot be listed" in refused(tmp_path / "root", "--layout", "folder")
+    (tmp_path / "root/b").chmod(0o755)
+
+
+def test_pipes_and_devices_are_counted_and_not_opened(importing: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a.jpg")
+    os.mkfifo(tmp_path / "root/pipe.jpg")
+    (tmp_path / "root/zero.jpg").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "root/STANDIN.json")
+    assert "3 × neither file nor folder" in importing(tmp_path / "root", "--layout", "folder")
+    assert len(rows(tmp_path)) == 1
+
+
+# Pid 0
+
+
+def table(path: Path, lines: Sequence[Sequence[object]], header: str = "path,split,pid,camid", **how: str) -> Path:
+    delimiter = how.pop("delimiter", ",")
+    with path.open("w", newline="", encoding=how.pop("encoding", "utf-8")) as file:
+        file.write(header + "\n")
+        csv.writer(file, delimiter=delimiter).writerows(lines)
+    return path
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    images(tmp_path, *(f"p{pid}/{camera}.jpg" for pid in range(3) for camera in range(2)))
+    return tmp_path
+
+
+def lines(split: str, first: int = 1) -> list[tuple[str, str, int, int]]:
+    return [(f"p{pid}/{camera}.jpg", split, pid + first, camera) for pid in range(3) for camera in range(2)]
+
+
+@pytest.mark.parametrize("split", ["train", "query"])
+def test_a_person_numbered_0_is_asked_about(split: str, people: Path, refused: Import) -> None:
+    said = refused(table(people / "t.csv", lines(split, 0)))
+    assert f"2 {split} images of {people} have pid 0" in said
+    assert "--pids-from-zero" in said
+
+
+def test_persons_from_0_are_numbered_from_1_on_request(people: Path, importing: Import) -> None:
+    junk = [("p0/0.jpg", "gallery", -1, 9)]
+    said = importing(table(people / "t.csv", lines("train", 0)[1:] + junk), "--pids-from-zero")
+    assert "pids are those of the data set + 1" in said
+    assert [pid for _, _, pid, _ in rows(people)] == [1, 2, 2, 3, 3, -1]
+
+
+def test_distractors_of_a_gallery_stay_0(people: Path, importing: Import) -> None:
+    importing(table(people / "t.csv", [*lines("query")[2:], ("p0/0.jpg", "gallery", 0, 1)]))
+    assert rows(people)[-1] == ("p0/0.jpg", "gallery", 0, 1)
+
+
+def test_a_published_layout_with_a_person_0_is_asked_about_too(refused: Import, tmp_path: Path) -> None:
+    for side in ("occluded", "whole"):
+        images(tmp_path / "Occluded_REID", f"{side}_body_images/000/000_01.jpg", f"{side}_body_images/001/001_01.jpg")
+    assert "1 query images" in refused(tmp_path / "Occluded_REID")
+
+
+def test_names_of_persons_and_cameras_are_numbered_and_kept(people: Path, importing: Import) -> None:
+    named = [
+        (path, split, ["Zoë", "Ann, B.", "人"][pid - 1], f"cam{camid}") for path, split, pid, camid in lines("train")
+    ]
+    said = importing(table(people / "t.csv", named))
+    assert f"the names of 3 persons and 2 cameras are in {people / 'm.names.csv'}" in said
+    assert [(pid, camid) for _, _, pid, camid in rows(people)] == [(2, 1), (2, 2), (1, 1), (1, 2), (3, 1), (3, 2)]
+    with (people / "m.names.csv").open(newline="", encoding="utf-8") as file:
+        kept = {(row["kind"], int(row["number"])): row["name"] for row in csv.DictReader(file)}
+    assert kept["person", 1] == "Ann, B."
+    assert kept["person", 3] == "人"
+    assert kept["camera", 2] == "cam1"
+    importing(table(people / "t.csv", lines("train")))
+    assert not (people / "m.names.csv").exists()
+
+
+def test_somebody_elses_file_of_names_is_not_replaced(people: Path, refused: Import) -> None:
+    (people / "m.names.csv").write_text("mine\n")
+    assert "is not a list of names" in refused(table(people / "t.csv", lines("train")))
+    assert (people / "m.names.csv").read_text() == "mine\n"
+
+
+# Tables as spreadsheets write them
+
+
+@pytest.mark.parametrize(
+    ("header", "how"),
+    [
+        ("Path, Split, PID, CamID", {}),
+        ("path;split;pid;camid", {"delimiter": ";", "encoding": "utf-8-sig"}),
+        ("PATH\tSPLIT\tPID\tCAMID", {"delimiter": "\t", "encoding": "utf-8-sig"}),
+        ('"path" , "split","pid","camid"', {}),
+    ],
+)
+def test_headers_as_spreadsheets_write_them(header: str, how: dict[str, str], people: Path, importing: Import) -> None:
+    importing(table(people / "t.csv", lines("train"), header, **how))
+    assert rows(people) == lines("train")
+
+
+def test_cells_with_spaces_capitals_and_decimals(people: Path, importing: Import) -> None:
+    spaced = [(f" {path}", " Train", f" {pid}.0", f"{camid}.0 ") for path, _, pid, camid in lines("train")]
+    importing(table(people / "t.csv", [*spaced, ("", "", "", "")]))
+    assert rows(people) == lines("train")
+
+
+def test_an_image_may_be_query_and_gallery(people: Path, importing: Import) -> None:
+    both = [("p0/0.jpg", "query", 1, 0), *lines("gallery")]
+    importing(table(people / "t.csv", both))
+    assert rows(people) == both
+    keys = read_manifest(people / "m.csv").keys
+    assert keys[:2] == ("query/p0/0.jpg", "gallery/p0/0.jpg")
+
+
+def test_an_image_twice_in_a_split_is_named_by_the_users_file(people: Path, refused: Import) -> None:
+    said = refused(table(people / "t.csv", [*lines("train"), lines("train")[3]]))
+    assert f"image 'p1/1.jpg' of {people} stands twice in the train split" in said
+    assert "m.csv" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("p0/0.jpg", "train", "one", 1), "line 8: pid 'one'; expected whole numbers in all rows, or names"),
+        (("p0/0.jpg", "train", "", 1), "line 8: pid ''"),
+        (("p0/0.heic", "train", 1, 1), "line 8: image 'p0/0.heic' is of a format that is not read"),
+        (("x" * 20_000, "train", 1, 1), "line 8: a path of 20,000 characters"),
+        (("x" * 200_000, "train", 1, 1), "line 8: field larger than field limit"),
+    ],
+)
+def test_a_wrong_row_is_named(line: tuple[object, ...], said: str, people: Path, refused: Import) -> None:
+    (people / "p0/0.heic").touch()
+    assert said in refused(table(people / "t.csv", [*lines("train"), line]))
+
+
+def test_a_table_that_lacks_columns_says_which(people: Path, refused: Import) -> None:
+    table(people / "t.csv", [], "Path;Split;Person")
+    assert "without pid, camid" in refused(people / "t.csv")
+    assert "t.csv with the columns path, split, but not pid, camid" in refused(people)
+
+
+# Published layouts in the forms they go round in
+
+
+@pytest.mark.parametrize("folders", [("Probe", "Gallery"), ("probe", "gallery")])
+def test_partial_ilids_as_probe_and_gallery(folders: tuple[str, str], importing: Import, tmp_path: Path) -> None:
+    images(tmp_path / "Partial_iLIDS", *(f"{side}/{n:03}.jpg" for side in folders for n in (1, 2, 3)))
+    assert "Partial-iLIDS" in importing(tmp_path / "Partial_iLIDS")
+    assert splits(tmp_path) == [0, 3, 3]
+
+
+def test_of_partial_and_occluded_queries_those_asked_for_are_taken_and_named(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "Partial_REID"
+    images(
+        root, *(f"{kind}_body_images/{pid:03}_01.jpg" for kind in ("partial", "whole", "occluded") for pid in (1, 2))
+    )
+    said = importing(root)
+    assert "queries are those of partial_body_images" in said
+    assert "occluded_body_images is there too and left out; --probe occluded takes it" in said
+    assert rows(tmp_path)[0][0] == "partial_body_images/001_01.jpg"
+    assert "queries are those of occluded_body_images" in importing(root, "--probe", "occluded")
+    assert rows(tmp_path)[0][0] == "occluded_body_images/001_01.jpg"
+
+
+@pytest.mark.parametrize("kind", ["partial", "occluded"])
+def test_either_kind_of_queries_is_enough(kind: str, importing: Import, run: Run, tmp_path: Path) -> None:
+    images(tmp_path / "P", f"{kind}_body_images/001_01.jpg", "whole_body_images/001_01.jpg")
+    importing(tmp_path / "P")
+    assert splits(tmp_path) == [0, 1, 1]
+    other = {"partial": "occluded", "occluded": "partial"}[kind]
+    result = run("import", tmp_path / "P", "--probe", other, "--out", tmp_path / "n.csv")
+    assert f"has no folder {other}_body_images" in result.output
+
+
+def test_cuhk03_np_has_markets_folders_and_names_of_its_own(importing: Import, refused: Import, tmp_path: Path) -> None:
+    root = tmp_path / "cuhk03"
+    images(root, "bounding_box_train/0001_c1_1.png", "query/0002_c1_1.png", "bounding_box_test/0002_c2_6.png")
+    assert "CUHK03-NP" in importing(root)
+    assert [row[1:] for row in rows(tmp_path)] == [("train", 1, 1), ("query", 2, 1), ("gallery", 2, 2)]
+    (tmp_path / "m.csv").unlink()
+    images(root, "query/0002_c1s1_000451_01.jpg")
+    assert "holds several data sets, Market-1501 in" in refused(root)
+    assert "mixes names of two data sets" in refused(root, "--layout", "cuhk03_np")
+
+
+def test_what_is_passed_over_is_told_by_kind_with_totals(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "extended"
+    images(root, "query/0002_c1s1_000451_01.jpg", "bounding_box_test/0002_c2s1_000451_01.jpg")
+    images(root, "bounding_box_train/0001_c1s1_000151_01.jpg")
+    images(root, *(f"bounding_box_train/0001_c1s1_{n:06}_01_fake_1to2.jpg" for n in range(30)))
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._x.jpg", "@eaDir/0001_c1s1_000151_01.jpg", "readme"):
+        (root / "query" / name).parent.mkdir(exist_ok=True)
+        (root / "query" / name).touch()
+    said = importing(root)
+    assert "passed over 36 files in all" in said
+    assert "30 × names that are not of Market-1501, such as 'bounding_box_train/0001_c1s1_000000_01_fake" in said
+    assert "5 × hidden or __MACOSX" in said
+    assert "1 × files without a suffix" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["bounding_box_train/a b.jpg"], "has the folders of Market-1501, but names like 'a b.jpg' where 0001_c1s1"),
+        (["bounding_box_train/a b.jpg"], "where 0001_c1_1.png is expected"),
+        (["occluded_body_images/x/1.jpg", "whole_body_images/1.jpg"], "Occluded-REID, but names like 'x/1.jpg' where"),
+        (["occluded_body_images/001_01.jpg"], "one folder of Occluded-REID, but no whole_body_images beside it"),
+        (["train/whole_body_images/0001/x.jpg"], "'train' as in P-DukeMTMC-reID, but without both"),
+        (["x.jpg"], "persons in folders with --layout person-folders ("),
+    ],
+)
+def test_folders_that_are_right_with_names_that_are_not(
+    files: list[str], said: str, refused: Import, tmp_path: Path
+) -> None:
+    images(tmp_path / "root", *files)
+    assert said in refused(tmp_path / "root")
+
+
+def test_msmt17_without_its_folders_says_so(refused: Import, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    for name in ("train", "query", "gallery"):
+        (tmp_path / "root" / f"list_{name}.txt").touch()
+    assert "as in MSMT17, but no train, test or mask_train_v2" in refused(tmp_path / "root")
+
+
+# Formats
+
+
+def test_every_suffix_of_what_is_read_is_taken_and_what_is_not_is_named(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "formats"
+    images(root, *(f"a{suffix}" for suffix in IMAGE_SUFFIXES), "B.JFIF")
+    for suffix in UNREAD_SUFFIXES:
+        (root / f"b{suffix}").touch()
+    said = importing(root, "--layout", "folder")
+    assert len(rows(tmp_path)) == len(IMAGE_SUFFIXES) + 1
+    assert f"passed over {len(UNREAD_SUFFIXES)} files in all" in said
+    for line in said.splitlines()[2:14]:
+        assert "(a format that is not read; save as JPEG or PNG)" in line
+
+
+def test_the_suffixes_are_those_of_the_reader() -> None:
+    Image.init()
+    registered = {suffix for suffix, kind in Image.EXTENSION.items() if kind in FORMATS}
+    # .pfm holds 32-bit numbers, which are refused; .mpo is a JPEG.
+    assert registered - {".pfm"} == IMAGE_SUFFIXES - {".mpo"}
+    assert not IMAGE_SUFFIXES & UNREAD_SUFFIXES
+    assert {".heic", ".avif", ".jp2", ".tga"} <= UNREAD_SUFFIXES
+
+
+def test_images_of_a_format_that_is_not_read_alone_are_named(refused: Import, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/a.heic").touch()
+    said = refused(tmp_path / "root", "--layout", "folder")
+    assert "no image (1 odd files passed over: 1 × *.heic (a format that is not read" in said
+
+
+# Folders a person
+
+
+def people_in_folders(root: Path, persons: int = 6) -> None:
+    images(root, *(f"Person {p}/Cam {c}/IMG {n}.jpg" for p in range(persons) for c in range(2) for n in range(2)))
+
+
+def test_folders_a_person_and_camera(importing: Import, run: Run, tmp_path: Path) -> None:
+    people_in_folders(tmp_path / "people")
+    said = importing(tmp_path / "people", "--layout", "person-folders")
+    assert "levels person/camera, split by person with seed 0: 3 persons for training, 3 for queries" in said
+    assert splits(tmp_path) == [12, 3, 9]
+    for path, _, pid, camid in rows(tmp_path):
+        person, camera, _ = path.split("/")
+        assert (pid, camid) == (int(person[-1]) + 1, int(camera[-1]) + 1)
+    checked = run("check", tmp_path / "m.csv")
+    assert checked.exit_code == 0, checked.output
+    with (tmp_path / "m.names.csv").open(encoding="utf-8") as file:
+        assert "person,6,Person 5\n" in file.readlines()
+
+
+def test_the_same_seed_gives_the_same_split_wherever_the_folder_lies(importing: Import, tmp_path: Path) -> None:
+    found = []
+    for place in ("one", "two"):
+        people_in_folders(tmp_path / place)
+        importing(tmp_path / place, "--layout", "person-folders", "--split-seed", "5")
+        found.append(rows(tmp_path))
+    assert found[0] == found[1]
+    importing(tmp_path / "one", "--layout", "person-folders", "--split-seed", "6")
+    assert rows(tmp_path) != found[0]
+
+
+@pytest.mark.parametrize(
+    ("levels", "path", "expected"),
+    [
+        ("person", "Ann/deep/er/1.jpg", (1, 1)),
+        ("camera/person", "west/Ann/1.jpg", (1, 1)),
+        ("*/person", "2024/Ann/1.jpg", (1, 1)),
+        ("person/*/camera", "Ann/2024/west/1.jpg", (1, 1)),
+    ],
+)
+def test_levels_say_what_folders_stand_for(
+    levels: str, path: str, expected: tuple[int, int], importing: Import, tmp_path: Path
+) -> None:
+    images(tmp_path / "root", path, path.replace("Ann", "Bob"), "cover.jpg")
+    said = importing(tmp_path / "root", "--layout", "person-folders", "--levels", levels, "--train-share", "0")
+    assert rows(tmp_path)[0][2:] == expected
+    assert "1 × images above the folders" in said
+    assert "2 for the gallery alone" in said
+
+
+def test_a_folder_around_all_persons_is_nobody(importing: Import, tmp_path: Path) -> None:
+    people_in_folders(tmp_path / "root/dataset")
+    assert "levels */person/camera" in importing(tmp_path / "root", "--layout", "person-folders")
+    assert len({pid for _, _, pid, _ in rows(tmp_path)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--levels", "camera"], "--levels 'camera': expected folders from the root down"),
+        (["--levels", "person/person"], "--levels 'person/person'"),
+        (["--levels", "person/camera/*/*"], "has no image below folders person/camera/*/*"),
+        (["--split", "query"], "--split is for --layout folder"),
+        (["--with-val"], "--with-val is for MSMT17"),
+        (["--probe", "partial"], "--probe is for Partial-REID"),
+    ],
+)
+def test_what_does_not_fit_folders_of_persons(arguments: list[str], said: str, refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a/1.jpg", "b/2.jpg")
+    assert said in refused(tmp_path / "root", "--layout", "person-folders", *arguments)
+
+
+def test_persons_at_different_depths_need_levels(refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a/1.jpg", "b/west/2.jpg")
+    assert "images lie 1 and 2 folders deep" in refused(tmp_path / "root", "--layout", "person-folders")
+
+
+_images = st.lists(
+    st.tuples(st.sampled_from("ABCDEFG"), st.sampled_from(["west", "east", "south"]), st.uuids().map(str)),
+    min_size=1,
+    max_size=40,
+    unique_by=lambda image: image[2],
+)
+
+
+@given(_images, st.integers(0, 9), st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_splits_share_no_person_and_every_query_has_a_match(
+    listed: list[tuple[str, str, str]], seed: int, train: float, query: float, cameras: bool
+) -> None:
+    listed = listed if cameras else [(person, "", path) for person, _, path in listed]
+    found = split_by_person(listed, Shares(seed, train, query))
+    of = {split: [image for image, own in zip(listed, found, strict=True) if own == split] for split in found}
+    training = {person for person, _, _ in of.get("train", [])}
+    assert not training & {person for person, _, _ in [*of.get("query", []), *of.get("gallery", [])]}
+    for person, camera, _ in of.get("query", []):
+        assert any(p == person and (c != camera or not cameras) for p, c, _ in of.get("gallery", []))
+    for person in {person for person, _, _ in listed} - training:
+        seen = [c for p, c, _ in listed if p == person]
+        could_match = len(set(seen)) > 1 if cameras else len(seen) > 1
+        assert could_match == any(p == person for p, _, _ in of.get("query", []))
+    order = sorted(range(len(listed)), key=lambda at: listed[at][2])
+    again = split_by_person([listed[at] for at in order], Shares(seed, train, query))
+    assert again == [found[at] for at in order]
+
+
+# Unlabelled queries, names
+
+
+def test_images_without_labels_can_be_queries(importing: Import, run: Run, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a.jpg", "b.jpg")
+    said = importing(tmp_path / "root", "--layout", "folder", "--split", "query")
+    assert "every image is one of the query, of pid -1" in said
+    assert rows(tmp_path) == [("a.jpg", "query", -1, 0), ("b.jpg", "query", -1, 0)]
+
+
+_name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(_name, _name)
+def test_any_name_is_read_back_exactly_or_refused(run: Run, tmp_path: Path, folder: str, name: str) -> None:
+    root = tmp_path / f"r{abs(hash((folder, name)))}" / f"{folder.strip('.')[:40]}x"
+    file = root / f"{name}.jpg"
+    root.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (1, 1)).save(file, "JPEG")
+    result = run("import", root, "--layout", "folder", "--out", tmp_path / "m.csv")
+    if result.exit_code == 0 and not name.startswith("."):
+        manifest = read_manifest(tmp_path / "m.csv")
+        assert [row.path for row in manifest.rows] == [file.name]
+        assert manifest.root.resolve() == root.resolve()
+        assert manifest.keys == (f"gallery/{file.name}",)
+        manifest.require_files()
+    else:
+        assert result.exit_code == 2 or name.startswith("."), result.output
+        refused_for = set(str(file)) & set("\r\n\\") or name.startswith(".") or (len(name) > 1 and name[1] == ":")
+        assert refused_for, result.output
+
+
+def test_a_name_with_an_end_of_line_is_refused_before_hashing(refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "a\nb.jpg")
+    assert "path 'a\\nb.jpg' has an end of line in it" in refused(tmp_path / "root", "--layout", "folder")
+    images(tmp_path / "ro\rot", "a.jpg")
+    assert "has an end of line in its name" in refused(tmp_path / "ro\rot", "--layout", "folder")
+
+
+def test_an_error_of_the_layout_is_a_data_error() -> None:
+    from pirt_stages.data.importing.layouts.person_folders import levels_named
+
+    with pytest.raises(DataError, match="--levels"):
+        levels_named("")
