@@ -1,8 +1,8 @@
-"""Errors that the user can mend; the programs print their message and exit with 2."""
+"""Errors that the user can fix; the programs print their message and exit with 2."""
 
 
 class PirtError(Exception):
-    """Base of all errors that name the value, what was expected and the mend."""
+    """Base of all errors that name the value, what was expected and the fix."""
 
 
 class DataError(PirtError, ValueError):

@@ -130,7 +130,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     try:
         table = list(csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise ManifestError(f"manifest {path} is no CSV file: {error}") from error
+        raise ManifestError(f"manifest {path} is not a CSV file: {error}") from error
     names = tuple(name.strip().lower() for name in table[0]) if table else ()
     if names != COLUMNS:
         raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")

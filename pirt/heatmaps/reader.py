@@ -132,8 +132,8 @@ def open_store(path: Path) -> HeatmapStore:
     """Open the finished heatmap store at `path` for reading."""
     if not path.is_dir():
         unfinished = partial_path(path).is_dir()
-        mend = "is unfinished: run the same `pirt-pose extract` again" if unfinished else "does not exist"
-        raise StoreError(f"heatmap store {path} {mend}; stores are made by `pirt-pose extract`")
+        fix = "is unfinished: run the same `pirt-pose extract` again" if unfinished else "does not exist"
+        raise StoreError(f"heatmap store {path} {fix}; stores are made by `pirt-pose extract`")
     store = open_unsealed(path)
     if store.seal is None:
         raise StoreError(f"{path} is an unfinished heatmap store; run the same `pirt-pose extract` again to finish it")

@@ -139,7 +139,7 @@ class ResNet(Backbone):
         for side, pixels, stride in zip(("height", "width"), image_size, self.stride, strict=True):
             if pixels % stride:
                 raise ParamsError(
-                    f"image {side} {pixels} is no multiple of the model's stride {stride}; change train.image_size"
+                    f"image {side} {pixels} is not a multiple of the model's stride {stride}; change train.image_size"
                 )
         return image_size[0] // self.stride[0], image_size[1] // self.stride[1]
 

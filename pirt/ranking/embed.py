@@ -64,7 +64,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     model, record = load_run(run)
     readable = without_skipped(source.heatmaps, manifest, rows)
     if not readable:
-        raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; mend them and extract anew")
+        raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; fix them and extract them again")
     manifest.require_files(readable)
     cache = heatmaps_for(model, record, source, readable)
     lineage = EmbeddingsLineage(

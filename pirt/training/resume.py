@@ -61,7 +61,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
     CheckpointError when it belongs to a training with other parameters, data or heatmaps.
     """
     path = resume_folder(out) / _STATE_FILE
-    mend = f"pass --restart to discard it, or remove {path.parent}"
+    fix = f"pass --restart to discard it, or remove {path.parent}"
     if not path.exists():
         return None
     try:
@@ -79,9 +79,9 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
         TypeError,
     ) as error:
         pass_on_refusal(error)
-        raise CheckpointError(f"{path} cannot be read as the state of a training; {mend}") from None
+        raise CheckpointError(f"{path} cannot be read as the state of a training; {fix}") from None
     if differences := list(_differences(theirs.training(), record.training())):
-        raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {mend}")
+        raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {fix}")
     return state
 
 

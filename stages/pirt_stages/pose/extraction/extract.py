@@ -78,7 +78,7 @@ def extract(
     """
     _require_tau(params.codec, params.tau)
     if not out.name:
-        raise ParamsError(f"--out {out} is no name for a store; pass one as heatmaps.zarr")
+        raise ParamsError(f"--out {out} is not a name for a store; pass one as heatmaps.zarr")
     source = find_network(
         params.config, params.checkpoint, params.precision, options.device, flip_test=params.flip_test
     )

@@ -140,7 +140,7 @@ def require_enough(bad: Sequence[SkippedImage], count: int, *, skip_bad: bool) -
     if bad and not skip_bad:
         raise DataError(
             "\n".join(
-                [f"{len(bad)} images cannot be used; mend them or pass --skip-bad to record them as skipped:"]
+                [f"{len(bad)} images cannot be used; fix them or pass --skip-bad to record them as skipped:"]
                 + [f"  {image.reason}" for image in bad]
             )
         )

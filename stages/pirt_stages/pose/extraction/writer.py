@@ -124,7 +124,7 @@ def create_store(
 
     `keys` are the manifest's, in order. What is there, finished or not, must have been made with the same keys,
     attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an unfinished
-    store away and, on sealing, replaces a finished one, but nothing that is no heatmap store.
+    store away and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
     """
     if path.is_symlink():
         path = path.resolve()
@@ -152,10 +152,10 @@ def create_store(
 
 
 def _require_stores(*paths: Path) -> None:
-    """Refuse to throw away what is no heatmap store."""
+    """Refuse to throw away what is not a heatmap store."""
     for path in paths:
         if path.exists() and not is_store(path) and not (path.is_dir() and not any(path.iterdir())):
-            raise StoreError(f"{path} is no heatmap store and is not thrown away; write to another --out or remove it")
+            raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
 
 
 def _begin(partial: Path, place: str, layout: Layout, keys: Sequence[str]) -> None:
@@ -185,7 +185,7 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot write heatmap store {path}: {error.strerror or error}; finished shards are kept, so mend this "
+            f"cannot write heatmap store {path}: {error.strerror or error}; finished shards are kept, so fix this "
             f"(make room?) and run the same command again, without --restart"
         ) from error
 

@@ -143,7 +143,7 @@ def inference_steps(config: Config) -> list[dict[str, Any]]:
         return [{**step, "type": str(step["type"])} for step in steps]
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ParamsError(
-            f"config {config.filename}: test_dataloader.dataset.pipeline is no list of steps with a type ({error})"
+            f"config {config.filename}: test_dataloader.dataset.pipeline is not a list of steps with a type ({error})"
         ) from error
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from pirt.core.errors import DataError
 from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.params import first_problem
 
 OCCLUDED, VISIBLE = 1, 2
 """COCO's visibility flags of a labelled keypoint; 0 is not labelled."""
@@ -71,6 +72,4 @@ def _parsed(path: Path) -> _Labels:
     except OSError as error:
         raise DataError(f"keypoints {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is not COCO keypoints JSON: {where or 'file'}: {first['msg']}") from error
+        raise DataError(f"{path} is not COCO keypoints JSON: {first_problem(error)}") from error

@@ -138,7 +138,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> Non
         (",".join(COLUMNS) + "\nk,a.jpg,train,one,1,00\n", "whole numbers"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,1,1,00\nk,b.jpg,train,1,1,00\n", "stands twice"),
         (",".join(COLUMNS) + "\n,a.jpg,train,1,1,00\n", "empty"),
-        (",".join(COLUMNS) + '\n"k,a.jpg,train,1,1,00\n', "is no CSV file"),
+        (",".join(COLUMNS) + '\n"k,a.jpg,train,1,1,00\n', "is not a CSV file"),
         (",".join(COLUMNS) + f"\nk,a.jpg,train,{2**63},1,00\n", f"'k' has pid {2**63} and"),
         (",".join(COLUMNS) + f"\nk,a.jpg,train,1,-{2**64},00\n", "64-bit numbers"),
         (",".join(COLUMNS) + "\nk,a.jpg,gallery,-2,1,00\n", r"pid -2 .* expected .* -1 \(junk\)"),

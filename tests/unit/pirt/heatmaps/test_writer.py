@@ -158,7 +158,7 @@ def test_restart_keeps_the_finished_store_until_the_new_one_is(begin: Begin, fil
 def test_restart_leaves_what_is_no_store(tmp_path: Path, begin: Begin, place: str) -> None:
     (tmp_path / place).mkdir()
     (tmp_path / place / "zarr.json").write_text('{"attributes": {}}')
-    with pytest.raises(StoreError, match=f"{place} is no heatmap store"):
+    with pytest.raises(StoreError, match=f"{place} is not a heatmap store"):
         begin(tmp_path / "s.zarr", restart=True)
     assert (tmp_path / place / "zarr.json").exists()
     assert [entry.name for entry in tmp_path.iterdir()] == [place]
@@ -281,6 +281,6 @@ def test_what_came_to_the_stores_place_meanwhile_is_left(tmp_path: Path, begin: 
     writer = begin(tmp_path / "s.zarr")
     (tmp_path / "s.zarr").mkdir()
     (tmp_path / "s.zarr" / "thesis.tex").write_text("years")
-    with pytest.raises(StoreError, match="is no heatmap store and is not thrown away"):
+    with pytest.raises(StoreError, match="is not a heatmap store and stays as it is"):
         fill(writer)
     assert (tmp_path / "s.zarr" / "thesis.tex").read_text() == "years"

@@ -128,8 +128,11 @@ def test_folding_batch_norms_is_dropped_where_it_would_change_the_network(tiny: 
     ("text", "said"),
     [
         ("model = 5", "has no 'model'"),
-        ("model = dict(type='x')\ntest_dataloader = [1]", "pipeline is no list of steps"),
-        ("model = dict(type='x')\ntest_dataloader = dict(dataset=dict(pipeline=[3]))", "pipeline is no list of steps"),
+        ("model = dict(type='x')\ntest_dataloader = [1]", "pipeline is not a list of steps"),
+        (
+            "model = dict(type='x')\ntest_dataloader = dict(dataset=dict(pipeline=[3]))",
+            "pipeline is not a list of steps",
+        ),
     ],
 )
 def test_configs_of_another_form_are_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -272,7 +272,7 @@ def edited(persons, tmp_path, *replacements):
     [
         (("identities: 4", "identities: 7"), "a batch of 7 identities cannot be drawn from 6; lower train.identities"),
         (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
-        (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is no multiple of the model's stride 8"),
+        (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is not a multiple of the model's stride 8"),
         (("image_size: [64, 32]", "image_size: [64, 80]"), "heatmap width 8 is smaller than the feature grid's 10"),
         (("width: 8", "width: 8\n  tau: 0.0001"), "holds 0 up to 0.001, the model's tau is 0.0001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
