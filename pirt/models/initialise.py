@@ -19,7 +19,7 @@ def init_intra_part(module: IntraPart) -> None:
 def init_inter_part(module: InterPart) -> None:
     """Draw the IRT's weights; q, k and v are drawn once, together as a 3C×C matrix, and equal in all units.
 
-    The authors' units are deep copies of one PyTorch layer, of which they draw only the linear layers anew.
+    The authors' units are deep copies of one PyTorch layer, whose q, k and v keep that layer's draw.
     """
     module.apply(init_weights)
     first, *others = (value for name, value in module.named_parameters() if name.endswith("qkv.weight"))

@@ -76,6 +76,10 @@ def run_search(
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
         draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, out / PICTURE_FILE)
     lines = [as_table(lists), f"coarse stage: {described(index.made_for)}"]
+    if gallery.has_parts:
+        lines.append(
+            f"fine stage: nearest {choice.top_n} by parts, {choice.group_distance} distance, confidence {choice.mode}"
+        )
     if choice.acceptance is not None:
         point = choice.acceptance.point
         lines.append(

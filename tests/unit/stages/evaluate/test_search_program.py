@@ -39,6 +39,7 @@ def results(folder: Path) -> list[dict]:
 def test_every_index_finds_what_matching_in_memory_does(search, embeddings_file, tmp_path, kind, groups):
     ended = search("--index", kind, "--top-k", 7, "--top-n", 5, "--group-distance", groups)
     assert ended.exit_code == 0, ended.output
+    assert f"fine stage: nearest 5 by parts, {groups} distance, confidence query-gallery" in ended.output
     embeddings = open_embeddings(embeddings_file)
     expected = rank_gallery(embeddings.features("query"), embeddings.features("gallery"), 7, top_n=5, kind=groups)
     offset = embeddings.rows("gallery").start
