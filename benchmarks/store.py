@@ -26,8 +26,8 @@ from pirt.heatmaps.codec import CodecName, decode, encode
 from pirt.heatmaps.reader import HeatmapStore, open_store
 from pirt.runs.cache import HeatmapCache, load_heatmaps
 from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.runs.loading import make_loader
 from pirt.training.augmentation import TrainTransform
-from pirt.training.loading import make_loader
 from pirt.training.sampler import PKSampler
 from pirt_stages.pose.extraction.writer import create_store
 

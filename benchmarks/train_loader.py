@@ -18,8 +18,8 @@ import click
 
 from pirt.core.manifest import read_manifest
 from pirt.runs.dataset import PersonDataset
+from pirt.runs.loading import make_loader
 from pirt.runs.params import Params, load_params
-from pirt.training.loading import make_loader
 from pirt.training.sampler import PKSampler
 from pirt.training.setup import training_set
 

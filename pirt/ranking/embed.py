@@ -1,6 +1,5 @@
 """From a run folder and images to `embeddings.h5`."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from pirt.core.errors import DataError, ManifestError, ParamsError, StoreError
 from pirt.core.manifest import ImageRow, Manifest
@@ -18,6 +16,8 @@ from pirt.ranking.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_em
 from pirt.ranking.evaluation import require_valid_matches
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.runs.loading import default_workers, make_loader
+from pirt.runs.precision import tf32
 from pirt.runs.run import RunRecord, load_run
 from pirt.runs.transforms import EvalTransform
 
@@ -45,7 +45,7 @@ def choose_speed(device_name: str, batch_size: int | None = None, workers: int |
     """Take enough loader processes for a GPU; a CPU's cores are wanted by the network itself."""
     device = choose_device(device_name)
     if workers is None:
-        workers = min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+        workers = default_workers(on_gpu=True) if device.type == "cuda" else 0
     return Speed(device, batch_size or BATCH_SIZE, workers)
 
 
@@ -121,12 +121,12 @@ def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[
 
 def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
     """Yield the model's outputs for each batch of the images, in their order."""
-    loader = DataLoader(dataset, speed.batch_size, num_workers=speed.workers, pin_memory=speed.device.type == "cuda")
+    loader = make_loader(dataset, speed.batch_size, speed.workers, on_gpu=speed.device.type == "cuda")
     model = model.to(speed.device).eval()
     with progress(len(dataset), "embedding", "image") as bar:
         for batch in batches_of(loader, speed.device):
             # Not around the yield: a generator that is left there would leave its caller in inference mode.
-            with torch.inference_mode():
+            with torch.inference_mode(), tf32(allowed=False):
                 outputs = model(batch["image"], batch["heatmaps"])
             yield outputs
             bar.update(len(batch["image"]))

@@ -21,6 +21,7 @@ from pirt.ranking.matching import (
 from pirt.ranking.metrics import DISTRACTOR_PID, Integers, RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.rerank import Reranker
+from pirt.runs.precision import tf32
 
 MatchingMode = Literal["coarse-to-fine", "full"]
 
@@ -40,6 +41,7 @@ class Persons:
         return len(self.pids)
 
 
+@tf32(allowed=False)
 def evaluate(
     query: Persons,
     gallery: Persons,

@@ -1,6 +1,5 @@
 """All heatmaps that a run needs, in one piece of memory shared by every loader worker."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from pirt.core.errors import ParamsError, StoreError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import code_dtype, decode_table
 from pirt.heatmaps.reader import HeatmapStore, open_store
-
-_SHARED_MEMORY = Path("/dev/shm")
+from pirt.runs.machine import require_shared_memory
 
 
 @dataclass(frozen=True)
@@ -95,19 +93,8 @@ def _store_for(path: Path, manifest: Manifest) -> HeatmapStore:
 def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
     dtype = torch.from_numpy(np.empty(0, code_dtype(store.attributes.codec))).dtype
     shape = (len(wanted), *store.layout.image_shape)
-    _require_room(int(np.prod(shape)) * dtype.itemsize)
+    require_shared_memory(int(np.prod(shape)) * dtype.itemsize, "the heatmaps", "take codec tau8")
     shared = torch.empty(shape, dtype=dtype)
     shared.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
     store.read_codes_into(wanted, shared.numpy())
     return shared
-
-
-def _require_room(needed: int) -> None:
-    # Writing past the end of /dev/shm kills the process with SIGBUS and says nothing.
-    if _SHARED_MEMORY.is_dir():
-        status = os.statvfs(_SHARED_MEMORY)
-        if needed > (free := status.f_bavail * status.f_frsize):
-            raise StoreError(
-                f"the heatmaps need {needed / 2**20:.0f} MiB of shared memory and {_SHARED_MEMORY} has "
-                f"{free / 2**20:.0f} MiB free; enlarge it (docker run --shm-size) or take codec tau8"
-            )

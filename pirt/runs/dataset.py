@@ -1,6 +1,5 @@
 """Images with their cached heatmaps."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypedDict, cast
@@ -16,6 +15,7 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import Codes
 from pirt.runs.cache import HeatmapCache
+from pirt.runs.machine import cores
 from pirt.runs.transforms import EvalTransform, Pixels
 
 _CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ class Item(TypedDict):
     """One image as the model takes it."""
 
     image: Tensor
-    """`3×Hi×Wi` float32, normalised."""
+    """`3×Hi×Wi` float32, normalised; `Hi×Wi×3` uint8 on the way to `batches_of`."""
     heatmaps: Tensor
     """`K×Hm×Wm` float32 in [0, 1]; `17×1×1` zeros without a cache."""
     label: int
@@ -71,11 +71,12 @@ class PersonDataset(Dataset[Item]):
 
     def __getitem__(self, draw: int | Draw) -> Item:
         item = self._coded(draw)
+        item["image"] = self.transform.normalise(item["image"])
         item["heatmaps"] = self.decoded(item["heatmaps"])
         return item
 
     def __getitems__(self, draws: Sequence[int | Draw]) -> list[Item]:
-        """Return items for the loader: heatmaps stay codes, a quarter of the bytes, until `batches_of` decodes them."""
+        """Return items for the loader: uint8 pixels and codes, a quarter of the bytes that the model reads."""
         return [self._coded(draw) for draw in draws]
 
     def decoded(self, codes: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class PersonDataset(Dataset[Item]):
         index, seed = (draw, ()) if isinstance(draw, int) else draw
         image, codes = self.transform.augment(self._image(index), self._codes(index), seed)
         return Item(
-            image=torch.from_numpy(self.transform.normalise(image)),
+            image=torch.from_numpy(image),
             heatmaps=torch.from_numpy(np.ascontiguousarray(codes)),
             label=self.labels[index],
             index=index,
@@ -95,8 +96,17 @@ class PersonDataset(Dataset[Item]):
     @property
     def pixel_bytes(self) -> int:
         """How much memory `hold_pixels` would take."""
+        return len(self) * self._image_bytes
+
+    @property
+    def item_bytes(self) -> int:
+        """How much memory an item of the loader takes."""
+        return self._image_bytes + self._codes(0).nbytes
+
+    @property
+    def _image_bytes(self) -> int:
         height, width = self.transform.image_size
-        return len(self) * height * width * 3
+        return height * width * 3
 
     def hold_pixels(self) -> None:
         """Decode and resize every image once, into memory that loader workers share."""
@@ -107,7 +117,7 @@ class PersonDataset(Dataset[Item]):
         def decode(index: int) -> None:
             target[index] = self._image(index)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for _ in pool.map(decode, range(len(self))):
                 pass
         self._pixels = pixels
@@ -126,7 +136,7 @@ class PersonDataset(Dataset[Item]):
 
 
 def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Iterator[Batch]:
-    """Yield the batches of a loader of a `PersonDataset` on `device`, heatmaps decoded there.
+    """Yield the batches of a loader of a `PersonDataset` on `device`, images normalised and heatmaps decoded there.
 
     An image that cannot be read is one line, from loader processes too.
     """
@@ -134,6 +144,7 @@ def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Itera
     try:
         for batch in loader:
             moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            moved["image"] = dataset.transform.normalise(moved["image"])
             moved["heatmaps"] = dataset.decoded(moved["heatmaps"])
             yield moved
     except DataError as error:

@@ -100,6 +100,8 @@ class TrainParams(Frozen):
     triplet_weight: Annotated[float, Field(ge=0)] = 1.0
     """In the sum of the losses."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
+    """Whether a GPU rounds the products of float32 to TF32."""
     compile: bool = False
     backbone_weights: str | None = None
     """A file or URL with published weights; None trains from scratch."""

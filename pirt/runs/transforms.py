@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from pirt.heatmaps.codec import Codes
 
@@ -38,12 +40,13 @@ class EvalTransform:
         """Return both as they are."""
         return image, codes
 
-    def normalise(self, image: Pixels) -> NDArray[np.float32]:
-        """Return `3×Hi×Wi` float32 with the mean taken off and divided by the deviation."""
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """…×Hi×Wi×3 uint8 -> …×3×Hi×Wi float32 with the mean taken off and divided by the deviation.
+
+        On a GPU the channels stay last in memory, as its convolutions want them.
+        """
         std = np.array(self.std, np.float32)
-        # Converting while transposing, then in place, is several times as fast as the plain expression.
-        normal = np.empty((3, *image.shape[:2]), np.float32)
-        np.copyto(normal, image.transpose(2, 0, 1))
-        normal *= (1 / (255 * std))[:, None, None]
-        normal -= (np.array(self.mean, np.float32) / std)[:, None, None]
-        return normal
+        scale, offset = (1 / (255 * std))[:, None, None], (np.array(self.mean, np.float32) / std)[:, None, None]
+        channels_first = pixels.movedim(-1, -3)
+        normal = (channels_first.contiguous() if pixels.device.type == "cpu" else channels_first).float()
+        return normal.mul_(torch.from_numpy(scale).to(normal.device)).sub_(torch.from_numpy(offset).to(normal.device))

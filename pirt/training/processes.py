@@ -8,6 +8,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins import Precision as FabricPrecision
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from pirt.core.errors import ParamsError
@@ -39,15 +40,36 @@ def launch(device: Device, precision: Precision) -> Fabric:
         )
     if precision == "float16" and accelerator == "cpu":
         raise ParamsError("train.precision float16 needs a GPU; take bfloat16 or float32")
+    if precision == "bfloat16" and accelerator == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise ParamsError(
+            "train.precision bfloat16 needs a GPU of the Ampere generation or a later one, "
+            f"{torch.cuda.get_device_name()} is neither; take float16 or float32"
+        )
     fabric = Fabric(
         accelerator=accelerator,
         devices=on_this_node,
         num_nodes=processes // on_this_node,
-        strategy="ddp" if processes > 1 else "auto",
+        strategy=_together() if processes > 1 else "auto",
         plugins=_precision(precision, accelerator),
     )
     fabric.launch()
     return fabric
+
+
+def _together() -> DDPStrategy:
+    # Every process computes the same statistics (`share_batch_norm`), and gradients need not lie in memory twice.
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def mean_over_processes(fabric: Fabric, values: Tensor) -> Tensor:
+    """Average `values` in place over the processes.
+
+    Fabric's own reduction begins with a barrier, at which a GPU would wait for the slowest process in every step.
+    """
+    if fabric.world_size > 1:
+        dist.all_reduce(values)
+        values /= fabric.world_size
+    return values
 
 
 def _precision(precision: Precision, accelerator: str) -> FabricPrecision:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Never, Protocol
 
 import torch
@@ -17,9 +18,10 @@ from pirt.core.manifest import Manifest
 from pirt.losses import metric_loss_named
 from pirt.models import Pirt
 from pirt.runs.dataset import Batch, PersonDataset, batches_of
+from pirt.runs.loading import default_workers, hold_pixels_within, make_loader
 from pirt.runs.params import Params
+from pirt.runs.precision import tf32
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
-from pirt.training.loading import default_workers, hold_pixels_within, make_loader
 from pirt.training.losses import pirt_losses
 from pirt.training.optimizer import make_optimizer, set_learning_rate
 from pirt.training.processes import Device, gather_batch, launch, share_batch_norm
@@ -31,6 +33,8 @@ from pirt.training.stopping import StopRequest, deterministic, seed_step, stop_o
 from pirt.training.watch import Watch
 
 BEST_FOLDER = "best"
+SAVE_SECONDS = 300.0
+"""Between two states; writing 1.1 GB after every epoch would take a third of a fast GPU's time."""
 
 Evaluator = Callable[[Pirt, torch.device], dict[str, float]]
 """Measures a model that is still learning; "evaluation/mAP" of what it returns decides which weights are kept."""
@@ -118,7 +122,8 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
     if not job.restart and is_finished(job.out, record):
         told.already_finished(job.out)
         return
-    with stop_on_signals() as stop, deterministic(on_gpu=fabric.device.type == "cuda"):
+    on_gpu = fabric.device.type == "cuda"
+    with stop_on_signals() as stop, deterministic(on_gpu), tf32(allowed=job.params.train.tf32):
         Training(job, fabric, stop, dataset, record, told, make_evaluator).run()
 
 
@@ -159,7 +164,7 @@ class Training:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:
             share_batch_norm(self.network, on_gpu)
-        self.bare_optimizer = make_optimizer(self.network, recipe)
+        self.bare_optimizer = make_optimizer(self.network, recipe, on_gpu)
         if recipe.compile:
             self.network.compile()
         self.model, self.optimizer = fabric.setup(self.network, self.bare_optimizer)
@@ -173,6 +178,7 @@ class Training:
         measures = recipe.evaluate_every and fabric.is_global_zero
         self.evaluator = make_evaluator(workers) if measures and make_evaluator else None
         self.watch = Watch(fabric)
+        self.saved_at = monotonic()
 
     def earlier_state(self) -> TrainingState:
         """Return what an earlier part of this training left, or a beginning."""
@@ -186,8 +192,10 @@ class Training:
     def run(self) -> None:
         """Train the epochs that are left and write the run folder."""
         self.listener.begins(self)
-        for epoch in range(self.state.step // self.steps_per_epoch, self.recipe.epochs):
+        # Of an epoch that was stopped at its end, or in its evaluation, the point is still missing.
+        for epoch in range(len(self.state.history), self.recipe.epochs):
             self.run_epoch(epoch)
+        self.save()
         if self.fabric.is_global_zero:
             self.write_run()
         self.listener.ends(self)
@@ -203,7 +211,7 @@ class Training:
         remove_state(self.job.out)
 
     def run_epoch(self, epoch: int) -> None:
-        """Train an epoch, or what is left of it, and save the state."""
+        """Train an epoch, or what is left of it."""
         done = self.state.step - epoch * self.steps_per_epoch
         self.sampler.start(epoch, first_batch=done)
         self.watch.start_epoch(self.state.sums, done)
@@ -213,15 +221,19 @@ class Training:
             self.step(batch)
             self.listener.stepped(self)
             if self.watch.stop and self.state.step % self.steps_per_epoch:
-                self.save()
                 self.leave()
+            if monotonic() - self.saved_at >= SAVE_SECONDS:
+                self.save()
         self.watch.flush()
-        self.finish_epoch(epoch)
         if self.watch.stop and epoch + 1 < self.recipe.epochs:
             self.leave()
+        self.finish_epoch(epoch)
 
     def leave(self) -> Never:
-        """Exit as a signal asked for; the state is saved."""
+        """Save and exit as a signal asked for."""
+        self.save()
+        # torchrun ends the others as soon as one has left.
+        self.fabric.barrier()
         self.listener.stopped(self)
         raise SystemExit(self.stop.exit_code)
 
@@ -263,15 +275,17 @@ class Training:
         return (logits.mean(dim=0).argmax(dim=1) == labels).float().mean()
 
     def finish_epoch(self, epoch: int) -> None:
-        """Add the epoch to the curves and save the state."""
+        """Measure the model if it is time to, and add the epoch to the curves."""
         rate = learning_rate(self.recipe, self.state.step - 1, self.steps_per_epoch)
         point = {"learning_rate": rate} | self.watch.means()
         if self.evaluator and ((epoch + 1) % self.recipe.evaluate_every == 0 or epoch + 1 == self.recipe.epochs):
+            # A signal during an evaluation is often followed by a kill.
+            self.save()
             point |= self.evaluate(self.evaluator)
         self.state.history.append(point)
         self.listener.epoch_ends(self, point)
         self.watch.start_epoch({}, 0)
-        self.save()
+        self.state.sums = {}
 
     def evaluate(self, evaluator: Evaluator) -> dict[str, float]:
         """Measure the model and keep it if it is the best so far."""
@@ -291,4 +305,4 @@ class Training:
             self.state.optimizer = self.bare_optimizer.state_dict()
             self.state.scaler = self.fabric.strategy.precision.state_dict()
             save_state(self.job.out, self.state, self.record)
-        self.fabric.barrier()
+        self.saved_at = monotonic()

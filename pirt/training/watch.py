@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from pirt.core.errors import DivergenceError
+from pirt.training.processes import mean_over_processes
 
 
 class _Late(NamedTuple):
@@ -34,8 +35,7 @@ class Watch:
         """Hand in the values of a step (scalars by name), and read those of the step before."""
         scalars = [value.detach().float() for value in values.values()]
         stacked = torch.stack([*scalars, torch.full_like(scalars[0], float(stop))])
-        if self._fabric.world_size > 1:
-            stacked = self._fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
+        mean_over_processes(self._fabric, stacked)
         on_cpu, copied = stacked.to("cpu", non_blocking=True), None
         if stacked.is_cuda:
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]

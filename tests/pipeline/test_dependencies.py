@@ -52,7 +52,7 @@ SHARED = {
     "import": ("pirt/core/",),
     "pose": ("pirt/core/",),
     "extract": ("pirt/core/",),
-    "figures": ("pirt/ranking/",),
+    "figures": ("pirt/ranking/", "pirt/runs/"),
     "report": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/visual/"),
 }
 """Rooms of which a stage needs a part; core is small, and the last two stages take seconds."""

@@ -65,9 +65,9 @@ def main(
     With train.evaluate_every: N the model is measured every N epochs, and the one with the best mAP is kept as
     a run folder of its own, RUN/best.
 
-    The state after each epoch is kept in RUN.resume/ until the training has ended. After a crash, a kill or
-    Ctrl-C the same command goes on from there to the same result; so does an interrupted `dvc repro`, which
-    empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is an error;
+    The state is kept in RUN.resume/, every five minutes and on a signal, until the training has ended. After a
+    crash, a kill or Ctrl-C the same command goes on from there to the same result; so does an interrupted
+    `dvc repro`, which empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is an error;
     --restart trains anew.
 
     \b

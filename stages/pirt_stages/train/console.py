@@ -87,12 +87,14 @@ class Console:
 
     def _speed(self, training: Training) -> str:
         """Describe the epoch so far."""
-        seconds = time.perf_counter() - self._began
-        images = self._steps * training.recipe.identities * training.recipe.instances
         loss = training.watch.means().get("loss/total")
-        return (
-            "" if loss is None else f"loss {loss:.3f}, "
-        ) + f"{images / seconds:.0f} images/s, data wait {self._waited / max(seconds, 1e-9):.1%}"
+        parts = [] if loss is None else [f"loss {loss:.3f}"]
+        # An epoch whose steps were all done before a stop has none here.
+        if self._steps:
+            seconds = time.perf_counter() - self._began
+            images = self._steps * training.recipe.identities * training.recipe.instances
+            parts += [f"{images / seconds:.0f} images/s", f"data wait {self._waited / max(seconds, 1e-9):.1%}"]
+        return ", ".join(parts)
 
 
 def introduction(training: Training) -> str:

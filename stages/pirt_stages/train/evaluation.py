@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from pirt.core.manifest import Manifest, Split
 from pirt.models import Pirt
@@ -14,7 +13,9 @@ from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
 from pirt.ranking.matching import DEFAULT_MODE, make_features
 from pirt.ranking.params import EvaluateParams
 from pirt.runs.dataset import PersonDataset, batches_of
+from pirt.runs.loading import make_loader
 from pirt.runs.params import Params
+from pirt.runs.precision import tf32
 from pirt.runs.transforms import EvalTransform
 from pirt.training.setup import readable_rows
 
@@ -36,6 +37,7 @@ class Evaluation:
         )
         require_valid_matches(query, gallery, query_cameras, gallery_cameras)
 
+    @tf32(allowed=False)
     def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
         """Return mAP and rank-1 of the default mode, by name."""
         training = network.training
@@ -54,7 +56,8 @@ class Evaluation:
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
         outputs: dict[str, list[torch.Tensor]] = {}
-        for batch in batches_of(DataLoader(images, _BATCH_SIZE, num_workers=self.workers), device):
+        loader = make_loader(images, _BATCH_SIZE, self.workers, on_gpu=device.type == "cuda")
+        for batch in batches_of(loader, device):
             for name, value in network(batch["image"], batch["heatmaps"]).items():
                 outputs.setdefault(name, []).append(value.cpu())
         whole = {name: torch.cat(values) for name, values in outputs.items()}

@@ -1,4 +1,4 @@
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +69,6 @@ def test_missing_image_is_named(store_path: Path, manifest: Manifest) -> None:
 def test_too_little_shared_memory_is_said_beforehand(
     store_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=4096))
     with pytest.raises(StoreError, match=r"shared memory.*--shm-size"):
         load_heatmaps(store_path, manifest, manifest.rows)

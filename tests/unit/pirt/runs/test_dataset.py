@@ -43,7 +43,7 @@ def test_items_are_what_the_model_takes(manifest, cache):
     dataset = PersonDataset(manifest, manifest.rows, cache, EvalTransform(SIZE))
     item = dataset[5]
     pixels = Image.open(manifest.image_path(manifest.rows[5])).resize(SIZE[::-1], Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(item["image"], dataset.transform.normalise(np.asarray(pixels)))
+    assert torch.equal(item["image"], dataset.transform.normalise(torch.from_numpy(np.array(pixels))))
     torch.testing.assert_close(item["heatmaps"], cache.codes[5])
     # pids 70, 69, 68 in turn; labels follow the order of the pids.
     assert (item["label"], item["index"], dataset.num_classes) == (0, 5, 3)
@@ -89,12 +89,15 @@ def test_a_damaged_image_is_named(manifest, cache):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_carry_codes_and_are_decoded_as_single_items_are(manifest, workers):
+def test_batches_carry_bytes_and_are_decoded_as_single_items_are(manifest, workers):
     codes = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (12, 17, 6, 3), np.uint8))
     cache = HeatmapCache(codes, torch.arange(256) / 255, "fingerprint")
     dataset = PersonDataset(manifest, manifest.rows, cache, TrainTransform(SIZE, pad=3))
     sampler = PKSampler(dataset.labels, by="images", identities=2, instances=2, seed=7)
     loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers)
-    assert next(iter(loader))["heatmaps"].dtype == torch.uint8
+    raw = next(iter(loader))
+    assert raw["heatmaps"].dtype == raw["image"].dtype == torch.uint8
+    assert dataset.item_bytes * 4 == raw["heatmaps"].nbytes + raw["image"].nbytes
     for batch, draws in zip(batches_of(loader), sampler, strict=True):
-        assert torch.equal(batch["heatmaps"], torch.stack([dataset[draw]["heatmaps"] for draw in draws]))
+        for name in ("image", "heatmaps"):
+            assert torch.equal(batch[name], torch.stack([dataset[draw][name] for draw in draws]))

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -155,8 +156,8 @@ def test_evaluation_only_resizes():
 @pytest.mark.parametrize(("mean", "std"), [(IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.4, 0.3), (0.5, 0.6, 0.7))])
 def test_normalising_takes_off_the_mean_and_divides_by_the_deviation(mean, std):
     image, _ = person((4, 3), (8, 4))
-    normal = EvalTransform((4, 3), mean, std).normalise(image)
-    assert normal.dtype == np.float32
+    normal = EvalTransform((4, 3), mean, std).normalise(torch.from_numpy(image))
+    assert (normal.dtype, normal.is_contiguous()) == (torch.float32, True)
     for channel in range(3):
         expected = (image[..., channel] / 255 - mean[channel]) / std[channel]
         np.testing.assert_allclose(normal[channel], expected, atol=1e-6)

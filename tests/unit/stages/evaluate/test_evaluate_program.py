@@ -51,9 +51,9 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
     model, record = load_run(evaluated / "run")
     cache = load_heatmaps(evaluated / "heatmaps.zarr", manifest, rows)
     transform = EvalTransform(record.params.train.image_size)
-    images = [transform.normalise(transform.resize(Image.open(manifest.image_path(row)))) for row in rows]
+    images = [transform.resize(Image.open(manifest.image_path(row))) for row in rows]
     with torch.inference_mode():
-        out = model(torch.from_numpy(np.stack(images)), cache.decode(cache.codes))
+        out = model(transform.normalise(torch.from_numpy(np.stack(images))), cache.decode(cache.codes))
     parts = [
         make_features([out["stripe"][part], out["patch"][part]], out["groups"][part], out["confidence"][part])
         for part in (slice(0, 5), slice(5, None))

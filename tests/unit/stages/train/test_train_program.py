@@ -18,6 +18,7 @@ from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_perso
 
 from pirt.core.files import sha256_of
 from pirt.core.manifest import write_manifest
+from pirt.ranking import evaluation as ranking
 from pirt.runs.run import load_run
 from pirt.training import recipe
 from pirt.training.resume import resume_folder
@@ -35,6 +36,7 @@ from pirt_stages.train.cli import main
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
+recipe.SAVE_SECONDS = 0
 moment, arguments = sys.argv[1], sys.argv[2:]
 seed_step, save = recipe.seed_step, torch.save
 saved = []
@@ -131,8 +133,8 @@ def test_another_seed_trains_another_model(whole, persons, tmp_path):
 @pytest.mark.parametrize(
     ("moment", "words"),
     [
-        ("step", "going on after step 3, epoch 2"),
-        pytest.param("writing", "going on after step 3, epoch 2", marks=pytest.mark.slow),
+        ("step", "going on after step 5, epoch 2"),
+        pytest.param("writing", "going on after step 1, epoch 1", marks=pytest.mark.slow),
         pytest.param("end", "all 9 steps are done", marks=pytest.mark.slow),
     ],
 )
@@ -175,6 +177,67 @@ def test_a_signal_saves_after_the_step_and_exits(whole, arguments, tmp_path, mon
     assert resumed.exit_code == 0, resumed.output
     assert words[1] in resumed.output
     assert_same_run(whole[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize(("minutes", "saved_after"), [(0, [9]), (1, [5, 9]), (2.5, [2, 4, 6, 8, 9])])
+def test_the_state_is_saved_by_the_clock_and_at_the_end(arguments, monkeypatch, minutes, saved_after):
+    clock, saved = [0.0], []
+    seed_step, save_state = recipe.seed_step, recipe.save_state
+
+    def step_of_some_minutes(*given):
+        clock[0] += 60 * minutes
+        seed_step(*given)
+
+    def watched(out, state, record):
+        saved.append(state.step)
+        save_state(out, state, record)
+
+    monkeypatch.setattr(recipe, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(recipe, "seed_step", step_of_some_minutes)
+    monkeypatch.setattr(recipe, "save_state", watched)
+    assert run(*arguments).exit_code == 0
+    assert saved == saved_after
+
+
+def test_an_evaluation_that_is_killed_costs_no_step(persons, tmp_path, monkeypatch):
+    parameters = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
+    uninterrupted, out = tmp_path / "whole", tmp_path / "run"
+    for folder in (uninterrupted, out):
+        call = replaced(training_arguments(persons, folder), "--params", parameters)
+        with monkeypatch.context() as patch:
+            if folder == out:
+                patch.setattr(Evaluation, "__call__", killed)
+                with pytest.raises(_Killed):
+                    CliRunner().invoke(main, call, catch_exceptions=False)
+        done = run(*call)
+        assert done.exit_code == 0, done.output
+    assert "going on after step 6, epoch 3" in done.output
+    assert_same_run(uninterrupted, out)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def killed(*_):
+    raise _Killed
+
+
+def test_a_signal_at_an_epochs_end_does_not_wait_for_its_evaluation(persons, tmp_path, monkeypatch):
+    arguments = training_arguments(persons, tmp_path / "run")
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 1"))
+    measure = Evaluation.__call__
+    measured = []
+
+    def watched(evaluation, network, device):
+        measured.append(len(measured))
+        return measure(evaluation, network, device)
+
+    monkeypatch.setattr(Evaluation, "__call__", watched)
+    stopped_in_step(monkeypatch, arguments, step=5)
+    assert len(measured) == 1
+    assert run(*arguments).exit_code == 0
+    assert len(measured) == 3
 
 
 def stopped_in_step(monkeypatch, arguments, step=4):
@@ -501,3 +564,36 @@ def test_a_gpu_that_is_not_there_is_refused(arguments):
     refused = run(*replaced(arguments, "--device", "cuda"))
     assert refused.exit_code == 2
     assert "PyTorch sees no GPU; use --device auto or cpu" in refused.output
+
+
+def test_a_gpu_without_bfloat16_is_refused_by_name(arguments, persons, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: emulated)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA GeForce RTX 2080 Ti")
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  precision: bfloat16"))
+    refused = run(*replaced(arguments, "--device", "cuda"))
+    assert refused.exit_code == 2
+    assert "bfloat16 needs a GPU of the Ampere generation or a later one, NVIDIA GeForce RTX 2080" in refused.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_float32_on_a_gpu_is_wholly_tf32_or_not_at_all(arguments, persons, tmp_path, monkeypatch, allowed):
+    seen = []
+
+    def flags():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    def noting(what, work):
+        return lambda *given: (seen.append((what, *flags())), work(*given))[1]
+
+    for module, name in ((recipe, "seed_step"), (ranking, "global_distances")):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    before = flags()
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", f"epochs: 1\n  evaluate_every: 1\n  tf32: {allowed}"))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert set(seen) == {("seed_step", allowed, allowed), ("global_distances", False, False)}
+    assert flags() == before
+    assert load_run(tmp_path / "run")[1].params.train.tf32 is allowed
