@@ -14,7 +14,7 @@ SCALE = "scale"
 def make_optimizer(network: Pirt, recipe: TrainParams, on_gpu: bool) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters that learn, in groups of one learning rate each.
 
-    On a GPU it is one kernel for many parameters; a CPU keeps PyTorch's plain one, whose bytes are those of earlier runs.
+    On a GPU it is one kernel for many parameters; on a CPU PyTorch's plain one, whose results stay as they were.
     """
     fused = True if on_gpu else None
     groups = parameter_groups(network, recipe.layer_decay)
