@@ -382,7 +382,7 @@ def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
         (replaced(arguments, "--variant", "best"), "no variant 'best'"),
         (replaced(arguments, "--params", tmp_path / "no.yaml"), "no.yaml does not exist"),
         (replaced(arguments, "--manifest", tmp_path / "no.csv"), "no.csv does not exist"),
-        ([*arguments, "--init-from", str(tmp_path / "no-run")], "no-run is no finished run"),
+        ([*arguments, "--init-from", str(tmp_path / "no-run")], "no-run is not a finished run"),
     ]:
         refused = run(*call)
         assert refused.exit_code == 2, refused.output
