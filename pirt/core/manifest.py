@@ -90,9 +90,14 @@ def is_of_stand_in(fingerprint: str) -> bool:
     return fingerprint.endswith(_STAND_IN_MARK)
 
 
+def make_manifest(rows: Iterable[ImageRow], root: Path, name: Path, stand_in: bool = False) -> Manifest:
+    """Check `rows`; messages call the manifest `name`."""
+    return Manifest(_checked(tuple(rows), name), root, stand_in)
+
+
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
-    manifest = Manifest(_checked(tuple(rows), path), root, stand_in)
+    manifest = make_manifest(rows, root, path, stand_in)
     recorded = (root if root.is_absolute() else _relative(root, path.parent)).as_posix()
     if _LINE_ENDS.search(recorded):
         raise ManifestError(f"data root {recorded!r} has an end of line in its name; rename that folder")

@@ -1,6 +1,6 @@
 """From a run folder and images to `embeddings.h5`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pirt.models import Pirt
 from pirt.progress import progress
 from pirt.ranking.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
 from pirt.ranking.evaluation import require_valid_matches
+from pirt.ranking.matching import Features, make_features
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.loading import default_workers, make_loader
@@ -66,7 +67,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     if not readable:
         raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; fix them and extract them again")
     manifest.require_files(readable)
-    cache = heatmaps_for(model, record, source, readable)
+    cache = heatmaps_for(model, record, manifest, source.heatmaps, readable)
     lineage = EmbeddingsLineage(
         variant=record.variant,
         seed=record.params.seed,
@@ -81,10 +82,8 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         image_size=record.params.train.image_size,
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
-    train = record.params.train
-    transform = EvalTransform(train.image_size, train.image_mean, train.image_std)
-    dataset = PersonDataset(manifest, readable, cache, transform)
-    write_embeddings(out, readable, lineage, outputs_of(model, dataset, speed))
+    images = images_for(record, manifest, readable, cache)
+    write_embeddings(out, readable, lineage, outputs_of(model, images, speed))
 
 
 def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
@@ -106,17 +105,37 @@ def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
     return rows_to_embed(manifest)
 
 
-def heatmaps_for(model: Pirt, record: RunRecord, source: Source, rows: Sequence[ImageRow]) -> HeatmapCache | None:
+def heatmaps_for(
+    model: Pirt, record: RunRecord, manifest: Manifest, store: Path | None, rows: Sequence[ImageRow]
+) -> HeatmapCache | None:
     """Return the heatmaps of `rows` if the model looks at them."""
     if not model.uses_heatmaps:
         return None
-    cache = heatmaps_for_model(source.heatmaps, source.manifest, rows, record.params.model.tau)
+    cache = heatmaps_for_model(store, manifest, rows, record.params.model.tau)
     if record.heatmap_size != cache.size:
         raise StoreError(
-            f"heatmap store {source.heatmaps} has heatmaps of {cache.size}, the run was trained with "
+            f"heatmap store {store} has heatmaps of {cache.size}, the run was trained with "
             f"{record.heatmap_size}; extract them with the same --input-size"
         )
     return cache
+
+
+def images_for(
+    record: RunRecord, manifest: Manifest, rows: Sequence[ImageRow], cache: HeatmapCache | None
+) -> PersonDataset:
+    """Return `rows` as the model of a run takes them in evaluation."""
+    train = record.params.train
+    return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
+
+
+def features_of(batches: Iterable[Mapping[str, Tensor]], global_names: Sequence[str]) -> Features:
+    """Put a model's outputs of all batches together, on the CPU and as they are matched."""
+    outputs: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        for name, values in batch.items():
+            outputs.setdefault(name, []).append(values.float().cpu())
+    whole = {name: torch.cat(values) for name, values in outputs.items()}
+    return make_features([whole[name] for name in global_names], whole.get("groups"), whole.get("confidence"))
 
 
 def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:

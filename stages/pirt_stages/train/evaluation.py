@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from pirt.core.manifest import Manifest, Split
 from pirt.models import Pirt
+from pirt.ranking.embed import features_of
 from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
-from pirt.ranking.matching import DEFAULT_MODE, make_features
+from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
 from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.loading import make_loader
@@ -55,16 +56,9 @@ class Evaluation:
 
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
-        outputs: dict[str, list[torch.Tensor]] = {}
         loader = make_loader(images, _BATCH_SIZE, self.workers, on_gpu=device.type == "cuda")
-        for batch in batches_of(loader, device):
-            for name, value in network(batch["image"], batch["heatmaps"]).items():
-                outputs.setdefault(name, []).append(value.cpu())
-        whole = {name: torch.cat(values) for name, values in outputs.items()}
-        features = make_features(
-            [whole[name] for name in network.global_names], whole.get("groups"), whole.get("confidence")
-        )
-        return Persons(features, _numbers(images, "pid"), _numbers(images, "camid"))
+        outputs = (network(batch["image"], batch["heatmaps"]) for batch in batches_of(loader, device))
+        return Persons(features_of(outputs, network.global_names), _numbers(images, "pid"), _numbers(images, "camid"))
 
 
 def _numbers(images: PersonDataset, name: Literal["pid", "camid"]) -> NDArray[np.int64]:

@@ -1,25 +1,19 @@
 """The network that made a store, for computing some of its images anew."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pirt.core.errors import CheckpointError, ParamsError
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import open_store
 from pirt_stages.pose.extraction.inference import find_geometry, find_network
-from pirt_stages.pose.extraction.reading import Reader
-from pirt_stages.pose.extraction.running import NetworkThreads
+from pirt_stages.pose.live import heatmaps_of_files
 from pirt_stages.pose.stores.verify import Recompute
-
-_THREADS = 2
 
 
 def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoint: str | None) -> Recompute:
-    """Find the network of the store at `path` and return what computes raw heatmaps of images of `manifest`.
+    """Find the network of the store at `path` and return what computes heatmaps of images of `manifest`.
 
     It runs where the store was made, or on the CPU of a machine without that device.
     """
@@ -35,10 +29,5 @@ def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoin
         )
     geometry = find_geometry(source, made_by.geometry, made_by.input_size)
 
-    def recompute(rows: Sequence[ImageRow]) -> NDArray[np.float32]:
-        paths = [manifest.image_path(row) for row in rows]
-        batches = (paths[start : start + made_by.batch_size] for start in range(0, len(paths), made_by.batch_size))
-        with Reader(geometry, _THREADS) as reader, NetworkThreads(source, geometry) as network:
-            return np.concatenate(list(network.heatmaps(reader.ahead(batches))))
-
-    return recompute
+    heatmaps = heatmaps_of_files(source, geometry, made_by.batch_size)
+    return lambda rows: heatmaps([manifest.image_path(row) for row in rows])

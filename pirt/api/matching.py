@@ -1,0 +1,93 @@
+"""Matching what was embedded: distances, rank lists, metrics, pictures."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pirt.api.embedding import Embedded
+from pirt.core.images import read_image
+from pirt.ranking.embed import choose_device
+from pirt.ranking.evaluation import evaluate, query_blocks
+from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance, fully, global_distances
+from pirt.ranking.metrics import JUNK_PID, RankMetrics
+from pirt.ranking.params import EvaluateParams
+from pirt.visual.nearest import RankLists, rank_gallery
+from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
+
+
+def distances(
+    query: Embedded,
+    gallery: Embedded,
+    *,
+    confidence: ConfidenceMode = DEFAULT_MODE,
+    group_distance: GroupDistance = "euclidean",
+) -> NDArray[np.float32]:
+    """Return the distance of every query to every gallery image, b×M: global, plus parts where the model has them.
+
+    `confidence` says whose confidences weigh the parts (Table 5).
+    """
+    asked, searched = query.features, gallery.features
+    matrix = np.empty((len(query), len(gallery)), np.float32)
+    for rows in query_blocks(len(query), len(gallery), 2 + len(gallery.group_names)):
+        block = global_distances(asked[rows], searched)
+        if gallery.group_names:
+            (block,) = fully(asked[rows], searched, block, [confidence], group_distance)
+        matrix[rows] = block.numpy()
+    return matrix
+
+
+def rank(
+    query: Embedded,
+    gallery: Embedded,
+    top_k: int = 10,
+    *,
+    top_n: int = 100,
+    confidence: ConfidenceMode = DEFAULT_MODE,
+) -> RankLists:
+    """Return the `top_k` nearest gallery images of each query, coarse-to-fine: places and distances, b×k each."""
+    return rank_gallery(query.features, gallery.features, top_k, top_n, confidence)
+
+
+def measure(
+    query: Embedded,
+    gallery: Embedded,
+    params: EvaluateParams | None = None,
+    *,
+    confidence: ConfidenceMode = DEFAULT_MODE,
+    device: str = "auto",
+) -> RankMetrics:
+    """Match and measure as `pirt-eval` does: CMC, mAP, mINP, and `average_precisions`, one a query."""
+    how = params or EvaluateParams()
+    found = evaluate(query.persons, gallery.persons, how, device=choose_device(device))
+    return found[confidence if gallery.group_names else "none"]
+
+
+def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n: int = 100) -> Image.Image:
+    """Draw each query, and beside it the nearest gallery images with their distances and confidences.
+
+    Frames are green and red where query and gallery are of one manifest with identities, else grey.
+    """
+    found = rank(query, gallery, top_k, top_n=top_n)
+    one_manifest = query.manifest.fingerprint == gallery.manifest.fingerprint
+    rows = []
+    for place, (images, apart) in enumerate(zip(found.images.tolist(), found.distances.tolist(), strict=True)):
+        known = one_manifest and query.rows[place].pid != JUNK_PID
+        beside = tuple(
+            _shown(gallery, image, f"{distance:.3f}", *_verdict(query, place, gallery, image, known))
+            for image, distance in zip(images, apart, strict=True)
+        )
+        rows.append(QueryRow(_shown(query, place, query.keys[place], "query"), (beside,)))
+    return draw_rank_lists(["nearest in the gallery, with distance"], rows)
+
+
+def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: bool) -> tuple[Verdict, bool]:
+    if not known:
+        return "unknown", False
+    asked, other = query.rows[place], gallery.rows[image]
+    return "match" if asked.pid == other.pid else "other", asked.camid == other.camid
+
+
+def _shown(images: Embedded, place: int, caption: str, verdict: Verdict, same_camera: bool = False) -> Shown:
+    picture = read_image(images.manifest.image_path(images.rows[place]))
+    confidences = {name: float(values[place]) for name, values in images.confidence.items()}
+    return Shown(picture, verdict, same_camera, caption, confidences)

@@ -1,0 +1,137 @@
+"""The Python API against the programs, on the same tiny run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import pirt
+from pirt.core.manifest import read_manifest, write_manifest
+from pirt.heatmaps.reader import open_store
+from pirt.ranking.embeddings import open_embeddings
+from pirt.ranking.matching import group_weights
+from pirt_stages.data.importing.layouts.__init__ import Choice
+from pirt_stages.data.importing.recipe import import_data_set
+
+
+@pytest.fixture(scope="module")
+def everyone(evaluated: Path) -> pirt.Embedded:
+    manifest = pirt.read_manifest(str(evaluated / "manifest.csv"))
+    model, record = pirt.load_run(str(evaluated / "run"))
+    return pirt.embed(model, record, manifest, pirt.open_store(str(evaluated / "heatmaps.zarr")), device="cpu")
+
+
+def test_features_and_scores_are_those_of_the_programs(everyone: pirt.Embedded, embeddings_file: Path) -> None:
+    written = open_embeddings(embeddings_file)
+    query, gallery = everyone.split("query"), everyone.split("gallery")
+    assert (*query.keys, *gallery.keys) == written.keys
+    for split, images in (("query", query), ("gallery", gallery)):
+        features = written.features(split)
+        torch.testing.assert_close(images.features.globals, features.globals)
+        torch.testing.assert_close(images.features.groups, features.groups)
+        torch.testing.assert_close(images.features.confidence, features.confidence)
+    expected = json.loads(embeddings_file.with_name("metrics.json").read_text())
+    found = pirt.measure(query, gallery, device="cpu")
+    assert (found.mAP, found.cmc.tolist()) == (expected["mAP"], expected["cmc"])
+    assert np.nanmean(found.average_precisions) == pytest.approx(found.mAP)
+    assert len(found.average_precisions) == len(query) == 5
+    none = pirt.measure(query, gallery, confidence="none", device="cpu")
+    assert none.mAP == expected["confidence_modes"]["none"]["mAP"]
+
+
+@pytest.mark.parametrize("confidence", ["query-gallery", "none"])
+def test_distances_follow_from_vectors_and_parts(everyone: pirt.Embedded, confidence: str) -> None:
+    query, gallery = everyone.split("query"), everyone.split("gallery")
+    matrix = pirt.distances(query, gallery, confidence=confidence)
+    assert matrix.shape == (len(query), len(gallery))
+    assert matrix.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(query.vectors, axis=1), 1, atol=1e-5)
+    for q in range(len(query)):
+        for g in range(len(gallery)):
+            expected = 2 * (1 - float(query.vectors[q] @ gallery.vectors[g]))
+            for name in ("head", "upper", "lower"):
+                mine, theirs = (torch.tensor(images.confidence[name][i]) for images, i in ((query, q), (gallery, g)))
+                apart = np.linalg.norm(query.parts[name][q] - gallery.parts[name][g])
+                expected += float(group_weights(mine, theirs, confidence, 3)) * float(apart)
+            assert matrix[q, g] == pytest.approx(expected, abs=1e-4)
+
+
+def test_ranks_are_those_of_the_distances(everyone: pirt.Embedded) -> None:
+    query, gallery = everyone[:5], everyone[5:]
+    found = pirt.rank(query, gallery, 4)
+    np.testing.assert_array_equal(found.images, pirt.distances(query, gallery).argsort(axis=1, kind="stable")[:, :4])
+
+
+def test_a_model_without_parts_needs_no_heatmaps(evaluated: Path) -> None:
+    model, record = pirt.load_run(evaluated / "baseline")
+    manifest = pirt.read_manifest(evaluated / "manifest.csv")
+    readable = [row for row in manifest.rows if row.key != "gallery/bad.png"]
+    people = pirt.embed(model, record, pirt.Manifest(tuple(readable), manifest.root), device="cpu")
+    assert (people.parts, people.confidence) == ({}, {})
+    matrix = pirt.distances(people, people)
+    np.testing.assert_allclose(matrix, 1 - people.vectors @ people.vectors.T, atol=1e-5)
+    assert pirt.draw_rank_list(people[:2], people[2:], 3).height > 2 * 128
+
+
+def test_a_picture_judges_only_what_it_knows(everyone: pirt.Embedded, evaluated: Path) -> None:
+    green, red, grey = (0, 150, 60), (210, 30, 30), (140, 140, 140)
+
+    def colours(query: pirt.Embedded, gallery: pirt.Embedded) -> set[object]:
+        picture = pirt.draw_rank_list(query, gallery, 20)
+        counted = picture.getcolors(picture.width * picture.height) or []
+        return {colour for count, colour in counted if count > 500}  # a frame has about 1500 pixels, noise a few
+
+    assert {green, red} <= colours(everyone[:2], everyone[5:])
+    assert grey not in colours(everyone[:2], everyone[5:])
+    model, record = pirt.load_run(evaluated / "baseline")
+    nobody = pirt.embed(model, record, pirt.manifest_of_folder(evaluated / "query"), device="cpu")
+    assert grey in colours(nobody[:2], nobody[2:])
+    assert not {green, red} & colours(nobody[:2], nobody[2:])
+
+
+def test_any_function_can_make_the_heatmaps(everyone: pirt.Embedded, evaluated: Path) -> None:
+    store = open_store(evaluated / "heatmaps.zarr")
+    manifest = read_manifest(evaluated / "manifest.csv")
+    row_of = {manifest.image_path(row): place for place, row in enumerate(manifest.rows)}
+    readable = tuple(row for row in manifest.rows if row.key != "gallery/bad.png")
+    asked: list[Path] = []
+
+    def stored(paths: Sequence[Path]) -> NDArray[np.float32]:
+        asked.extend(paths)
+        return np.stack([store.read([row_of[path]])[0] for path in paths])
+
+    model, record = pirt.load_run(evaluated / "run")
+    people = pirt.embed(model, record, pirt.Manifest(readable, manifest.root), stored, device="cpu")
+    assert asked == [manifest.image_path(row) for row in readable]
+    by_key = dict(zip(everyone.keys, everyone.vectors, strict=True))
+    np.testing.assert_allclose(people.vectors, [by_key[key] for key in people.keys], atol=1e-6)
+
+    def coarse(paths: Sequence[Path]) -> NDArray[np.float32]:
+        return np.zeros((len(paths), 17, 4, 2), np.float32)
+
+    with pytest.raises(pirt.PirtError, match=r"are \(23, 17, 4, 2\) for 23 images, .* heatmaps of \(8, 4\)"):
+        pirt.embed(model, record, pirt.Manifest(readable, manifest.root), coarse, device="cpu")
+
+
+def test_a_folder_is_listed_as_the_importer_lists_it(evaluated: Path, tmp_path: Path) -> None:
+    listed = pirt.manifest_of_folder(str(evaluated / "query"))
+    imported = import_data_set(evaluated / "query", tmp_path / "manifest.csv", Choice(layout="folder")).manifest
+    assert listed.fingerprint == imported.fingerprint
+    assert len(listed.rows) == 5
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(pirt.PirtError, match="lists no image"):
+        pirt.manifest_of_folder(tmp_path / "empty")
+    with pytest.raises(pirt.PirtError, match="is not a folder of images"):
+        pirt.manifest_of_folder(tmp_path / "none")
+
+
+def test_a_store_of_another_manifest_is_refused(evaluated: Path, tmp_path: Path) -> None:
+    model, record = pirt.load_run(evaluated / "run")
+    manifest = read_manifest(evaluated / "manifest.csv")
+    other = write_manifest(tmp_path / "other.csv", manifest.rows[1:], evaluated)
+    with pytest.raises(pirt.PirtError, match="was made for another manifest"):
+        pirt.embed(model, record, other, open_store(evaluated / "heatmaps.zarr"))
