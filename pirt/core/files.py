@@ -100,3 +100,16 @@ def pass_on_refusal(error: BaseException) -> None:
     """Raise `error` again if it is a refusal, which is never to be taken for damage: damage is thrown away."""
     if is_refusal(error):
         raise error
+
+
+_DRIVE = re.compile(r"[^/]:")
+
+
+def stays_inside(path: str) -> bool:
+    """Tell whether a posix path is relative and names something below the folder that it starts from.
+
+    A backslash is refused too, which Windows takes for a slash.
+    """
+    parts = path.split("/")
+    outside = path.startswith("/") or ".." in parts or "\\" in path or "\0" in path or _DRIVE.match(path)
+    return not outside and not {"", "."}.issuperset(parts)

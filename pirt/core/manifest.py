@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pirt.core.errors import ManifestError
-from pirt.core.files import written_whole
+from pirt.core.files import stays_inside, written_whole
 
 Split = Literal["train", "query", "gallery"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -23,7 +23,6 @@ _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
-_DRIVE = re.compile(r"[^/]:")
 _LINE_ENDS = re.compile(r"[\0\r\n]")
 
 
@@ -181,8 +180,7 @@ def _parsed(fields: list[str], where: str) -> ImageRow:
 
 def require_inside(path: str) -> None:
     """Raise ManifestError when a row cannot have this path: it leaves the data root, or no line can hold it."""
-    parts = path.split("/")
-    if path.startswith("/") or ".." in parts or "\\" in path or _DRIVE.match(path) or not set(parts) - {"", "."}:
+    if not stays_inside(path):
         raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
     if _LINE_ENDS.search(path):
         raise ManifestError(f"path {path!r} has an end of line in it, which a manifest cannot hold; rename the file")

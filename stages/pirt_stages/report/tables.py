@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
+from typing import Literal
 
 from pirt.benchmarks import Benchmark
 from pirt.core.errors import ReportError
@@ -81,6 +82,7 @@ class Table(Frozen):
 class Report(Frozen):
     """All tables of a report and the lineage of every run in them."""
 
+    format_version: Literal[1] = 1
     tables: tuple[Table, ...]
     runs: tuple["RunLineage", ...]
 

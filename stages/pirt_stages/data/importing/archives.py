@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from pirt.core.errors import DataError
-from pirt.core.files import is_clutter, is_free, written_whole
+from pirt.core.files import is_clutter, is_free, stays_inside, written_whole
 from pirt.progress import progress
 
 MARK = ".pirt-unpacked.json"
@@ -178,7 +178,7 @@ class _Gate:
 def _inside(archive: Path, name: str) -> PurePosixPath:
     """Return the member's path; raise when it could lie outside of the target."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or not path.parts or "\0" in name:
+    if not stays_inside(str(path)):
         raise DataError(f"archive {archive} holds {name!r}, which leaves the folder it is unpacked to; refused")
     return path
 

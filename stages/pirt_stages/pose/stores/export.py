@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import refuse_folder, refuse_other_files, written_whole
+from pirt.core.files import refuse_folder, refuse_other_files, stays_inside, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import decode
@@ -130,7 +130,6 @@ def _shards(store: HeatmapStore) -> Iterator[tuple[range, NDArray[np.float32]]]:
 
 
 def _within(folder: Path, key: str) -> Path:
-    parts = PurePosixPath(key)
-    if parts.is_absolute() or ".." in parts.parts or "\0" in key:
+    if not stays_inside(key):
         raise StoreError(f"key {key!r} would be written outside the folder; the store's keys are not trustworthy")
     return folder / f"{key}.npy"

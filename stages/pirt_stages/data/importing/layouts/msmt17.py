@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import DataError
+from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading
 
@@ -61,7 +62,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
     for number, line in enumerate(lines_of(root / name), 1):
         path, _, label = line.replace("\\", "/").rpartition(" ")
         parts, fields = PurePosixPath(path.strip()), PurePosixPath(path.strip()).name.split("_")
-        if parts.is_absolute() or ".." in parts.parts or len(fields) < 3 or not (label + fields[2]).isdecimal():
+        if not stays_inside(str(parts)) or len(fields) < 3 or not (label + fields[2]).isdecimal():
             raise DataError(
                 f"{root / name}, line {number}: {line!r}, expected '<folder>/<pid>_<n>_<camera>_….jpg <label>'"
             )

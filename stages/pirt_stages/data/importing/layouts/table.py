@@ -5,9 +5,10 @@ import io
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import DataError
+from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
 from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading
 from pirt_stages.data.importing.layouts.numbering import numbers_of
@@ -138,7 +139,7 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
         raise DataError(f"{where}: a path of {len(text):,} characters, {reprlib.repr(text)}; no system has such files")
     # A name may begin or end with a space; more often a spreadsheet's column does.
     path = PurePosixPath(text if (root / text).is_file() else text.strip())
-    if path.is_absolute() or PureWindowsPath(path).drive or ".." in path.parts or not path.parts:
+    if not stays_inside(str(path)):
         raise DataError(f"{where}: path {row['path']!r} must be relative to {root} and stay inside")
     if path.suffix.lower() in UNREAD_SUFFIXES:
         raise DataError(f"{where}: image {str(path)!r} is of {UNREAD}")
