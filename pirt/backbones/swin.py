@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pirt.backbones import Adapted, Backbone, Grid
 from pirt.backbones.blocks import Mlp, drop_path, drop_rates, init_transformer, run_block
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.weights import leave_out
+from pirt.models.backbone import Adapted, Backbone, Grid
 
 PATCH, STAGES = 4, 4
 STRIDE = PATCH * 2 ** (STAGES - 1)

@@ -180,10 +180,10 @@ def _parsed(fields: list[str], where: str) -> ImageRow:
 
 def require_inside(path: str) -> None:
     """Raise ManifestError when a row cannot have this path: it leaves the data root, or no line can hold it."""
-    if not stays_inside(path):
-        raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
     if _LINE_ENDS.search(path):
         raise ManifestError(f"path {path!r} has an end of line in it, which a manifest cannot hold; rename the file")
+    if not stays_inside(path):
+        raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
 
 
 def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pirt.backbones import Backbone, Grid, build_backbone
 from pirt.core.errors import DataError, ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.models.backbone import Backbone, Grid, build_backbone
 from pirt.models.confidence import ConfidenceScore
 from pirt.models.heads import BNNeck
 from pirt.models.initialise import init_inter_part, init_intra_part, init_weights

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from pirt.backbones import Backbone
 from pirt.core.errors import CheckpointError
 from pirt.core.weights import fetch, leave_out, named_hash, read_weights
+from pirt.models.backbone import Backbone
 
 _MOST_NAMED = 8
 _COUNTS = ".num_batches_tracked"

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pirt.backbones import Adapted, Backbone, Grid
 from pirt.core.errors import ParamsError
 from pirt.core.weights import leave_out
+from pirt.models.backbone import Adapted, Backbone, Grid
 
 Strides = tuple[int, int, int, int]
 REID_STRIDES: Strides = (1, 2, 2, 1)

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, PlainValidator, model_validator
 
-from pirt.backbones import known_backbone
 from pirt.core.errors import ParamsError
 from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_sections
+from pirt.models.backbone import known_backbone
 from pirt.models.part_groups import Grouping, NamedGroups, checked_grouping, named_groups
 from pirt.models.resnet_ibn import StemPool
 from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD

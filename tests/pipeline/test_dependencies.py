@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pirt.backbones import BACKBONES
+from pirt.backbone_table import BACKBONES
 from pirt.core.params import read_yaml
 from pirt.runs.params import ModelParams, TrainParams
 
@@ -40,7 +40,7 @@ PROGRAMS = {
 NO_BYTES = {
     "pirt/__init__.py": "names of the library",
     "pirt/progress.py": "progress bars",
-    "pirt/backbones/__init__.py": "where a backbone lies, which a pipeline that uses it watches",
+    "pirt/backbone_table.py": "where a backbone lies, which a pipeline that uses it watches",
     "pirt/losses/__init__.py": "finds the file that `train.metric_loss` names, which is watched",
     "stages/pirt_stages/__init__.py": "nothing",
     "stages/pirt_stages/data/__init__.py": "nothing",

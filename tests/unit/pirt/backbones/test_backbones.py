@@ -4,15 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from pirt.backbones import BACKBONES, Backbone, build_backbone
+from pirt.backbone_table import BACKBONES
 from pirt.core.errors import ParamsError
 from pirt.models import build_pirt
+from pirt.models.backbone import Backbone, build_backbone
 from pirt.runs.params import load_params
 
 MINE = """
 from torch import nn
 
-from pirt.backbones import Backbone
+from pirt.models.backbone import Backbone
 
 
 class Mine(Backbone):
