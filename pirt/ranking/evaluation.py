@@ -1,7 +1,7 @@
 """Matching and metrics together, a block of queries at a time: the query × gallery matrix never exists."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -70,7 +70,7 @@ def evaluate(
         for mode in modes
     }
     device = device or query.features.globals.device
-    asked, searched = query.features.to(device), gallery.features.to(device)
+    asked, searched = query.features.to(device), _within(gallery.features, device)
     reranker = None if params.rerank is None else Reranker(asked, searched, params.rerank)
     matrices = 1 + (params.coarse == "stripe")
     if searched.groups is not None and params.matching == "full":
@@ -113,6 +113,15 @@ def rank_block(
     else:
         first = distances if coarse == "sum" else first_global_distances(query, gallery)
         yield from coarse_to_fine(query, gallery, distances, first, top_n, modes, group_distance)
+
+
+def _within(gallery: Features, device: torch.device) -> Features:
+    """Put a gallery on `device` if it takes at most half of what is free there, else its confidences alone."""
+    needed = gallery.globals.nbytes + (0 if gallery.groups is None else gallery.groups.nbytes)
+    if device.type != "cuda" or needed <= torch.cuda.mem_get_info(device)[0] / 2:
+        return gallery.to(device)
+    confidence = None if gallery.confidence is None else gallery.confidence.to(device)
+    return replace(gallery, confidence=confidence)
 
 
 def query_blocks(queries: int, gallery: int, matrices: int = 1) -> Iterator[slice]:

@@ -1,7 +1,7 @@
 """Distances between persons: globally, and by part groups within the globally nearest (section 3.4)."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,6 +21,8 @@ GroupDistance = Literal["euclidean", "cosine"]
 """How two unit features of a group are compared: ‖a − b‖, or 1 − a·b."""
 CONFIDENCE_MODES: tuple[ConfidenceMode, ...] = get_args(ConfidenceMode)
 DEFAULT_MODE: ConfidenceMode = "query-gallery"
+_CHUNK = 1 << 15
+"""Images of a gallery at a time that a GPU which cannot hold all is given: 0.8 GB of the paper's group features."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,38 @@ def make_features(
 
 def global_distances(query: Features, gallery: Features) -> Tensor:
     """Sum of the global features' cosine distances: b×M, from 0 to 2·S."""
-    return torch.addmm(query.globals.new_full((1, 1), query.global_count), query.globals, gallery.globals.T, alpha=-1)
+    asked, largest = query.globals, query.globals.new_full((1, 1), query.global_count)
+    return _across(gallery.globals, asked.device, lambda chunk: torch.addmm(largest, asked, chunk.T, alpha=-1))
 
 
 def first_global_distances(query: Features, gallery: Features) -> Tensor:
     """Cosine distance of the first global feature, the stripe's where there is an IRT: b×M, from 0 to 2."""
     C = query.globals.shape[1] // query.global_count
-    return 1 - query.globals[:, :C] @ gallery.globals[:, :C].T
+    asked = query.globals[:, :C]
+    return _across(gallery.globals[:, :C], asked.device, lambda chunk: 1 - asked @ chunk.T)
+
+
+def _is_elsewhere(gallery: Tensor, device: torch.device) -> bool:
+    """Tell whether a gallery was left on the host, since `device` cannot hold it."""
+    return gallery.device.type != device.type
+
+
+def _across(gallery: Tensor, device: torch.device, compare: Callable[[Tensor], Tensor]) -> Tensor:
+    """Compare a gallery …×M×C with b queries on `device`: …×b×M; one on the host comes a chunk at a time."""
+    if not _is_elsewhere(gallery, device):
+        return compare(gallery)
+    M = gallery.shape[-2]
+    # One by one: all chunks at once are what the device cannot hold.
+    parts = (compare(gallery[..., start : start + _CHUNK, :].to(device)) for start in range(0, M, _CHUNK))
+    return torch.cat(list(parts), dim=-1)
+
+
+def _brought(groups: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring the images that `columns` name, G×M×C, to their device, where they stand at the places returned."""
+    if not _is_elsewhere(groups, columns.device):
+        return groups, columns
+    named, places = torch.unique(columns, return_inverse=True)
+    return groups[:, named.to(groups.device)].to(columns.device), places
 
 
 def nearest(distances: Tensor, count: int) -> Tensor:
@@ -105,7 +132,8 @@ def candidate_group_distances(
 
 def gallery_group_distances(query_groups: Tensor, gallery_groups: Tensor, kind: GroupDistance) -> Tensor:
     """Distance of unit group features, G×b×C to G×M×C: G×b×M."""
-    return unit_distances(torch.bmm(query_groups, gallery_groups.transpose(1, 2)), kind)
+    cosines = _across(gallery_groups, query_groups.device, lambda chunk: torch.bmm(query_groups, chunk.transpose(1, 2)))
+    return unit_distances(cosines, kind)
 
 
 def unit_distances(cosines: Tensor, kind: GroupDistance) -> Tensor:
@@ -166,7 +194,7 @@ def find_candidates(
     return Candidates(
         columns=columns,
         global_distances=distances.gather(1, columns),
-        group_distances=candidate_group_distances(query_groups, gallery_groups, columns, kind),
+        group_distances=candidate_group_distances(query_groups, *_brought(gallery_groups, columns), kind),
         confidences=(query_confidence[:, None], gallery_confidence[columns]),
     )
 

@@ -27,8 +27,9 @@ class Reranker:
     def __init__(self, query: Features, gallery: Features, settings: RerankParams) -> None:
         self._query_count, self._count = len(query), len(query) + len(gallery)
         self._lambda = settings.original
-        everyone = Features(torch.cat([query.globals, gallery.globals]), query.global_count)
-        neighbours, farthest = _neighbours(everyone, max(settings.k1 + 1, settings.k2))
+        # A gallery that the queries' device cannot hold lies on the host, and so does everyone then.
+        everyone = Features(torch.cat([query.globals.to(gallery.globals.device), gallery.globals]), query.global_count)
+        neighbours, farthest = _neighbours(everyone, query.globals.device, max(settings.k1 + 1, settings.k2))
         codes = list(_codes(everyone, neighbours, farthest, settings.k1))
         self._farthest = torch.from_numpy(farthest)
         self._codes = [_mean_code([codes[other] for other in near[: settings.k2]]) for near in neighbours.tolist()]
@@ -43,11 +44,11 @@ class Reranker:
         return jaccard.mul_(1 - self._lambda).add_(distances / farthest, alpha=self._lambda)
 
 
-def _neighbours(everyone: Features, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _neighbours(everyone: Features, device: torch.device, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return each image's nearest `count` images, itself first, and its largest distance."""
     nearest, farthest = [], []
     for start in range(0, len(everyone), _BLOCK):
-        distances = global_distances(everyone[start : start + _BLOCK], everyone)
+        distances = global_distances(everyone[start : start + _BLOCK].to(device), everyone)
         rows = torch.arange(len(distances))
         farthest.append(distances.max(dim=1).values.double())
         distances[rows, rows + start] = -torch.inf

@@ -157,7 +157,7 @@ def test_blocks_measure_what_the_whole_matrix_does(size, how, top_n, kind):
     generator = torch.Generator().manual_seed(size[-1])
 
     def labels(count, high):
-        return torch.randint(0, high, (count,), generator=generator).numpy()
+        return torch.randint(1, high + 1, (count,), generator=generator).numpy()  # 0 is a distractor
 
     gallery_labels = labels(len(gallery), 3), labels(len(gallery), 3)
     query_labels = labels(len(query), 3), labels(len(query), 3)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pirt.core.errors import DataError
+from pirt.ranking import evaluation, matching
 from pirt.ranking.evaluation import Persons, evaluate, query_blocks, require_valid_matches
 from pirt.ranking.matching import make_features
 from pirt.ranking.params import EvaluateParams, RerankParams
@@ -56,3 +57,38 @@ def test_reranking_changes_the_ranking_and_helps_clusters():
     plain = evaluate(query, gallery, EvaluateParams())["none"].mAP
     reranked = evaluate(query, gallery, EvaluateParams(rerank=RerankParams()))["none"].mAP
     assert reranked > plain + 0.02
+
+
+@pytest.mark.parametrize("how", [{}, {"matching": "full"}, {"rerank": RerankParams(k1=5, k2=2)}, {"top_n": 1000}])
+def test_a_gallery_larger_than_the_card_is_ranked_alike(monkeypatch, how):
+    generator = torch.Generator().manual_seed(0)
+
+    def persons(count, camid):
+        draw = [torch.randn(count, *shape, generator=generator) for shape in ((16,), (16,), (3, 16))]
+        confidence = torch.rand(count, 3, generator=generator)
+        return Persons(make_features(draw[:2], draw[2], confidence), np.arange(count) % 7, np.full(count, camid))
+
+    query, gallery = persons(20, 0), persons(150, 1)
+    params = EvaluateParams(**({"top_n": 10} | how))
+    resident = evaluate(query, gallery, params)
+    brought = []
+    monkeypatch.setattr(matching, "_CHUNK", 64)
+    monkeypatch.setattr(matching, "_is_elsewhere", lambda rows, device: brought.append(rows.shape[-2]) or True)
+    streamed = evaluate(query, gallery, params)
+    assert 150 in brought
+    for mode, metrics in resident.items():
+        np.testing.assert_array_equal(streamed[mode].cmc, metrics.cmc)
+        assert (streamed[mode].mAP, streamed[mode].mINP) == (metrics.mAP, metrics.mINP)
+
+
+def test_a_gallery_goes_to_the_card_if_it_takes_half_of_what_is_free(monkeypatch):
+    gallery = make_features([torch.ones(10, 4)], torch.ones(10, 3, 4), torch.ones(10, 3))
+    moved = []
+    monkeypatch.setattr(matching.Features, "to", lambda features, device: moved.append(device) or features)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)
+    bytes_ = 10 * 4 * 4 * (1 + 3)
+    for free, fits in ((2 * bytes_, True), (2 * bytes_ - 1, False)):
+        moved.clear()
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 80 << 30))
+        evaluation._within(gallery, torch.device("cuda"))
+        assert bool(moved) is fits
