@@ -22,7 +22,6 @@ from pirt.heatmaps.schema import (
     ATTRIBUTES,
     HEATMAPS,
     KEYS,
-    KEYS_FILE,
     METADATA,
     SCORES,
     SEAL,
@@ -146,10 +145,12 @@ def open_unsealed(path: Path) -> HeatmapStore:
     try:
         root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
-        if not (path / KEYS_FILE).is_file():
-            raise ValueError(f"{KEYS_FILE} is missing")
+        layout = Layout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
+        if not (path / layout.keys_file).is_file():
+            raise ValueError(f"{layout.keys_file} is missing")
         decoded = decode_keys(np.asarray(keys[...]))
-        layout = Layout(attributes, len(decoded), (heatmaps.shards or heatmaps.chunks)[0])
+        if len(decoded) != layout.count:
+            raise ValueError(f"it has {len(decoded)} keys for {layout.count} images")
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")

@@ -2,9 +2,10 @@
 
     heatmaps  N×K×Hm×Wm  codes (see `codec`), one file a shard of `shard_size` images
     scores    N×K        float32, each keypoint's highest value, one file a shard
-    keys      N×L        uint8, UTF-8 padded with zeros, one file
+    keys      N          strings, one file; before version 2: N×L uint8, UTF-8 padded with zeros
 
-Nothing in it tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C.
+The root's attribute `decode_table` holds the values of tau8's 256 codes, so that zarr alone can read values. Nothing
+in a store tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C.
 """
 
 import hashlib
@@ -22,12 +23,11 @@ from zarr.storage import MemoryStore
 
 from pirt.core.files import sha256_of
 from pirt.core.params import Fraction, Frozen, Positive, Size
-from pirt.heatmaps.codec import CodecName, Codes, code_dtype
+from pirt.heatmaps.codec import CodecName, Codes, code_dtype, decode_table
 
 HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
-ATTRIBUTES, SEAL = "pirt_heatmaps", "contents_sha256"
+ATTRIBUTES, SEAL, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "decode_table"
 METADATA = "zarr.json"
-KEYS_FILE = f"{KEYS}/c.0.0"
 _CHUNK_IMAGES = 16
 _ZSTD_LEVEL = 1
 
@@ -42,7 +42,7 @@ class SkippedImage(Frozen):
 class StoreAttributes(Frozen):
     """What made a store. Two runs with the same attributes and keys write the same bytes."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     keypoints: tuple[str, ...]
     codec: CodecName
     tau: Fraction
@@ -97,9 +97,14 @@ class Layout:
         return f"{HEATMAPS}/c.{shard}.0.0.0", f"{SCORES}/c.{shard}.0"
 
     @property
+    def keys_file(self) -> str:
+        """The file of the keys, relative to the store."""
+        return f"{KEYS}/c.0.0" if self.attributes.format_version == 1 else f"{KEYS}/c.0"
+
+    @property
     def fixed_files(self) -> tuple[str, ...]:
         """The files that do not depend on what the network says, but for the root's metadata."""
-        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), KEYS_FILE)
+        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), self.keys_file)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -111,9 +116,10 @@ class Layout:
         files: dict[str, Buffer] = {}
         root = zarr.create_group(MemoryStore(files), attributes=root_attributes(self.attributes))
         self.create_arrays(root)
-        encoded = encode_keys(keys)
-        array = root.create_array(KEYS, dtype=np.uint8, shape=encoded.shape, chunks=encoded.shape, **_STORED)
-        array[...] = encoded
+        array = root.create_array(
+            KEYS, dtype="string", shape=(len(keys),), chunks=(len(keys),), **{**_STORED, "fill_value": ""}
+        )
+        array[...] = np.array(keys, dtype=object)
         return {name: value.to_bytes() for name, value in files.items()}
 
     def shard_contents(self, codes: Codes, scores: NDArray[np.float32]) -> tuple[bytes, bytes]:
@@ -162,6 +168,8 @@ _STORED: dict[str, Any] = {
 def root_attributes(attributes: StoreAttributes, seal: str | None = None) -> dict[str, Any]:
     """Return the root group's attributes; `seal` is the finished store's contents in one SHA-256."""
     table: dict[str, Any] = {ATTRIBUTES: attributes.model_dump(mode="json")}
+    if attributes.codec == "tau8":
+        table[DECODE_TABLE] = decode_table(attributes.tau).tolist()
     return table if seal is None else {**table, SEAL: seal}
 
 
@@ -172,13 +180,8 @@ def root_metadata(attributes: StoreAttributes, seal: str) -> bytes:
     return files[METADATA].to_bytes()
 
 
-def encode_keys(keys: Sequence[str]) -> NDArray[np.uint8]:
-    """Return `keys` as N×L bytes, padded with zeros."""
-    encoded = [key.encode() for key in keys]
-    width = max(map(len, encoded))
-    return np.frombuffer(b"".join(key.ljust(width, b"\0") for key in encoded), np.uint8).reshape(-1, width)
-
-
-def decode_keys(codes: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Return the keys of N×L bytes."""
-    return tuple(row.tobytes().rstrip(b"\0").decode() for row in codes)
+def decode_keys(stored: NDArray[Any]) -> tuple[str, ...]:
+    """Return the keys of what their array holds, strings or, in stores of version 1, N×L bytes."""
+    if stored.ndim == 1:
+        return tuple(map(str, stored.tolist()))
+    return tuple(row.tobytes().rstrip(b"\0").decode() for row in stored)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
-from pirt.core.files import written_whole
+from pirt.core.files import is_free, written_whole
 from pirt.heatmaps.codec import encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
 from pirt.heatmaps.schema import METADATA, Layout, StoreAttributes, root_metadata
@@ -154,7 +154,7 @@ def create_store(
 def _require_stores(*paths: Path) -> None:
     """Refuse to throw away what is not a heatmap store."""
     for path in paths:
-        if path.exists() and not is_store(path) and not (path.is_dir() and not any(path.iterdir())):
+        if not is_store(path) and not is_free(path):
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
 
 

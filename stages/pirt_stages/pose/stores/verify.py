@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
+from pirt.core.files import is_clutter
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import MAX_RELATIVE_ERROR, decode
 from pirt.heatmaps.reader import HeatmapStore, open_store
@@ -63,7 +64,12 @@ def require_same_images(store: HeatmapStore, manifest: Manifest) -> None:
 def _layout_problems(store: HeatmapStore) -> Iterator[str]:
     shards = range(store.layout.shards)
     expected = {METADATA, *store.layout.fixed_files, *(file for shard in shards for file in store.layout.files(shard))}
-    found = {file.relative_to(store.path).as_posix() for file in store.path.rglob("*") if file.is_file()}
+    there = (
+        file
+        for file in store.path.rglob("*")
+        if file.is_file() and not any(map(is_clutter, file.relative_to(store.path).parts))
+    )
+    found = {file.relative_to(store.path).as_posix() for file in there}
     yield from (f"{file} does not belong to it" for file in sorted(found - expected))
     if strangers := {image.key for image in store.skipped} - set(store.keys):
         yield f"skipped images {sorted(strangers)} are not among its keys"

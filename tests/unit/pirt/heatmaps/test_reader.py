@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import dask.array
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
@@ -70,7 +72,7 @@ def test_read_only_files_are_enough(store_path: Path) -> None:
     read_everything(store_path)
 
 
-@pytest.mark.parametrize("file", ["heatmaps/c.0.0.0.0", "heatmaps/c.2.0.0.0", "scores/c.1.0", "keys/c.0.0"])
+@pytest.mark.parametrize("file", ["heatmaps/c.0.0.0.0", "heatmaps/c.2.0.0.0", "scores/c.1.0", "keys/c.0"])
 def test_every_flipped_or_missing_byte_is_found(store_path: Path, file: str) -> None:
     whole = (store_path / file).read_bytes()
     generator = np.random.default_rng(0)
@@ -93,9 +95,7 @@ def test_missing_shard_is_named_and_never_read_as_zero(store_path: Path, file: s
         read_everything(store_path)
 
 
-@pytest.mark.parametrize(
-    "file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0.0"]
-)
+@pytest.mark.parametrize("file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0"])
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"null", b"{", b'{"zarr_format": 3}'])
 def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: bytes | None) -> None:
     if content is None:
@@ -107,7 +107,8 @@ def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: byte
 
 
 @pytest.mark.parametrize(
-    "change", [{"codec": "float16"}, {"heatmap_size": [8, 12]}, {"format_version": 2}, {"more": 1}]
+    "change",
+    [{"codec": "float16"}, {"heatmap_size": [8, 12]}, {"format_version": 1}, {"format_version": 3}, {"more": 1}],
 )
 def test_attributes_must_fit_the_arrays(store_path: Path, change: dict[str, object]) -> None:
     table = json.loads((store_path / "zarr.json").read_text())
@@ -115,6 +116,37 @@ def test_attributes_must_fit_the_arrays(store_path: Path, change: dict[str, obje
     (store_path / "zarr.json").write_text(json.dumps(table))
     with pytest.raises(StoreError, match="heatmap store"):
         open_store(store_path)
+
+
+def test_plain_zarr_reads_values_and_keys_and_dask_does_without_us(store_path: Path, manifest: Manifest) -> None:
+    root = zarr.open_group(store_path, mode="r")
+    table = np.float32(root.attrs["decode_table"])
+    np.testing.assert_array_equal(table[root["heatmaps"][:]], open_store(store_path).read(slice(None)))
+    assert [str(key) for key in root["keys"][:]] == list(manifest.keys)
+    lazy = dask.array.from_zarr(str(store_path), component="heatmaps").map_blocks(
+        lambda codes: table[codes], dtype="f4"
+    )
+    np.testing.assert_array_equal(lazy[[3, 20]].compute(scheduler="sync"), open_store(store_path).read([3, 20]))
+
+
+def test_stores_of_version_1_stay_readable(store_path: Path, manifest: Manifest) -> None:
+    values = open_store(store_path).read(slice(None))
+    table = json.loads((store_path / "zarr.json").read_text())
+    shutil.rmtree(store_path / "keys")
+    encoded = [key.encode() for key in manifest.keys]
+    width = max(map(len, encoded))
+    padded = np.frombuffer(b"".join(key.ljust(width, b"\0") for key in encoded), np.uint8).reshape(-1, width)
+    keys = zarr.open_group(store_path, mode="a").create_array(
+        "keys", dtype="uint8", shape=padded.shape, chunks=padded.shape,
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )  # fmt: skip
+    keys[...] = padded
+    del table["attributes"]["decode_table"], table["attributes"]["pirt_heatmaps"]["trained_size"]
+    table["attributes"]["pirt_heatmaps"]["format_version"] = 1
+    (store_path / "zarr.json").write_text(json.dumps(table))
+    store = open_store(store_path)
+    assert store.keys == manifest.keys
+    np.testing.assert_array_equal(store.read(slice(None)), values)
 
 
 def test_unfinished_store_is_never_taken_for_a_finished_one(tmp_path: Path, begin: Begin, heatmaps: Heatmaps) -> None:

@@ -43,6 +43,11 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path, record):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
 
 
+def test_the_files_are_as_readable_as_any(run, tmp_path):
+    (tmp_path / "any").touch()
+    assert {file.stat().st_mode for file in run.iterdir()} == {(tmp_path / "any").stat().st_mode}
+
+
 def test_saving_twice_leaves_the_same_bytes(tmp_path, record):
     model = build_pirt(5, **SMALL.model_dump())
     for name in ("one", "two"):

@@ -143,6 +143,16 @@ def test_verify_lists_every_damage(cli: Cli, store: Path) -> None:
         assert said in result.output
 
 
+def test_what_file_browsers_leave_is_nobodys_fault(cli: Cli, tmp_path: Path, store: Path) -> None:
+    for name in (".DS_Store", "heatmaps/.DS_Store", "keys/._c.0", "scores/Thumbs.db", "desktop.ini"):
+        (store / name).write_bytes(b"any")
+    for command in ("verify", "info", "stats"):
+        assert cli(command, store).exit_code == 0, command
+    for _ in range(2):
+        assert cli("export", store, "--format", "npy", "--out", tmp_path / "npy").exit_code == 0
+        (tmp_path / "npy" / "train" / ".DS_Store").write_bytes(b"any")
+
+
 def test_verify_finds_a_shard_of_another_store(
     cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], store: Path
 ) -> None:
