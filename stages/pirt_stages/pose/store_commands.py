@@ -146,12 +146,13 @@ def stats_command(store_path: Path, params_file: Path | None, variant: str | Non
 @click.option(
     "--format",
     "to",
-    type=click.Choice(["hdf5", "coco", "npy"]),
+    type=click.Choice(["hdf5", "coco", "npy", "bpbreid", "kpr"]),
     required=True,
-    help="One HDF5 file; COCO keypoint results in JSON; a folder with a .npy an image, named by its key.",
+    help="One HDF5 file; COCO keypoint results in JSON; a folder with a .npy an image, named by its key; the files "
+    "that BPBReID's (masks.dir: pifpaf) and KPR's loaders (kp_dir: pirt) read beside the images.",
 )
-@out_option("File, or folder for npy.", FILE_OR_FOLDER)
-@manifest_option("For coco: where the images are.", required=False)
+@out_option("File, or folder for npy, bpbreid and kpr.", FILE_OR_FOLDER)
+@manifest_option("For coco, bpbreid and kpr: where the images are.", required=False)
 @click.option("--annotations", type=FILE, help="For coco: a COCO file whose image ids to use.")
 @ROOT
 def export_command(
@@ -163,10 +164,12 @@ def export_command(
     Examples:
       pirt-pose export runs/heatmaps.zarr --format hdf5 --out runs/heatmaps.h5
       pirt-pose export runs/heatmaps.zarr --format coco --manifest runs/manifest.csv --out runs/keypoints.json
+      pirt-pose export runs/heatmaps.zarr --format kpr --manifest runs/manifest.csv --out runs/kpr
     """
     from pirt.core.manifest import read_manifest
     from pirt.heatmaps.reader import open_store
     from pirt_stages.pose.stores.export import export_coco, export_hdf5, export_npy
+    from pirt_stages.pose.stores.part_based import export_bpbreid, export_kpr
 
     store = open_store(store_path)
     if to == "hdf5":
@@ -174,9 +177,13 @@ def export_command(
     elif to == "npy":
         export_npy(store, out)
     elif manifest_file is None:
-        raise click.UsageError("--format coco needs --manifest, for the sizes of the images")
+        raise click.UsageError(f"--format {to} needs --manifest, which says what the images are")
     else:
-        export_coco(store, read_manifest(manifest_file, root), annotations, out)
+        manifest = read_manifest(manifest_file, root)
+        if to == "coco":
+            export_coco(store, manifest, annotations, out)
+        else:
+            {"bpbreid": export_bpbreid, "kpr": export_kpr}[to](store, manifest, out)
     click.echo(f"wrote {out}: {store.layout.count - len(store.skipped)} images, {len(store.skipped)} skipped")
 
 

@@ -34,7 +34,7 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
             "heatmaps", (count, *shape), np.float32, chunks=(1, *shape), compression="gzip", compression_opts=1,
             shuffle=True, fletcher32=True,
         )  # fmt: skip
-        for rows, values in _shards(store):
+        for rows, values in decoded_shards(store):
             heatmaps[rows.start : rows.stop] = values
             disk.check()
         file.create_dataset("scores", data=store.scores)
@@ -50,7 +50,7 @@ def export_npy(store: HeatmapStore, out: Path) -> None:
     refuse_other_files(out, {f"{key}.npy" for key in store.keys})
     with written_whole(out) as beside:
         beside.mkdir()
-        for rows, values in _shards(store):
+        for rows, values in decoded_shards(store):
             for row, heatmaps in zip(rows, values, strict=True):
                 if store.keys[row] not in skipped:
                     path = _within(beside, store.keys[row])
@@ -69,7 +69,7 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     ids = _image_ids(manifest, annotations)
     skipped = {image.key for image in store.skipped}
     results = []
-    for rows, values in _shards(store):
+    for rows, values in decoded_shards(store):
         for row, heatmaps in zip(rows, values, strict=True):
             image = manifest.rows[row]
             if image.key not in skipped:
@@ -123,7 +123,8 @@ def _image_ids(manifest: Manifest, annotations: Path | None) -> list[int]:
     return [known[row.path] for row in manifest.rows]
 
 
-def _shards(store: HeatmapStore) -> Iterator[tuple[range, NDArray[np.float32]]]:
+def decoded_shards(store: HeatmapStore) -> Iterator[tuple[range, NDArray[np.float32]]]:
+    """Yield the rows of each shard with their heatmaps n×K×Hm×Wm, below a bar."""
     for shard in progress_over(range(store.layout.shards), "exporting", "shard"):
         values = decode(store.read_shard(shard), store.attributes.codec, store.attributes.tau)
         yield store.layout.rows(shard), values
