@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError
-from pirt.core.files import refuse_foreign, written_whole
+from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
@@ -75,9 +75,10 @@ def limb_fields(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return 19×Hm×Wm fields of heatmaps K×Hm×Wm: along each limb as high as its weaker end, falling off beside it."""
     count, height, width = heatmaps.shape
     flat = heatmaps.reshape(count, -1)
-    scores, places = flat.max(axis=1), np.stack(np.divmod(flat.argmax(axis=1), width), axis=1)
+    highest = flat.argmax(axis=1)
+    scores, places = flat.max(axis=1), np.column_stack([highest // width, highest % width])
     ends = places[np.array(LIMBS)].astype(np.float64)  # 19×2×2: limb, end, row and column
-    cells = np.stack(np.mgrid[:height, :width], axis=-1).reshape(1, -1, 2)
+    cells = np.argwhere(np.ones((height, width)))[None]
     along = ends[:, 1] - ends[:, 0]
     away = cells - ends[:, :1]
     length = np.maximum((along**2).sum(axis=1), 1e-9)
@@ -85,7 +86,8 @@ def limb_fields(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
     apart = ((away - nearest[..., None] * along[:, None]) ** 2).sum(axis=2)
     weaker = scores[np.array(LIMBS)].min(axis=1)
     fields = np.exp(-apart / (2 * _THICKNESS**2)) * weaker[:, None]
-    return fields.reshape(len(LIMBS), height, width).astype(np.float32)
+    drawn: NDArray[np.float32] = fields.reshape(len(LIMBS), height, width).astype(np.float32)
+    return drawn
 
 
 def _skeleton(places: NDArray[np.float64], heatmaps: NDArray[np.float32], size: tuple[int, int]) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def _export(
     require_same_images(store, manifest)
     names = [name(row) for row in manifest.rows]
     _require_apart(names, manifest)
-    refuse_foreign(out, set(names))
+    refuse_other_files(out, set(names))
     with written_whole(out) as beside:
         for rows, values in decoded_shards(store):
             for row, heatmaps in zip(rows, values, strict=True):
