@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -30,11 +30,13 @@ def floats(bits: NDArray[np.int64]) -> NDArray[np.float32]:
     return bits.astype(np.int32).view(np.float32)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, _ONE), min_size=1), st.sampled_from(_TAUS))
 def test_any_values(bits: list[int], tau: float) -> None:
     check_promises(floats(np.sort(np.array(bits))), tau)
 
 
+@settings(deadline=None)
 @given(st.floats(0.0006, 0.99))
 def test_any_tau(tau: float) -> None:
     check_promises(floats(np.arange(0, _ONE + 1, 9973)), tau)

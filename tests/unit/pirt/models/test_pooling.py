@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -11,6 +11,7 @@ from pirt.models.pooling import max_pool_to
 _SIDE = st.integers(1, 13)
 
 
+@settings(deadline=None)
 @given(_SIDE, _SIDE, _SIDE, _SIDE, st.integers(0, 2**31))
 def test_values_and_gradients_are_those_of_adaptive_pooling(height, width, rows, columns, seed):
     chance = torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,6 +20,7 @@ def person(size, grid, seed=0):
     return image, chance.integers(1, 256, (len(COCO_KEYPOINTS), *grid), np.uint8)
 
 
+@settings(deadline=None)
 @given(GRIDS)
 def test_flipping_twice_changes_nothing(sizes):
     image, codes = person(*sizes)
@@ -54,6 +55,7 @@ def padded_and_cropped(grid, pad, top, left, channels_last):
     return cropped
 
 
+@settings(deadline=None)
 @given(GRIDS, st.integers(-5, 5), st.integers(-5, 5))
 def test_shift_is_zero_padding_and_cropping_of_both(sizes, down, right):
     image, codes = person(*sizes)
@@ -65,6 +67,7 @@ def test_shift_is_zero_padding_and_cropping_of_both(sizes, down, right):
     np.testing.assert_array_equal(moved_codes, expected)
 
 
+@settings(deadline=None)
 @given(GRIDS, st.data())
 def test_erasing_fills_the_box_and_the_cells_whose_centre_it_covers(sizes, data):
     (Hi, Wi), (Hm, Wm) = sizes
