@@ -156,7 +156,7 @@ class Training:
             ranks=fabric.world_size,
         )
         self.steps_per_epoch = self.sampler.batches
-        self.state = self.earlier_state()
+        self.state, self.replaces = self.earlier_state(), job.restart
 
         torch.manual_seed(job.params.seed)
         self.network, self.notes = build_network(self.dataset.num_classes, job.params, job.init_from)
@@ -182,12 +182,16 @@ class Training:
 
     def earlier_state(self) -> TrainingState:
         """Return what an earlier part of this training left, or a beginning."""
-        if self.job.restart and self.fabric.is_global_zero:
+        earlier = None if self.job.restart else load_state(self.job.out, self.record)
+        return earlier or TrainingState()
+
+    def discard_earlier(self) -> None:
+        """Forget what `restart` is to replace; only now, when all inputs are checked and a first step was done."""
+        self.replaces = False
+        if self.fabric.is_global_zero:
             remove_state(self.job.out)
             # From here on the folder holds no finished run.
             (self.job.out / RECORD_FILE).unlink(missing_ok=True)
-        self.fabric.barrier()
-        return load_state(self.job.out, self.record) or TrainingState()
 
     def run(self) -> None:
         """Train the epochs that are left and write the run folder."""
@@ -219,6 +223,8 @@ class Training:
         self.listener.epoch_begins(self)
         for batch in self.listener.waits_for(batches_of(self.loader, self.fabric.device)):
             self.step(batch)
+            if self.replaces:
+                self.discard_earlier()
             self.listener.stepped(self)
             if self.watch.stop and self.state.step % self.steps_per_epoch:
                 self.leave()

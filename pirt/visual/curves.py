@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pirt.core.errors import ReportError
+from pirt.core.files import is_clutter
 from pirt.runs.run import RunRecord
 from pirt.visual.rows import TableRow, row_label, table_row
 from pirt.visual.style import COLOURS, new_figure
@@ -36,7 +37,7 @@ def read_curves(runs: Sequence[tuple[Path, RunRecord]]) -> Curves:
     for run, record in runs:
         row = table_row(record.params.model)
         plots = run / "logs" / "plots" / "metrics"
-        for path in sorted(plots.rglob("*.tsv")):
+        for path in sorted(path for path in plots.rglob("*.tsv") if not is_clutter(path.name)):
             name = path.relative_to(plots).with_suffix("").as_posix()
             curves.setdefault(name, {}).setdefault(row, []).append(_read_curve(path))
     return curves

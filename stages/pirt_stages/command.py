@@ -3,7 +3,9 @@
 An error that the user can fix is one line on stderr and exit code 2; a bug keeps its traceback.
 """
 
+import codecs
 import errno
+import io
 import os
 import re
 import signal
@@ -71,13 +73,38 @@ _VERSION = click.Option(
 )
 
 
+_PLAIN = {"✓": "+", "✗": "x", "τ": "tau", "–": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "Δ": "d", "─": "-"}
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """Say in ASCII what a terminal's encoding lacks; what has no likeness becomes a question mark."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
+
+
+codecs.register_error("pirt-plain", _in_plain_letters)
+
+
+def _print_on_any_terminal() -> None:
+    """Let no output fail for its letters: terminals have encodings from ASCII to GBK."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pirt-plain")
+
+
 class Told(click.Command):
-    """A command that knows -h and --version and shows its defaults."""
+    """A command that knows -h and --version, shows its defaults and prints on any terminal."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.context_settings = {"help_option_names": ["-h", "--help"], "show_default": True, **self.context_settings}
         self.params.append(_VERSION)
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the program."""
+        _print_on_any_terminal()
+        return super().main(*args, **settings)
 
 
 class Command(Told):

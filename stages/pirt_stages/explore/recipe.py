@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pirt.core.errors import ReportError
-from pirt.core.files import written_whole
+from pirt.core.files import is_free, written_whole
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import open_store
 from pirt_stages.explore.failures import Found, overview_of, traits_of
@@ -55,5 +55,5 @@ def _refuse_foreign(out: Path) -> None:
     """Raise when a folder that no explorer made would be replaced."""
     if out.is_file():
         raise ReportError(f"{out} is a file and a folder is to be written; name another place or remove it")
-    if out.is_dir() and any(out.iterdir()) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
+    if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
         raise ReportError(f"{out} is not of `pirt-report explore` and would be replaced; name another --out")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pirt_stages.report.lineage import anchor
 from pirt_stages.report.paper import Published
+from pirt_stages.report.plain import plain_cell, plain_markdown
 from pirt_stages.report.tables import METRICS, Entry, Measured, Row, Table
 
 MISSING = "–"
@@ -96,17 +97,18 @@ def as_markdown(table: Table) -> str:
         names = [name for name, size in laid.groups for _ in range(size)]
         columns[laid.labels :] = [f"{name}: {c}" for name, c in zip(names, columns[laid.labels :], strict=True)]
     align = [":--"] * laid.labels + ["--:"] * (len(columns) - laid.labels)
-    lines = [f"### {table.title}", "", _piped(columns), _piped(align)]
+    lines = [f"### {plain_markdown(table.title)}", "", _piped(map(plain_markdown, columns)), _piped(align)]
     lines += [_piped([_linked(cell) for cell in row]) for row in laid.rows]
     return "\n".join([*lines, "", *(f"- {note}" for note in table.notes), ""])
 
 
 def _piped(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _linked(cell: Cell) -> str:
-    return f"[{cell.text}](lineage.md#{cell.anchor})" if cell.anchor else cell.text
+    text = plain_markdown(cell.text)
+    return f"[{text}](lineage.md#{cell.anchor})" if cell.anchor else text
 
 
 def as_text(table: Table) -> str:
@@ -147,7 +149,7 @@ def as_csv(table: Table) -> str:
     lines.writerow(["benchmark", *table.head, *scores, "seeds", "epochs", *paper, "runs"])
     for row in table.rows:
         for benchmark, entry in zip(table.benchmarks, row.entries, strict=True):
-            lines.writerow([benchmark, *row.head, *_numbers(entry)])
+            lines.writerow(map(plain_cell, [benchmark, *row.head, *_numbers(entry)]))
     return text.getvalue()
 
 

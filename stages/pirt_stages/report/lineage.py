@@ -5,6 +5,7 @@ import io
 import json
 
 from pirt.ranking.results import Origins
+from pirt_stages.report.plain import plain_cell, plain_code, plain_markdown
 from pirt_stages.report.tables import Report, RunLineage
 
 _ORIGINS = tuple(Origins.model_fields)
@@ -50,7 +51,10 @@ def lineage_csv(report: Report) -> str:
                     run = runs[benchmark, name]
                     origins = run.lineage.model_dump().values()
                     cells = [table.number, benchmark, " ".join(row.head), name, run.seed, *origins]
-                    lines.writerow([*cells, _compact(run.model), _compact(run.train)])
+                    lines.writerow(
+                        [plain_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+                        + [_compact(run.model), _compact(run.train)]
+                    )
     return text.getvalue()
 
 
@@ -58,9 +62,17 @@ def lineage_markdown(report: Report) -> str:
     """Return a section for each configuration, the target of the tables' links."""
     lines = ["# Lineage", ""]
     for name, runs in sections(report).items():
-        lines += [f'<a id="{name}"></a>', "", f"## {runs[0].configuration} on {runs[0].benchmark}", ""]
+        lines += [
+            f'<a id="{name}"></a>',
+            "",
+            f"## {plain_markdown(f'{runs[0].configuration} on {runs[0].benchmark}')}",
+            "",
+        ]
         for run in runs:
-            lines += [f"- seed {run.seed} ({run.run})", *(f"  - {name}: `{value}`" for name, value in facts(run))]
+            lines += [
+                f"- seed {run.seed} ({run.run})",
+                *(f"  - {name}: `{plain_code(value)}`" for name, value in facts(run)),
+            ]
         lines.append("")
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pirt.core.errors import ReportError
-from pirt.core.files import written_whole
+from pirt.core.files import is_clutter, is_free, written_whole
 from pirt.visual.style import save
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
 from pirt_stages.report.layers import draw_layers
@@ -47,7 +47,7 @@ def write_tables(report: Report, out: Path) -> None:
 def _refuse_unless_a_report(out: Path, *folders: str) -> None:
     """Raise when a folder that no report made would be replaced."""
     for folder in (out / name for name in folders):
-        if folder.is_dir() and any(folder.iterdir()) and not (out / TABLES / _REPORT).is_file():
+        if folder.is_dir() and not is_free(folder) and not (out / TABLES / _REPORT).is_file():
             raise ReportError(f"{folder} is not of a report and would be replaced; name another --out or remove it")
 
 
@@ -97,4 +97,5 @@ def write_page(out: Path) -> None:
 
 def figure_files(out: Path) -> list[Path]:
     """Return the pictures of the report folder in order of their names."""
-    return [*sorted((out / FIGURES).rglob("*.png")), *sorted((out / PLOTS).glob("*.png"))]
+    files = [*sorted((out / FIGURES).rglob("*.png")), *sorted((out / PLOTS).glob("*.png"))]
+    return [path for path in files if not is_clutter(path.name)]

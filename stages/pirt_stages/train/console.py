@@ -27,9 +27,8 @@ class Console:
         say(f"{out} is finished; --restart trains it again")
 
     def begins(self, training: Training) -> None:
-        """Say what is trained on what, and take up the curves where they ended."""
+        """Say what is trained on what."""
         say(introduction(training))
-        self._curves = Curves(training.job.out / LOGS_FOLDER, training.state.history)
         steps = training.recipe.epochs * training.steps_per_epoch
         self._bar = progress(steps, "training", "step", initial=training.state.step)
 
@@ -51,6 +50,7 @@ class Console:
     def stepped(self, training: Training) -> None:
         """Move the bar."""
         self._steps += 1
+        self._take_up_curves(training)
         if self._bar is not None:
             epoch = 1 + (training.state.step - 1) // training.steps_per_epoch
             self._bar.set_postfix_str(f"epoch {epoch}/{training.recipe.epochs}, {self._speed(training)}", refresh=False)
@@ -76,8 +76,14 @@ class Console:
 
     def ends(self, training: Training) -> None:
         """Say where the run is."""
+        self._take_up_curves(training)
         self._close()
         say(f"wrote {training.job.out}")
+
+    def _take_up_curves(self, training: Training) -> None:
+        """Begin the curves where they ended; not before a step was done, for those of an earlier run are replaced."""
+        if self._curves is None:
+            self._curves = Curves(training.job.out / LOGS_FOLDER, training.state.history)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -111,3 +111,46 @@ def test_a_closed_pipe_is_no_error_of_the_user() -> None:
     result = CliRunner().invoke(program, ["fail", str(errno.EPIPE)])
     assert result.exit_code == 1
     assert result.stderr == ""
+
+
+_SAYS = """
+import click
+from pirt.core.errors import DataError
+from pirt_stages.command import Command
+
+@click.command(cls=Command)
+@click.option("--fail", is_flag=True)
+def main(fail):
+    "Options – and τ."
+    if fail:
+        raise DataError("人.jpg ✗")
+    click.echo("✓ τ 0.1 – 0.2 × 人 ± é")
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        # click writes UTF-8 where it finds ASCII, and terminals of the C locale mostly show it.
+        ("ascii", "✓ τ 0.1 – 0.2 × 人 ± é"),
+        ("latin-1", "+ tau 0.1 - 0.2 × ? ± é"),
+        ("cp1252", "+ tau 0.1 – 0.2 × ? ± é"),
+        ("gbk", "+ τ 0.1 – 0.2 × 人 ± é"),
+        ("utf-8", "✓ τ 0.1 – 0.2 × 人 ± é"),
+    ],
+)
+def test_what_a_terminal_cannot_print_is_replaced(encoding: str, said: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+
+    def output(*arguments: str) -> tuple[int, str, str]:
+        ended = subprocess.run([sys.executable, "-c", _SAYS, *arguments], env=environment, capture_output=True)
+        written = "utf-8" if encoding == "ascii" else encoding
+        return ended.returncode, ended.stdout.decode(written), ended.stderr.decode(written)
+
+    assert output() == (0, f"{said}\n", "")
+    assert output("--help")[0] == 0
+    code, _, error = output("--fail")
+    assert code == 2
+    assert error.startswith("Error: ")
+    assert error.count("\n") == 1

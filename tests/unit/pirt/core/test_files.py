@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pirt.core.errors import PirtError
-from pirt.core.files import refuse_other_files, sha256_of, written_whole
+from pirt.core.files import is_free, refuse_other_files, sha256_of, written_whole
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -93,3 +93,16 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.write_bytes(b"pirt" * 100_000)
     assert sha256_of(path) == hashlib.sha256(b"pirt" * 100_000).hexdigest()
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._weights", "Thumbs.db", "desktop.ini", "THUMBS.DB"])
+def test_what_desktops_leave_is_nobodys(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    assert is_free(tmp_path / "out")
+    (tmp_path / "out" / name).touch()
+    assert is_free(tmp_path / "out")
+    refuse_other_files(tmp_path / "out", ("ours",))
+    (tmp_path / "out" / "thesis.tex").touch()
+    assert not is_free(tmp_path / "out")
+    with pytest.raises(PirtError, match=r"holds thesis\.tex"):
+        refuse_other_files(tmp_path / "out", ("ours",))

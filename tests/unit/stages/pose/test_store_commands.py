@@ -438,3 +438,11 @@ def test_export_coco_refuses_what_does_not_fit(cli: Cli, tmp_path: Path, manifes
     (tmp_path / "a.json").write_text("[]")
     assert "are not COCO JSON" in cli(*with_ids).output
     assert not (tmp_path / "r.json").exists()
+
+
+def test_what_desktops_leave_in_a_store_is_no_damage(cli: Cli, store: Path) -> None:
+    for name in (".DS_Store", "heatmaps/._zarr.json", "Thumbs.db", "heatmaps/desktop.ini"):
+        (store / name).touch()
+    assert cli("verify", store).exit_code == 0, cli("verify", store).output
+    (store / "notes.txt").touch()
+    assert "notes.txt does not belong to it" in cli("verify", store).output

@@ -439,8 +439,9 @@ def test_a_finished_run_is_left_alone(whole, persons, tmp_path):
 def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, monkeypatch):
     out = shutil.copytree(whole[0], tmp_path / "run")
 
-    def stopped(*_):
-        raise KeyboardInterrupt
+    def stopped(seed, step, rank):
+        if step == 1:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "seed_step", stopped)
@@ -448,6 +449,31 @@ def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, m
     assert not (out / "run.json").exists()
     assert run(*training_arguments(persons, out)).exit_code == 0
     assert_same_run(whole[0], out)
+
+
+@pytest.mark.parametrize("fault", ["weights", "heatmaps", "batch", "image"])
+def test_a_restart_that_cannot_begin_destroys_nothing(whole, persons, tmp_path, fault):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    # What an earlier training left is kept as well.
+    resume_folder(out).mkdir()
+    (resume_folder(out) / "state.pt").write_bytes(b"kept")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    root = shutil.copytree(persons, tmp_path / "persons")
+    arguments = [str(argument) for argument in training_arguments(root, out, "--restart")]
+    params = root / "params.yaml"
+    if fault == "weights":
+        params.write_text(params.read_text().replace("train:\n", "train:\n  backbone_weights: nowhere.pth\n"))
+    elif fault == "batch":
+        params.write_text(params.read_text().replace("identities: 4", "identities: 400"))
+    elif fault == "heatmaps":
+        arguments[arguments.index("--heatmaps") + 1] = str(tmp_path / "nowhere.zarr")
+    else:
+        for image in (root / "train").glob("*.png"):
+            image.write_bytes(image.read_bytes()[:60])
+        arguments += ["--root", str(root)]
+    refused = run(*arguments)
+    assert refused.exit_code == 2, refused.output
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_what_is_no_run_is_not_replaced(persons, tmp_path):
