@@ -47,8 +47,8 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	OMP_NUM_THREADS=1 pytest -m slow
 
-.PHONY: bench bench-pose bench-store bench-train bench-eval
-bench: bench-pose bench-store bench-train bench-eval  ## All benchmarks, as Markdown; those of trained parts use the demo's
+.PHONY: bench bench-pose bench-store bench-train bench-eval bench-explore
+bench: bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
 
 bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached against live heatmaps; adapted statistics
 	python benchmarks/pose.py --trained runs/pose --manifest runs/manifest.csv
@@ -68,6 +68,9 @@ bench-train: demo  ## Steps of each Table 3 row, what the cache saves, waiting f
 
 bench-eval: $(INSTALLED)  ## Metrics over argsort, matching over its matrix product, a million images, search
 	python benchmarks/evaluate.py
+
+bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium
+	python benchmarks/explore.py --manifest runs/manifest.csv
 
 .PHONY: paper-dryrun
 paper-dryrun: $(INSTALLED)  ## Run the paper's pipelines on stand-ins of its data sets
