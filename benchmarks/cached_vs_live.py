@@ -19,7 +19,7 @@ from pirt.core.images import read_image
 from pirt.core.manifest import read_manifest
 from pirt.models.part_groups import named_groups
 from pirt.models.part_masks import pool_heatmaps
-from pirt.runs.cache import load_heatmaps
+from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.transforms import EvalTransform
 from pirt.training.augmentation import Box, draw_box, erase, flip, shift
 from pirt_stages.pose.extraction.geometry import Geometry
@@ -92,7 +92,7 @@ def main(
     manifest = read_manifest(manifest_path)
     train = manifest.split("train")
     rows = [train[i] for i in np.linspace(0, len(train) - 1, min(images, len(train))).astype(int)]
-    cache = load_heatmaps(store, manifest, rows)
+    cache = load_heatmaps(store_for(store, manifest), rows)
     source = find_network(config, checkpoint, "float32", "cpu", flip_test=False)
     network, geometry = load_network(source), find_geometry(source, "resize", input_size)
     chance = np.random.default_rng(0)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pirt.core.manifest import ImageRow, Manifest, read_manifest
 from pirt.heatmaps.codec import CodecName, decode, encode
 from pirt.heatmaps.reader import HeatmapStore, open_store
-from pirt.runs.cache import HeatmapCache, load_heatmaps
+from pirt.runs.cache import HeatmapCache, load_heatmaps, store_for
 from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.loading import make_loader
 from pirt.training.augmentation import TrainTransform
@@ -106,7 +106,7 @@ def bulk(folder: Path, store: HeatmapStore, values: Values) -> Iterator[str]:
     ways = {
         "a float32 `.npy` an image, `np.load`": (len(files), lambda: [np.load(file) for file in files]),
         "tau8 store, zarr's own reading": (BULK_IMAGES, lambda: _by_zarr(array)),
-        "tau8 store, `load_heatmaps`": (BULK_IMAGES, lambda: load_heatmaps(path, manifest, rows)),
+        "tau8 store, `load_heatmaps`": (BULK_IMAGES, lambda: load_heatmaps(store_for(path, manifest), rows)),
     }
     times = best_of(*(work for _, work in ways.values()))
     counts = [count for count, _ in ways.values()]
@@ -120,7 +120,7 @@ def bulk(folder: Path, store: HeatmapStore, values: Values) -> Iterator[str]:
         rates = f"{count * values.shape[1] / clock:,.0f} | {count / clock:,.0f} | {count / cpu:,.0f}"
         yield f"| {name} | {rates} | {count / cpu / first:.2f} |"
     yield ""
-    yield _copies(load_heatmaps(path, manifest, rows))
+    yield _copies(load_heatmaps(store_for(path, manifest), rows))
 
 
 def _by_zarr(array: "zarr.Array[zarr.core.metadata.ArrayV3Metadata]") -> None:
@@ -168,7 +168,7 @@ def _shared_share() -> int:
 def loader(manifest: Manifest, path: Path) -> Iterator[str]:
     """The training loader with heatmaps, on four times finer images, over the same one without."""
     rows = manifest.split("train")
-    cache = load_heatmaps(path, manifest, rows)
+    cache = load_heatmaps(store_for(path, manifest), rows)
     height, width = (4 * side for side in cache.size)
     transform = TrainTransform((height, width))
     yield f"Images {height}×{width}, heatmaps {cache.size[0]}×{cache.size[1]}, all augmentations, batches of 16×4:"

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from pirt.core.manifest import read_manifest
+from pirt.runs.cache import store_for
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.loading import make_loader
 from pirt.runs.params import Params, load_params
@@ -65,7 +66,8 @@ def main(params: Path, manifest: Path, heatmaps: Path, seconds: float, epochs: i
     chosen = load_params(params)
     print("| images | workers | images/s | over the first |\n|---|---|---|---|")
     first = 0.0
-    dataset = training_set(read_manifest(manifest), heatmaps, chosen)
+    images = read_manifest(manifest)
+    dataset = training_set(images, heatmaps and store_for(heatmaps, images), chosen)
     for held in (False, True):
         if held:
             dataset.hold_pixels()

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.heatmaps.codec import decode_table
+from pirt.losses.triplet import batch_hard_triplet
 from pirt.models import build_pirt
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.params import Params, load_params
@@ -125,7 +126,9 @@ class Contender:
         self.model.train()
         with self.autocast():
             outputs = self.model(self.images, self.heatmaps())
-        losses = pirt_losses(outputs, self.labels, label_smoothing=0.1, triplet_margin=None)
+        losses = pirt_losses(
+            outputs, self.labels, label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet
+        )
         self.optimizer.zero_grad()
         torch.autograd.backward(losses["total"])
         self.optimizer.step()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pirt.core.errors import DataError, ManifestError, ParamsError, StoreError
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.progress import progress
 from pirt.ranking.embeddings import EMBEDDED_SPLITS, EmbeddingsLineage, write_embeddings
@@ -56,18 +57,18 @@ class Source:
 
     run: Path
     manifest: Manifest
-    heatmaps: Path | None
+    heatmaps: HeatmapStore | None
 
 
 def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> None:
     """Describe `rows` of the manifest (queries, then gallery) with the model of the run and write them to `out`."""
     run, manifest = source.run, source.manifest
     model, record = load_run(run)
-    readable = without_skipped(source.heatmaps, manifest, rows)
+    readable = without_skipped(source.heatmaps, rows)
     if not readable:
         raise DataError(f"all {len(rows)} images to embed were skipped in stage 1; fix them and extract them again")
     manifest.require_files(readable)
-    cache = heatmaps_for(model, record, manifest, source.heatmaps, readable)
+    cache = heatmaps_for(model, record, source.heatmaps, readable)
     lineage = EmbeddingsLineage(
         variant=record.variant,
         seed=record.params.seed,
@@ -97,7 +98,7 @@ def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
 def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
     """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
     manifest = source.manifest
-    query, gallery = (without_skipped(source.heatmaps, manifest, manifest.split(split)) for split in EMBEDDED_SPLITS)
+    query, gallery = (without_skipped(source.heatmaps, manifest.split(split)) for split in EMBEDDED_SPLITS)
     require_valid_matches(
         *(np.array([row.pid for row in rows]) for rows in (query, gallery)),
         *(np.array([row.camid for row in rows]) for rows in (query, gallery)),
@@ -106,15 +107,15 @@ def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
 
 
 def heatmaps_for(
-    model: Pirt, record: RunRecord, manifest: Manifest, store: Path | None, rows: Sequence[ImageRow]
+    model: Pirt, record: RunRecord, store: HeatmapStore | None, rows: Sequence[ImageRow]
 ) -> HeatmapCache | None:
     """Return the heatmaps of `rows` if the model looks at them."""
     if not model.uses_heatmaps:
         return None
-    cache = heatmaps_for_model(store, manifest, rows, record.params.model.tau)
+    cache = heatmaps_for_model(store, rows, record.params.model.tau)
     if record.heatmap_size != cache.size:
         raise StoreError(
-            f"heatmap store {store} has heatmaps of {cache.size}, the run was trained with "
+            f"heatmap store {store and store.path} has heatmaps of {cache.size}, the run was trained with "
             f"{record.heatmap_size}; extract them with the same --input-size"
         )
     return cache

@@ -41,12 +41,11 @@ class HeatmapCache:
         return self.table.to(codes.device, non_blocking=True).index_select(0, codes.flatten().int()).view(codes.shape)
 
 
-def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]) -> HeatmapCache:
-    """Read the heatmaps of `rows`, in their order, out of a finished store that was made for `manifest`."""
-    store = _store_for(store_path, manifest)
+def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache:
+    """Read the heatmaps of `rows`, in their order."""
     row_of = {key: row for row, key in enumerate(store.keys)}
     if missing := [row.key for row in rows if row.key not in row_of]:
-        raise StoreError(f"heatmap store {store_path} lacks {len(missing)} images, the first is {missing[0]!r}")
+        raise StoreError(f"heatmap store {store.path} lacks {len(missing)} images, the first is {missing[0]!r}")
     wanted = np.array([row_of[row.key] for row in rows], dtype=np.int64)
     tau8 = store.attributes.codec == "tau8"
     return HeatmapCache(
@@ -57,29 +56,31 @@ def load_heatmaps(store_path: Path, manifest: Manifest, rows: Sequence[ImageRow]
     )
 
 
-def heatmaps_for_model(
-    store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow], tau: float
-) -> HeatmapCache:
+def heatmaps_for_model(store: HeatmapStore | None, rows: Sequence[ImageRow], tau: float) -> HeatmapCache:
     """Load what a model looks at whose part masks are where a heatmap exceeds `tau`."""
-    if store_path is None:
+    if store is None:
         raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
-    cache = load_heatmaps(store_path, manifest, rows)
+    cache = load_heatmaps(store, rows)
     if tau < cache.floor:
         raise StoreError(
-            f"heatmap store {store_path} holds 0 up to {cache.floor}, the model's tau is {tau}; extract heatmaps with "
+            f"heatmap store {store.path} holds 0 up to {cache.floor}, the model's tau is {tau}; extract heatmaps with "
             f"--tau {tau}, or train with a higher model.tau"
         )
     return cache
 
 
-def without_skipped(store_path: Path | None, manifest: Manifest, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
-    """Return `rows` of `manifest` but for the images that stage 1 could not read, which the store names."""
-    skipped = () if store_path is None else _store_for(store_path, manifest).skipped
+def without_skipped(store: HeatmapStore | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
+    """Return `rows` but for the images that stage 1 could not read, which the store names."""
+    skipped = () if store is None else store.skipped
     keys = {image.key for image in skipped}
     return tuple(row for row in rows if row.key not in keys)
 
 
-def _store_for(path: Path, manifest: Manifest) -> HeatmapStore:
+def store_for(path: Path, manifest: Manifest) -> HeatmapStore:
+    """Open a finished store that was made for `manifest`; another one is a StoreError.
+
+    A program opens its store once and passes it on.
+    """
     store = open_store(path)
     if store.attributes.manifest_fingerprint != manifest.fingerprint:
         raise StoreError(

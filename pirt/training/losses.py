@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from pirt.losses import MetricLoss
-from pirt.losses.triplet import batch_hard_triplet
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -31,7 +30,7 @@ def pirt_losses(
     label_smoothing: float,
     triplet_margin: float | None,
     triplet_weight: float = 1.0,
-    metric_loss: MetricLoss = batch_hard_triplet,
+    metric_loss: MetricLoss,
     gathered: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Add up the losses of a training step by name; "total" is eq. 17.

@@ -15,6 +15,7 @@ from torch import Tensor
 from pirt.core.errors import ParamsError
 from pirt.core.files import refuse_other_files
 from pirt.core.manifest import Manifest
+from pirt.heatmaps.reader import HeatmapStore
 from pirt.losses import metric_loss_named
 from pirt.models import Pirt
 from pirt.runs.dataset import Batch, PersonDataset, batches_of
@@ -47,7 +48,7 @@ class Job:
     params: Params
     variant: str | None
     manifest: Manifest
-    heatmaps: Path | None
+    heatmaps: HeatmapStore | None
     out: Path
     init_from: Path | None = None
     restart: bool = False

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt, load_published
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset
@@ -19,7 +20,7 @@ _MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
 _OPTIONS_MAY_CHANGE = {"drop_path", "checkpointing", "semantic_weight"}
 
 
-def training_set(manifest: Manifest, heatmaps: Path | None, params: Params) -> PersonDataset:
+def training_set(manifest: Manifest, heatmaps: HeatmapStore | None, params: Params) -> PersonDataset:
     """Return the training images with the heatmaps that the model looks at.
 
     Junk (pid −1) and distractors (pid 0) are nobody in particular, so they are left out.
@@ -44,12 +45,12 @@ def _persons(manifest: Manifest) -> tuple[ImageRow, ...]:
 
 
 def readable_rows(
-    manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: Path | None, params: Params
+    manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: HeatmapStore | None, params: Params
 ) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
     """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
-    rows, cache = without_skipped(heatmaps, manifest, rows), None
+    rows, cache = without_skipped(heatmaps, rows), None
     if params.model.parts or params.model.intra:
-        cache = heatmaps_for_model(heatmaps, manifest, rows, params.model.tau)
+        cache = heatmaps_for_model(heatmaps, rows, params.model.tau)
         check_grid(params, cache)
     manifest.require_files(rows)
     return rows, cache

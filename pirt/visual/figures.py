@@ -11,7 +11,7 @@ from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
 from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import Embeddings, open_embeddings
-from pirt.runs.cache import load_heatmaps
+from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
@@ -83,7 +83,7 @@ def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
     manifest, records = sources.manifest, sources.runs
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
-    cache = load_heatmaps(sources.store, manifest, rows)
+    cache = load_heatmaps(store_for(sources.store, manifest), rows)
 
     def persons(params: Params) -> PersonDataset:
         train = params.train

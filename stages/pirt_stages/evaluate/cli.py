@@ -13,6 +13,7 @@ from pirt.ranking.matching import Coarse, GroupDistance
 from pirt.ranking.metrics import AveragePrecision, Junk, Unmatched
 from pirt.ranking.params import EvaluateParams, RerankParams, load_evaluate_params
 from pirt.ranking.recipe import embed_run, evaluate_embeddings, evaluate_run
+from pirt.runs.cache import store_for
 from pirt_stages.command import Command, filled
 from pirt_stages.evaluate.summary import embeddings_summary, metrics_summary
 from pirt_stages.options import (
@@ -119,7 +120,8 @@ def main(
         return
     if run is None or manifest is None:
         raise ParamsError("pass --run and --manifest, or --from-embeddings")
-    source, speed = Source(run, manifest, heatmaps), choose_speed(device, batch_size, workers)
+    store = None if heatmaps is None else store_for(heatmaps, manifest)
+    source, speed = Source(run, manifest, store), choose_speed(device, batch_size, workers)
     if embed_only:
         click.echo(embeddings_summary(embed_run(source, out, speed)))
     else:

@@ -11,6 +11,7 @@ from pirt.ranking.embed import Source, choose_speed
 from pirt.ranking.embeddings import open_embeddings
 from pirt.ranking.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.results import METRICS_FILE, read_metrics
+from pirt.runs.cache import store_for
 from pirt_stages.command import Command
 from pirt_stages.options import (
     BATCH_SIZE,
@@ -122,8 +123,12 @@ def main(
     if run is not None:
         if manifest is None or queries is not None:
             raise ParamsError("new queries need --run and --manifest, and --queries has no place beside them")
+        store = None if heatmaps is None else store_for(heatmaps, manifest)
         queries = embed_queries(
-            Source(run, manifest, heatmaps), gallery, out, choose_speed(device, batch_size, workers)
+            Source(run, manifest, store),
+            gallery,
+            out,
+            choose_speed(device, batch_size, workers),
         )
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
     table = run_search(

@@ -7,6 +7,7 @@ import click
 
 from pirt.core.manifest import read_manifest
 from pirt.ranking.params import load_evaluate_params
+from pirt.runs.cache import store_for
 from pirt.runs.params import load_params
 from pirt.training.processes import Device
 from pirt.training.recipe import Job, train
@@ -84,11 +85,13 @@ def main(
     if seed is not None:
         params = params.model_copy(update={"seed": seed})
     measured = load_evaluate_params(params_file) if params.train.evaluate_every else None
+    manifest = read_manifest(manifest_file, root)
+    store = None if heatmaps is None else store_for(heatmaps, manifest)
     job = Job(
         params=params,
         variant=variant,
-        manifest=read_manifest(manifest_file, root),
-        heatmaps=heatmaps,
+        manifest=manifest,
+        heatmaps=store,
         out=out,
         init_from=init_from,
         restart=restart,
@@ -97,5 +100,5 @@ def main(
         workers=workers,
         image_memory=image_memory,
     )
-    make = None if measured is None else partial(Evaluation, job.manifest, heatmaps, params, measured)
+    make = None if measured is None else partial(Evaluation, manifest, store, params, measured)
     train(job, Console(), make)

@@ -1,6 +1,5 @@
 """How good the model is so far: query against gallery, as `pirt-eval` measures it."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from pirt.core.manifest import Manifest, Split
+from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.ranking.embed import features_of
 from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
@@ -27,7 +27,7 @@ class Evaluation:
     """Queries and gallery in hand, to be embedded by a model that is still learning."""
 
     def __init__(
-        self, manifest: Manifest, heatmaps: Path | None, params: Params, evaluate: EvaluateParams, workers: int
+        self, manifest: Manifest, heatmaps: HeatmapStore | None, params: Params, evaluate: EvaluateParams, workers: int
     ) -> None:
         self.params, self.how, self.workers = params, evaluate, workers
         self.query = self._images("query", manifest, heatmaps)
@@ -49,7 +49,7 @@ class Evaluation:
         metrics = found[DEFAULT_MODE if network.has_parts else "none"]
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 
-    def _images(self, split: Split, manifest: Manifest, heatmaps: Path | None) -> PersonDataset:
+    def _images(self, split: Split, manifest: Manifest, heatmaps: HeatmapStore | None) -> PersonDataset:
         rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
         train = self.params.train
         return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))

@@ -12,7 +12,7 @@ from pirt.core.errors import StoreError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import CodecName
 from pirt.heatmaps.reader import open_store
-from pirt.runs.cache import load_heatmaps
+from pirt.runs.cache import load_heatmaps, store_for
 from pirt_stages.pose.extraction.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
@@ -26,7 +26,7 @@ def test_codes_are_in_the_order_of_the_rows(
     path = fill(begin(tmp_path / "s.zarr", codec=codec))
     store = open_store(path)
     for rows in (manifest.split("gallery"), manifest.rows[::-1], manifest.rows[5:19], ()):
-        cache = load_heatmaps(path, manifest, rows)
+        cache = load_heatmaps(store_for(path, manifest), rows)
         expected = store.read([manifest.keys.index(row.key) for row in rows])
         np.testing.assert_array_equal(cache.decode(cache.codes).numpy(), expected)
     assert cache.size == (12, 8)
@@ -35,7 +35,7 @@ def test_codes_are_in_the_order_of_the_rows(
 
 
 def test_decode_takes_any_shape(store_path: Path, manifest: Manifest) -> None:
-    cache = load_heatmaps(store_path, manifest, manifest.rows)
+    cache = load_heatmaps(store_for(store_path, manifest), manifest.rows)
     whole = cache.decode(cache.codes)
     assert whole.dtype == torch.float32
     assert torch.equal(cache.decode(cache.codes[3, :, 2:5].flip(-1)), whole[3, :, 2:5].flip(-1))
@@ -46,7 +46,7 @@ def _set_first(codes: torch.Tensor) -> None:
 
 
 def test_memory_is_shared_by_processes(store_path: Path, manifest: Manifest) -> None:
-    cache = load_heatmaps(store_path, manifest, manifest.rows)
+    cache = load_heatmaps(store_for(store_path, manifest), manifest.rows)
     assert cache.codes.is_shared()
     worker = multiprocessing.get_context("fork").Process(target=_set_first, args=(cache.codes,))
     worker.start()
@@ -57,13 +57,13 @@ def test_memory_is_shared_by_processes(store_path: Path, manifest: Manifest) -> 
 def test_store_of_another_manifest_is_refused(store_path: Path, manifest: Manifest) -> None:
     other = Manifest(manifest.rows[:-1], manifest.root)
     with pytest.raises(StoreError, match="made for another manifest"):
-        load_heatmaps(store_path, other, other.rows)
+        load_heatmaps(store_for(store_path, other), other.rows)
 
 
 def test_missing_image_is_named(store_path: Path, manifest: Manifest) -> None:
     stranger = ImageRow("train/none.jpg", "none.jpg", "train", 1, 1, "")
     with pytest.raises(StoreError, match=r"lacks 1 images, the first is 'train/none\.jpg'"):
-        load_heatmaps(store_path, manifest, (*manifest.rows, stranger))
+        load_heatmaps(store_for(store_path, manifest), (*manifest.rows, stranger))
 
 
 def test_too_little_shared_memory_is_said_beforehand(
@@ -71,4 +71,4 @@ def test_too_little_shared_memory_is_said_beforehand(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=4096))
     with pytest.raises(StoreError, match=r"shared memory.*--shm-size"):
-        load_heatmaps(store_path, manifest, manifest.rows)
+        load_heatmaps(store_for(store_path, manifest), manifest.rows)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from model_oracles import TABLE_3
 
+from pirt.losses.triplet import batch_hard_triplet
 from pirt.models import Pirt, build_pirt
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import make_features
@@ -68,7 +69,9 @@ def test_learns_a_few_persons_by_heart(row):
     optimizer = torch.optim.Adam([value for value in model.parameters() if value.requires_grad], lr=1e-3)
     for _ in range(60):
         model.train()
-        losses = pirt_losses(model(images, heatmaps), labels, label_smoothing=0.1, triplet_margin=None)
+        losses = pirt_losses(
+            model(images, heatmaps), labels, label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet
+        )
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()

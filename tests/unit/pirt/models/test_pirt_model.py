@@ -13,6 +13,7 @@ from model_oracles import (
 )
 
 from pirt.core.errors import DataError, ParamsError
+from pirt.losses.triplet import batch_hard_triplet
 from pirt.models import build_pirt
 from pirt.runs.params import ModelParams, TrainParams
 from pirt.training.losses import pirt_losses
@@ -115,7 +116,9 @@ def test_what_should_learn_gets_a_gradient_and_what_should_not_gets_none(row):
     images, heatmaps = batch(B=6)
     outputs = model(images, heatmaps)
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
-    pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None)["total"].backward()
+    pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet)[
+        "total"
+    ].backward()
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     assert frozen == {f"{neck}.norm.bias" for neck in ("global_neck", "group_neck") if hasattr(model, neck)} & {
         name for name, _ in model.named_parameters()
@@ -161,7 +164,13 @@ def test_an_unseen_group_does_not_blow_up_gradients():
         heatmaps[3, :, 0, 0] = 0.5 if seen else 0.0
         model.zero_grad()
         outputs = model(images, heatmaps)
-        pirt_losses(outputs, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None)["total"].backward()
+        pirt_losses(
+            outputs,
+            torch.tensor([0, 0, 1, 1]),
+            label_smoothing=0.1,
+            triplet_margin=None,
+            metric_loss=batch_hard_triplet,
+        )["total"].backward()
         losses[seen] = max(value.grad.abs().max() for value in model.inter.parameters())
     assert losses[False] < 100 * losses[True]
 
@@ -181,7 +190,9 @@ def test_no_keypoint_at_all_gives_finite_outputs_and_gradients(row):
     model = small_pirt(row)
     images, heatmaps = batch(B=4)
     outputs = model(images, heatmaps * 0)
-    losses = pirt_losses(outputs, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None)
+    losses = pirt_losses(
+        outputs, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet
+    )
     losses["total"].backward()
     assert all(value.isfinite().all() for value in (*outputs.values(), *losses.values()))
     assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)
@@ -197,7 +208,9 @@ def test_works_under_autocast(row, dtype):
     images, heatmaps = batch(B=4)
     with torch.autocast("cpu", dtype):
         outputs = model(images, heatmaps)
-    losses = pirt_losses(outputs, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None)
+    losses = pirt_losses(
+        outputs, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet
+    )
     losses["total"].backward()
     assert losses["total"].dtype == torch.float32
     assert all(value.grad.isfinite().all() for value in model.parameters() if value.grad is not None)

@@ -94,7 +94,7 @@ def outputs_of_a_step():
 
 def test_the_total_is_equation_17():
     outputs, labels = outputs_of_a_step(), torch.tensor([0, 0, 1, 1])
-    found = pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=0.3)
+    found = pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=0.3, metric_loss=batch_hard_triplet)
     local = sum(
         cross_entropy(outputs["groups_logits"][:, g], labels, 0.1)
         + batch_hard_triplet(outputs["groups_scaled"][:, g], labels, outputs["groups_scaled"][:, g], labels, 0.3)
@@ -114,7 +114,14 @@ def test_the_total_is_equation_17():
 def test_the_triplet_s_weight_is_in_the_total_alone():
     outputs, labels = outputs_of_a_step(), torch.tensor([0, 0, 1, 1])
     whole, half = (
-        pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None, triplet_weight=weight)
+        pirt_losses(
+            outputs,
+            labels,
+            label_smoothing=0.1,
+            triplet_margin=None,
+            metric_loss=batch_hard_triplet,
+            triplet_weight=weight,
+        )
         for weight in (1.0, 0.5)
     )
     assert half["groups_triplet"] == whole["groups_triplet"]
@@ -123,7 +130,11 @@ def test_the_triplet_s_weight_is_in_the_total_alone():
 
 def test_the_baseline_has_cross_entropy_only():
     found = pirt_losses(
-        {"global_logits": torch.randn(4, 5)}, torch.tensor([0, 0, 1, 1]), label_smoothing=0.1, triplet_margin=None
+        {"global_logits": torch.randn(4, 5)},
+        torch.tensor([0, 0, 1, 1]),
+        label_smoothing=0.1,
+        triplet_margin=None,
+        metric_loss=batch_hard_triplet,
     )
     assert list(found) == ["global_cross_entropy", "total"]
     assert found["total"] == found["global_cross_entropy"]
@@ -138,9 +149,12 @@ def test_processes_average_to_the_loss_of_the_whole_batch():
             labels[part],
             label_smoothing=0.1,
             triplet_margin=None,
+            metric_loss=batch_hard_triplet,
             gathered=gathered,
         )["total"]
         for part in (slice(0, 2), slice(2, 4))
     ]
-    whole = pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None)["total"]
+    whole = pirt_losses(outputs, labels, label_smoothing=0.1, triplet_margin=None, metric_loss=batch_hard_triplet)[
+        "total"
+    ]
     assert abs(sum(halves) / 2 - whole) <= 1e-9

@@ -16,7 +16,7 @@ from pirt.ranking.embeddings import open_embeddings
 from pirt.ranking.matching import coarse_to_fine, global_distances, make_features
 from pirt.ranking.metrics import rank_metrics
 from pirt.ranking.results import read_metrics
-from pirt.runs.cache import load_heatmaps
+from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.run import load_run, read_record, write_record
 from pirt.runs.transforms import EvalTransform
 from pirt_stages.evaluate.cli import main
@@ -49,7 +49,7 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
     manifest = read_manifest(evaluated / "manifest.csv")
     rows = [row for row in manifest.rows if row.key != "gallery/bad.png"]
     model, record = load_run(evaluated / "run")
-    cache = load_heatmaps(evaluated / "heatmaps.zarr", manifest, rows)
+    cache = load_heatmaps(store_for(evaluated / "heatmaps.zarr", manifest), rows)
     transform = EvalTransform(record.params.train.image_size)
     images = [transform.resize(Image.open(manifest.image_path(row))) for row in rows]
     with torch.inference_mode():

@@ -20,7 +20,7 @@ from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.models import Pirt
 from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import EmbeddingsLineage, write_embeddings
-from pirt.runs.cache import load_heatmaps
+from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import ModelParams, TrainParams
 from pirt.runs.run import read_record
@@ -72,7 +72,7 @@ def store(manifest: Manifest) -> Path:
 @pytest.fixture(scope="module")
 def dataset(manifest: Manifest, store: Path) -> PersonDataset:
     rows = choose_pairs(manifest, 3)
-    return PersonDataset(manifest, rows, load_heatmaps(store, manifest, rows), EvalTransform(SIZE))
+    return PersonDataset(manifest, rows, load_heatmaps(store_for(store, manifest), rows), EvalTransform(SIZE))
 
 
 def make_run(folder: Path, manifest: Manifest, seed: int, values: Sequence[float], **row: object) -> None:

@@ -13,6 +13,7 @@ from tiny_persons import HEATMAP_SIZE, IMAGE_SIZE
 
 from pirt.core.manifest import read_manifest
 from pirt.core.params import read_yaml
+from pirt.runs.cache import store_for
 from pirt.runs.params import Params, load_params
 from pirt.training import processes, recipe
 
@@ -96,11 +97,12 @@ def recorded(persons, authors, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "pirt_losses", noted)
     monkeypatch.setattr(processes, "_precision", lambda precision, accelerator: Float64())
     recorder = Recorder()
+    manifest = read_manifest(persons / "manifest.csv")
     job = recipe.Job(
         params=authors,
         variant="pirt",
-        manifest=read_manifest(persons / "manifest.csv"),
-        heatmaps=persons / "heatmaps.zarr",
+        manifest=manifest,
+        heatmaps=store_for(persons / "heatmaps.zarr", manifest),
         out=tmp_path / "run",
         device="cpu",
         workers=0,
