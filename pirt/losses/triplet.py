@@ -37,7 +37,10 @@ metric_loss = batch_hard_triplet
 
 def _distances_to(anchors: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
     """…×A×C, …×B×C and …×A rows of the features -> …×A."""
-    others = torch.take_along_dim(features, chosen[..., None], dim=-2)
+    # Whole rows: `take_along_dim` would make an index as large as the rows, and add gradients up number by number.
+    starts = torch.arange(0, features[..., 0].numel(), features.shape[-2], device=chosen.device)
+    rows = (chosen + starts.view(*features.shape[:-2], 1)).flatten()
+    others = features.flatten(0, -2).index_select(0, rows).view_as(anchors)
     distances: Tensor = torch.linalg.vector_norm(anchors - others, dim=-1)
     return distances
 
