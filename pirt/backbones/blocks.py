@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from pirt.core.errors import ParamsError
+from pirt.core.errors import DataError, ParamsError
 
 
 class Mlp(nn.Module):
@@ -38,8 +38,15 @@ def drop_path(branch: Tensor, rate: float, training: bool) -> Tensor:
     if rate == 0 or not training:
         return branch
     keep = 1 - rate
-    kept = torch.rand(len(branch), *repeat(1, branch.dim() - 1), device=branch.device, dtype=branch.dtype) < keep
+    kept = torch.rand(branch.shape[0], *repeat(1, branch.dim() - 1), device=branch.device, dtype=branch.dtype) < keep
     return branch * kept / keep
+
+
+def require_size(images: Tensor, size: tuple[int, int]) -> None:
+    """Raise DataError when images are of another size than the backbone was built for."""
+    if tuple(images.shape[2:]) != size:
+        found = "×".join(map(str, images.shape[2:]))
+        raise DataError(f"images are {found}, this backbone was built for {size[0]}×{size[1]}; build it for their size")
 
 
 def run_block(block: nn.Module, tokens: Tensor, recompute: bool) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pirt.backbones.blocks import Mlp, drop_path, drop_rates, init_transformer, run_block
+from pirt.backbones.blocks import Mlp, drop_path, drop_rates, init_transformer, require_size, run_block
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.weights import leave_out
 from pirt.models.backbone import Adapted, Backbone, Grid
@@ -162,6 +162,7 @@ class SwinTransformer(Backbone):
         super().__init__()
         self.stride = (STRIDE, STRIDE)
         self.grid(image_size)
+        self.image_size = image_size
         if window < 2:
             raise ParamsError(f"window = {window}: expected at least 2")
         self.feature_channels = width * 2 ** (STAGES - 1)
@@ -190,6 +191,7 @@ class SwinTransformer(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the tokens after the last norm, on their grid."""
+        require_size(images, self.image_size)
         tokens = self.patch_embed(images)
         for stage, layer in enumerate(self.layers):
             tokens = layer(tokens)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pirt.backbones.blocks import Mlp, drop_path, drop_rates, init_transformer, run_block
+from pirt.backbones.blocks import Mlp, drop_path, drop_rates, init_transformer, require_size, run_block
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.weights import leave_out
 from pirt.models.backbone import Adapted, Backbone, Grid
@@ -102,7 +102,7 @@ class VisionTransformer(Backbone):
             )
         self.feature_channels, self.stride = channels, patch_stride
         self.checkpointing = checkpointing
-        self.size = self.grid(image_size)
+        self.image_size, self.size = image_size, self.grid(image_size)
         self.patch_embed = PatchEmbed(channels, patch_stride, conv_stem)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + math.prod(self.size), channels))
@@ -125,13 +125,14 @@ class VisionTransformer(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the patch tokens after the last norm, on their grid."""
+        require_size(images, self.image_size)
         grid = self.patch_embed(images)
-        tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
+        tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.pos_embed
         for block in self.blocks:
             tokens = run_block(block, tokens, self.checkpointing and self.training)
         patches: Tensor = self.norm(tokens)[:, 1:]
-        return patches.transpose(1, 2).reshape(len(images), self.feature_channels, *self.size)
+        return patches.transpose(1, 2).reshape(images.shape[0], self.feature_channels, *self.size)
 
     def layer_of(self, name: str) -> int:
         """0 is the embedding, then the blocks; the last norm learns as the heads do."""

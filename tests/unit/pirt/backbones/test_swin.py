@@ -4,7 +4,7 @@ from published import in_soliders_names, plain_swin, swin_state
 from torch.nn import functional
 
 from pirt.backbones.swin import SwinTransformer, swin_tiny
-from pirt.core.errors import CheckpointError, ParamsError
+from pirt.core.errors import CheckpointError, DataError, ParamsError
 from pirt.models import load_published
 
 WIDTH, HEADS, DEPTHS = 8, 1, (2, 1, 2, 2)
@@ -126,3 +126,8 @@ def test_layers_count_from_the_embedding_to_the_heads():
 def test_choices_that_do_not_fit_are_told(choices, words):
     with pytest.raises(ParamsError, match=words):
         tiny(**choices)
+
+
+def test_images_of_another_size_are_told():
+    with pytest.raises(DataError, match="images are 32×32, this backbone was built for 64×32"):
+        tiny()(torch.zeros(1, 3, 32, 32))

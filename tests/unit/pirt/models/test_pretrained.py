@@ -1,3 +1,4 @@
+import argparse
 import hashlib
 import io
 import pickle
@@ -7,7 +8,7 @@ import torch
 
 from pirt.core.errors import CheckpointError
 from pirt.models import load_published
-from pirt.models.resnet_ibn import resnet18_ibn_a, resnet50_ibn_a
+from pirt.models.resnet_ibn import resnet18_ibn_a, resnet50, resnet50_ibn_a
 
 PUBLISHED = "resnet50_ibn_a-d9d0bb7b.pth"
 
@@ -184,3 +185,33 @@ def test_offline_the_message_says_where_to_put_the_file(tmp_path, hub):
 def test_a_url_without_a_hash_is_refused():
     with pytest.raises(CheckpointError, match="must carry its SHA-256"):
         load_published(resnet18_ibn_a(), "https://example.org/resnet50.pth")
+
+
+PLAIN = {"torchvision": "", "MoCo": "module.encoder_q."}
+
+
+@pytest.mark.parametrize("prefix", PLAIN.values(), ids=PLAIN)
+def test_plain_resnet_50_loads_torchvisions_and_mocos_names(saved, prefix):
+    torch.manual_seed(0)
+    source, network = resnet50(width=4), resnet50(width=4)
+    file = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    file |= {f"{prefix}fc.0.weight": torch.rand(2), f"{prefix}fc.2.bias": torch.rand(2)}
+    if prefix:
+        file |= {"module.encoder_k.conv1.weight": torch.rand(2), "module.queue": torch.rand(2, 3)}
+        file = {"epoch": 200, "arch": "resnet50", "state_dict": file, "optimizer": {"state": {}}}
+    (note,) = load_published(network, str(saved(file)))
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in network.state_dict().items())
+    assert "fc.0.weight" in note
+    assert ("encoder_k.conv1.weight" in note) == bool(prefix)
+
+
+def test_a_command_line_that_was_saved_beside_the_weights_is_no_code(saved):
+    network = resnet18_ibn_a(width=4)
+    load_published(network, str(saved({"teacher": network.state_dict(), "args": argparse.Namespace(lr=0.1)})))
+
+
+def test_a_file_of_another_family_is_one_line(saved, state):
+    with pytest.raises(CheckpointError, match=r"does not fit the backbone: missing: bn1\.bias") as caught:
+        load_published(resnet50(), str(saved({"blocks.0.norm1.weight": torch.rand(3), "cls_token": torch.rand(1)})))
+    assert "unexpected: blocks.0.norm1.weight, cls_token" in str(caught.value)
+    assert "\n" not in str(caught.value)
