@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 from stubs import copy_with_stubs, dvc, ran
 
 from pirt.core.params import read_yaml
 from pirt.ranking.params import load_evaluate_params
 from pirt.runs.params import Params, load_params
+from pirt.runs.run import build_model
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = ROOT / "pipelines"
@@ -44,6 +46,19 @@ def test_the_authors_recipe_differs_from_the_papers_only_where_it_says() -> None
     said = re.findall(r"^ +(\w+): (\S+)  # paper: (\S+)$", (folder / "authors.yaml").read_text(), re.MULTILINE)
     differing = [(name.rpartition(".")[2], *values) for name, values in AUTHORS.items()]
     assert said == [(name, yaml_text(ours), yaml_text(papers)) for name, papers, ours in differing]
+
+
+@pytest.mark.parametrize("name", ["vit", "swin"])
+def test_the_recipes_of_other_backbones_build(name: str) -> None:
+    path = PIPELINES / "occluded_duke" / f"{name}.yaml"
+    for variant in read_yaml(path)["variants"]:
+        params = load_params(path, variant)
+        with torch.device("meta"):
+            model = build_model(2, params).eval()
+            height, width = params.train.image_size
+            outputs = model(torch.empty(1, 3, height, width), torch.empty(1, 17, height // 4, width // 4))
+        assert outputs[model.global_names[0]].shape == (1, model.feature_channels)
+    assert read_yaml(path)["pose"]["extract"]["input_size"] == [height, width]
 
 
 def test_the_authors_recipe_loads() -> None:

@@ -75,13 +75,3 @@ def swin_features(published: dict[str, Tensor], images: Tensor, heads: int, dept
     with torch.no_grad():
         features: Tensor = model(images).feature_maps[0]
     return features
-
-
-def resampled(positions: Tensor, side: int) -> Tensor:
-    """Positions of a square grid -> the library's, for a square image."""
-    config: Any = ViTConfig(hidden_size=positions.shape[-1], image_size=224, num_attention_heads=1)
-    embeddings = ViTModel(config, add_pooling_layer=False).embeddings
-    with torch.no_grad():
-        embeddings.position_embeddings.copy_(positions)
-        theirs: Tensor = embeddings.interpolate_pos_encoding(torch.empty(1, 1 + (side // 16) ** 2, 1), side, side)
-    return theirs

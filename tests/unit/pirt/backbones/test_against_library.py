@@ -5,7 +5,7 @@ import torch
 from published import swin_state, vit_state
 
 from pirt.backbones.swin import swin_base, swin_tiny
-from pirt.backbones.vit import resample_positions, vit_base, vit_small
+from pirt.backbones.vit import vit_base, vit_small
 
 pytestmark = pytest.mark.slow
 SIZES = [(256, 128), (384, 128)]
@@ -43,12 +43,3 @@ def test_swin_transformers(library, build, width, heads, depths, size):
     with torch.no_grad():
         difference = network(images) - library.swin_features(state, images, heads, depths)
     assert difference.abs().max() <= 1e-5
-
-
-def test_resampled_positions_on_a_square_grid(library):
-    """The library knows square grids alone; its bicubic is ours where both are linear."""
-    ramp = torch.linspace(0, 1, 14)[:, None] + torch.linspace(0, 2, 14)
-    positions = torch.cat([torch.zeros(1, 1, 1), ramp.reshape(1, -1, 1)], dim=1)
-    ours = resample_positions(positions, (14, 14), (16, 16))[0, 1:].view(16, 16)
-    theirs = library.resampled(positions, 256)[0, 1:].view(16, 16)
-    assert (ours - theirs)[3:-3, 3:-3].abs().max() <= 1e-5
