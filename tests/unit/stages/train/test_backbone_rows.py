@@ -20,7 +20,7 @@ train:
   image_size: [64, 32]
   image_mean: [0.5, 0.5, 0.5]
   image_std: [0.5, 0.5, 0.5]
-  epochs: 2
+  epochs: 1
   identities: 4
   instances: 2
   warmup_epochs: 1
@@ -31,11 +31,11 @@ train:
 FAMILIES = {
     "vit_small": (
         "backbone_options: {depth: 2, drop_path: 0.2, checkpointing: true}",
-        "optimizer: sgd\n  layer_decay: 0.7",
+        "optimizer: sgd\n  layer_decay: 0.7\n  precision: bfloat16",
     ),
     "swin_tiny": (
         "backbone_options: {depths: [1, 2, 1, 1], window: 2, semantic_weight: 0.2}, refine: 2",
-        "optimizer: adamw\n  layer_decay: 0.9\n  precision: bfloat16",
+        "optimizer: adamw\n  layer_decay: 0.9",
     ),
     "resnet50": ("width: 4, strides: [1, 2, 1, 1]", "optimizer: adam"),
 }
