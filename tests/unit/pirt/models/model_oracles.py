@@ -145,15 +145,18 @@ def inter_part(x: Tensor, module: InterPart | None) -> Tensor:
     return sum(x) / len(x)
 
 
+def windows(length: int, parts: int) -> list[slice]:
+    """The cells of each of `parts` windows; where they do not divide the length, neighbours share a cell."""
+    return [slice(math.floor(part * length / parts), math.ceil((part + 1) * length / parts)) for part in range(parts)]
+
+
 def pooled_heatmaps(heatmaps: Tensor, H: int, W: int) -> Tensor:
-    """Eq. 1 for grids that divide the heatmaps."""
+    """Eq. 1 for grids of any size, finer ones too."""
     B, K, Hm, Wm = heatmaps.shape
-    tall, wide = Hm // H, Wm // W
     out = heatmaps.new_empty(B, K, H, W)
-    for y in range(H):
-        for x in range(W):
-            window = heatmaps[:, :, y * tall : (y + 1) * tall, x * wide : (x + 1) * wide]
-            out[:, :, y, x] = window.flatten(2).max(dim=2).values
+    for y, rows in enumerate(windows(Hm, H)):
+        for x, columns in enumerate(windows(Wm, W)):
+            out[:, :, y, x] = heatmaps[:, :, rows, columns].flatten(2).max(dim=2).values
     return out
 
 
@@ -198,9 +201,9 @@ def global_features(model: Pirt, features: Tensor) -> Tensor:
             continue
         stripes = [features[b, :, y].mean(dim=1) for y in range(H)]
         patches = [
-            features[b, :, y : y + 4, x : x + 2].flatten(1).max(dim=1).values
-            for y in range(0, H, 4)
-            for x in range(0, W, 2)
+            features[b, :, rows, columns].flatten(1).max(dim=1).values
+            for rows in windows(H, H // 4 or 1)
+            for columns in windows(W, W // 2 or 1)
         ]
         rows.append(torch.stack([inter_part(torch.stack(t), model.inter) for t in (stripes, patches)]))
     return torch.stack(rows)

@@ -64,18 +64,22 @@ def test_any_groups_equal_the_equations(groups):
 
 def assert_evaluation_equals_the_equations(row, grouping, groups):
     model = randomise(small_pirt(row, groups=grouping)).eval()
-    images, heatmaps = batch(dtype=torch.float64)
+    assert_outputs_equal_the_equations(model, *batch(dtype=torch.float64), (8, 4), groups)
+
+
+def assert_outputs_equal_the_equations(model, images, heatmaps, grid, groups):
     with torch.no_grad():
         found = model(images, heatmaps)
         features = model.backbone(images)
-        pooled = pooled_heatmaps(heatmaps, 8, 4)
-        if row["intra"]:
+        assert features.shape[2:] == grid
+        pooled = pooled_heatmaps(heatmaps, *grid)
+        if model.intra is not None:
             features = intra_part(features, pooled.amax(dim=1, keepdim=True), model.intra)
         assert (model.intra_features(images, heatmaps) - features).abs().max() <= 1e-9
         unnormed = global_features(model, features)
-        normed = batch_norm(unnormed.reshape(3, -1, 1), model.global_neck.norm).view_as(unnormed)
+        normed = batch_norm(unnormed.reshape(len(images), -1, 1), model.global_neck.norm).view_as(unnormed)
         expected = {name: normed[:, i] for i, name in enumerate(model.global_names)}
-        if row["parts"]:
+        if model.has_parts:
             expected["groups"] = group_features(model, features, pooled, groups)
             expected["confidence"] = confidences(model, expected["groups"], pooled, groups)
     assert found.keys() == expected.keys()
@@ -265,11 +269,22 @@ def test_exports_with_a_free_batch_size(name):
             torch.testing.assert_close(found[output], value, rtol=1e-4, atol=1e-5)
 
 
-def test_any_heatmap_grid_and_image_size_will_do():
-    model = small_pirt(TABLE_3["P+Intra+Inter"]).eval()
-    for image, heatmap in (((64, 32), (64, 48)), ((72, 40), (18, 10)), ((32, 16), (8, 4)), ((64, 32), (5, 3))):
-        found = model(torch.randn(2, 3, *image), torch.rand(2, 17, *heatmap))
-        assert all(value.isfinite().all() for value in found.values())
+@pytest.mark.parametrize(
+    ("image", "heatmap", "grid"),
+    [
+        ((64, 32), (64, 48), (8, 4)),
+        ((72, 40), (18, 10), (9, 5)),
+        ((32, 16), (8, 4), (4, 2)),
+        ((16, 8), (9, 7), (2, 1)),
+        ((64, 32), (5, 3), (8, 4)),
+    ],
+)
+def test_any_heatmap_grid_and_image_size_equals_the_equations(image, heatmap, grid):
+    model = randomise(small_pirt(TABLE_3["P+Intra+Inter"])).eval()
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(2, 3, *image, generator=generator, dtype=torch.float64)
+    heatmaps = torch.rand(2, 17, *heatmap, generator=generator, dtype=torch.float64).pow(8)
+    assert_outputs_equal_the_equations(model, images, heatmaps, grid, HEAD_TO_LOWER)
 
 
 def test_the_paper_s_size_and_number_of_parameters():
