@@ -340,15 +340,50 @@ def test_offline_the_default_network_says_where_its_weights_belong(
     assert str(tmp_path / "checkpoints") in done.output
 
 
-@pytest.mark.parametrize(("gpu", "device"), [(True, "cuda"), (False, "cpu")])
-def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpu: bool, device: str) -> None:
+class _MovedTo(Exception):  # noqa: N818  (stops a program where a GPU would take over)
+    pass
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked", "environment", "device"),
+    [
+        (True, [], None, "cuda"),
+        (False, [], None, "cpu"),
+        (True, ["--device", "cpu"], None, "cpu"),
+        (True, [], "cpu", "cpu"),
+        (True, ["--device", "cuda"], "cpu", "cuda"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "extract"])
+def test_a_gpu_is_used_if_there_is_one(
+    people: People,
+    tiny: TinyNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    gpu: bool,
+    asked: list[str],
+    environment: str | None,
+    device: str,
+) -> None:
+    """The network says where it is moved to; no machine of the tests has a GPU for it to go on."""
+    move = torch.nn.Module.to
+
+    def told(network: torch.nn.Module, *to: Any, **more: Any) -> torch.nn.Module:
+        if to and isinstance(to[0], str):
+            raise _MovedTo(to[0])
+        return move(network, *to, **more)
+
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    monkeypatch.delenv("PIRT_DEVICE", raising=False)
-    metrics, seen = {"pck": 1.0, "pck_unoccluded": 1.0}, []
-    monkeypatch.setattr("pirt_stages.pose.training.train.train", lambda *given: seen.append(given[-1]) or metrics)
-    monkeypatch.setattr("pirt.core.manifest.read_manifest", lambda *given: None)
-    done = CliRunner().invoke(main, ["train", "--manifest", "m.csv", "--keypoints", "k.json", "--out", "net"])
-    assert (done.exit_code, seen) == (0, [device]), done.output
+    monkeypatch.setattr(torch.nn.Module, "to", told)
+    inputs = {
+        "train": ["--keypoints", people.keypoints],
+        "extract": ["--config", tiny.config, "--checkpoint", tiny.checkpoint, "--input-size", 64, 32],
+    }
+    arguments = ["--manifest", people.manifest_path, "--out", tmp_path / "out", *inputs[command], *asked]
+    done = CliRunner().invoke(main, [command, *map(str, arguments)], env={"PIRT_DEVICE": environment})
+    assert isinstance(done.exception, _MovedTo), done.output
+    assert done.exception.args == (device,)
 
 
 def test_another_config_of_the_same_name_is_another_network(
