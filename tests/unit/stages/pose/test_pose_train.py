@@ -101,9 +101,25 @@ def test_what_is_not_labelled_does_not_count(people: People) -> None:
     assert heatmap_loss(network, heatmaps, keypoints).item() > 0
 
 
-def test_ten_steps_are_a_training(people: People, tmp_path: Path) -> None:
-    train(people.manifest, people.keypoints, SHORT.model_copy(update={"epochs": 5}), tmp_path / "net", "cpu")
-    assert (tmp_path / "net" / "checkpoint.pth").is_file()
+@pytest.mark.parametrize(("epochs", "highest_at"), [(5, 1), (10, 1), (15, 2)])
+def test_the_learning_rate_rises_and_falls_however_short_the_training(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, highest_at: int
+) -> None:
+    """Of ten steps a tenth is one, over which no rate can rise; two steps an epoch."""
+    step, rates = torch.optim.AdamW.step, []
+
+    def noted(optimizer: torch.optim.AdamW, *given: Any) -> Any:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    train(people.manifest, people.keypoints, SHORT.model_copy(update={"epochs": epochs}), tmp_path / "net", "cpu")
+    assert len(rates) == 2 * epochs
+    assert rates[highest_at] == pytest.approx(SHORT.learning_rate)
+    assert rates[: highest_at + 1] == sorted(rates[: highest_at + 1])
+    assert rates[highest_at:] == sorted(rates[highest_at:], reverse=True)
+    assert rates[0] == pytest.approx(SHORT.learning_rate / 25)
+    assert rates[-1] < SHORT.learning_rate / 1000
 
 
 def test_a_gpu_that_is_not_there_is_told(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
