@@ -30,7 +30,8 @@ _TEXT, _TITLE = 13, 16
 class Shown:
     """One image of a list.
 
-    `same_camera` marks one that the metrics leave out; `confidences`, by part group, are drawn as bars.
+    `same_camera` marks one of the query's own camera, which the metrics leave out if it is a match; `confidences`, by
+    part group, are drawn as bars.
     """
 
     image: Image.Image
@@ -69,6 +70,15 @@ def draw_rank_lists(
                 _draw_image(picture, draw, font, image, layout, (layout.column(number, rank), layout.row(place)))
     _draw_legend(draw, font, legend, layout.size[1] - _MARGIN - _TEXT)
     return picture
+
+
+def _left_out(shown: Shown) -> bool:
+    """Tell whether the metrics leave it out: the query's person by the query's own camera."""
+    return shown.same_camera and shown.verdict == "match"
+
+
+def _frame(shown: Shown) -> Colour:
+    return _BADGE if _left_out(shown) else FRAMES[shown.verdict]
 
 
 class _Layout:
@@ -113,10 +123,10 @@ def _draw_image(
 ) -> None:
     left, top = corner
     right, bottom = left + layout.width + 2 * _FRAME - 1, top + layout.height + 2 * _FRAME - 1
-    draw.rectangle((left, top, right, bottom), fill=FRAMES[shown.verdict])
+    draw.rectangle((left, top, right, bottom), fill=_frame(shown))
     small = shown.image.convert("RGB").resize((layout.width, layout.height), Image.Resampling.BICUBIC)
     picture.paste(small, (left + _FRAME, top + _FRAME))
-    if shown.same_camera:
+    if shown.same_camera and not _left_out(shown):
         side = layout.width // 4
         draw.polygon([(right, top), (right - side, top), (right, top + side)], fill=_BADGE)
         draw.line((right - side, top, right, top + side), _PAPER, 1)
@@ -139,13 +149,15 @@ def _fitting(text: str, draw: ImageDraw.ImageDraw, font: Font, width: int) -> st
 def _legend_of(rows: Sequence[QueryRow]) -> list[tuple[Colour, str]]:
     """What the picture shows and has to be explained."""
     found = [image for row in rows for images in row.lists for image in images]
-    verdicts = {image.verdict for image in found}
+    verdicts = {image.verdict for image in found if not _left_out(image)}
     entries: list[tuple[Colour, str]] = [
         (FRAMES[verdict], text)
         for verdict, text in (("match", "same person"), ("other", "another person"), ("unknown", "identity unknown"))
         if verdict in verdicts
     ]
-    if any(image.same_camera for image in found):
+    if any(map(_left_out, found)):
+        entries.append((_BADGE, "same person by the query's own camera, not counted"))
+    if any(image.same_camera and not _left_out(image) for image in found):
         entries.append((_BADGE, "corner: the query's own camera"))
     if names := dict.fromkeys(name for image in found for name in image.confidences):
         entries.append((_INK, f"bars: confidence of {', '.join(names)}"))

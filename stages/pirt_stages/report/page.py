@@ -38,7 +38,10 @@ th.group { text-align: center; }
 .score .ours { font-weight: 600; } .score .paper, .score .delta { color: var(--soft); font-weight: 400; }
 .notes { color: var(--soft); font-size: .875rem; padding-left: 1.2rem; margin: .5rem 0; }
 .files { font-size: .875rem; }
-figure { margin: 1.5rem 0 2.5rem; } figure img { max-width: 100%; height: auto; }
+figure { margin: 1.5rem 0 2.5rem; } figure img { max-width: 100%; height: auto; cursor: zoom-in; }
+figure input { position: absolute; opacity: 0; } figure input:focus-visible + img { outline: 2px solid var(--link); }
+figure .large:has(:checked) { position: fixed; inset: 0; z-index: 1; overflow: auto; background: #fff; }
+figure :checked + img { max-width: none; cursor: zoom-out; }
 figcaption { color: var(--soft); font-size: .875rem; }
 details { border: 1px solid var(--line); border-radius: 6px; padding: .5rem .75rem; margin: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
@@ -46,6 +49,7 @@ dl { font-size: .8125rem; } dt { color: var(--soft); margin-top: .4rem; }
 dd { margin: 0; font-family: ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 @media (max-width: 58rem) {
   body { padding: .75rem; font-size: 15px; }
+  .ranks label { display: block; overflow-x: auto; } .ranks img { max-width: none; width: 56rem; }
   table { font-size: .8125rem; } th, td { padding: .35rem .4rem; }
   .several { font-size: .75rem; } .several th, .several td { padding: .35rem .15rem; }
   .label { width: auto; padding-right: .25rem; white-space: normal; }
@@ -156,7 +160,9 @@ def _figures(figures: Sequence[Path], benchmarks: Sequence[str]) -> Iterable[str
         caption = escape((f"{of}. " if of else "") + _CAPTIONS.get(path.stem, path.stem))
         image = _base64(path.read_bytes())
         yield (
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{image}">'
+            # A box that is checked by a click or the space bar makes the picture large, without a script.
+            f'<figure class="{escape(path.stem)}"><label class="large"><input type="checkbox" aria-label="large">'
+            f'<img alt="{caption}" src="data:image/png;base64,{image}"></label>'
             f"<figcaption>{caption}</figcaption></figure>"
         )
 

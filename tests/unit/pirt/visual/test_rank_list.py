@@ -26,7 +26,13 @@ def test_frames_and_legend_show_only_what_is_there():
 def test_own_camera_is_marked():
     badge = (25, 90, 200)
     assert badge not in pixels(draw(Shown(GREY, "match")))
-    assert pixels(draw(Shown(GREY, "match", same_camera=True)))[badge] > 13 * 13
+    assert pixels(draw(Shown(GREY, "other", same_camera=True)))[badge] > 13 * 13
+
+
+def test_a_match_of_the_own_camera_has_a_frame_of_its_own():
+    found = pixels(draw(Shown(GREY, "match", same_camera=True)))
+    assert found[25, 90, 200] == 40 * 72 - 32 * 64 + 13 * 13
+    assert FRAMES["match"] not in found
 
 
 def test_confidences_are_bars_of_their_length():

@@ -65,7 +65,7 @@ def model(tmp_path: Path, manifest: Manifest) -> Model:
 def shown_in(picture: Image.Image) -> list[str]:
     """Read the name and verdict of every image off the picture, row by row: its colour, and that of its frame."""
     names = {colour: name for name, colour in COLOURS.items()}
-    verdicts = {colour: verdict for verdict, colour in FRAMES.items()}
+    verdicts = {colour: verdict for verdict, colour in FRAMES.items()} | {BADGE: "own"}
     lines = []
     for y in range(picture.height):
         runs = [colour for colour, _ in groupby(picture.getpixel((x, y)) for x in range(picture.width))]
@@ -81,8 +81,8 @@ def test_each_model_shows_its_own_ranking(manifest: Manifest, model: Model) -> N
     far = model("far", [0, 90, 85, 5, 40, 10, 60])
     picture = draw_retrieval([("near", near), ("far", far)], manifest, ["b", "a"], top_k=3)
     assert shown_in(picture) == [
-        "b:query b1:match b0:match x:other a1:other b1:match a0:other",
-        "a:query a1:match a0:match x:other b0:other x:other a0:match",
+        "b:query b1:own b0:match x:other a1:other b1:own a0:other",
+        "a:query a1:match a0:own x:other b0:other x:other a0:own",
     ]
 
 
@@ -97,7 +97,7 @@ def test_images_of_the_querys_camera_are_marked(manifest: Manifest, model: Model
             if picture.getpixel((x, y)) == BADGE
             and BADGE not in (picture.getpixel((x - 1, y)), picture.getpixel((x, y - 1)))
         ]
-        assert len(corners) == marked + (marked > 0), "the legend has one too"
+        assert len(corners) == 2 * marked, "a frame and a corner, each of which the legend has too"
 
 
 def test_queries_are_spread_over_the_whole_list(model: Model) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pirt_stages.report.cli import main
 
 Write = Callable[..., Path]
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Checker(HTMLParser):
