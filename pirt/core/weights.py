@@ -3,7 +3,6 @@
 One reader serves pose networks, backbones and runs. What a name means is the matter of who loads it.
 """
 
-import argparse
 import hashlib
 import pickle
 import re
@@ -171,8 +170,7 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
         (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_statistic, "builtins.getattr"),
     ]
-    # DINO and what grew out of it save their command line beside the weights.
-    return [*renamed, *stand_ins, argparse.Namespace, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+    return [*renamed, *stand_ins, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -26,7 +26,6 @@ def drawn_images(batches, epochs):
 
 
 @settings(max_examples=50, deadline=None)
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 9), min_size=4, max_size=12),
     st.sampled_from(MODES),

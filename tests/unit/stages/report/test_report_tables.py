@@ -299,7 +299,7 @@ def test_one_run_twice_is_refused(write_metrics: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": {"width": 16}}, "model.width (64, 16)"),
+        ({"model": {"width": 16}}, "model.width (None, 16)"),
         ({"train": {"epochs": 10}}, "train.epochs (60, 10)"),
         ({"lineage": {"manifest_fingerprint": "n" * 64}}, "lineage.manifest_fingerprint"),
         ({"lineage": {"initial_weights_sha256": "i" * 64}}, "lineage.fine_tuned (False, True)"),
