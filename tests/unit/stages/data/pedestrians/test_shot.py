@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt_stages.data.pedestrians import shot as shot_module
+from pirt_stages.data.pedestrians.cameras import PANORAMA, camera_of
 from pirt_stages.data.pedestrians.canvas import Brush, Canvas, plain
 from pirt_stages.data.pedestrians.figure import Figure, Keypoint
 from pirt_stages.data.pedestrians.identity import identity_of
@@ -106,21 +108,48 @@ def test_an_occluder_only_takes_keypoints_away() -> None:
             assert after[2] <= before[2]
 
 
+UPPER, LOWER = slice(0, 20), slice(-20, None)
+
+
+def corners(identity: int, camera: int, rows: slice) -> np.ndarray:  # type: ignore[type-arg]
+    """Mean colour of the corners of `rows`, where nobody stands."""
+    image = Image.open(io.BytesIO(render(0, Shot(identity, camera, 0, False)).jpeg))
+    pixels = np.asarray(image, np.float64)
+    return np.concatenate([pixels[rows, :8], pixels[rows, -8:]]).mean((0, 1))
+
+
 def test_pictures_of_one_camera_share_its_scene() -> None:
-    """The corners, where nobody stands, tell cameras apart by their mean colour."""
-
-    def corner(identity: int, camera: int) -> np.ndarray:  # type: ignore[type-arg]
-        image = Image.open(io.BytesIO(render(0, Shot(identity, camera, 0, False)).jpeg))
-        pixels = np.asarray(image, np.float64)
-        return np.concatenate([pixels[-20:, :8], pixels[-20:, -8:]]).mean((0, 1))
-
-    means = np.array([[corner(identity, camera) for identity in (0, 5, 9)] for camera in range(3)])
+    means = np.array([[corners(identity, camera, LOWER) for identity in (0, 5, 9)] for camera in range(3)])
     within = np.abs(means - means.mean(1, keepdims=True)).mean()
     between = np.abs(means.mean(1) - means.mean((0, 1))).mean()
-    assert between > within
+    assert between > 4 * within
+
+
+def test_pictures_of_one_camera_share_its_cast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a grey scene, the ratio of two colours is that of the cast alone: light dims all of them alike."""
+    monkeypatch.setattr(shot_module, "scene_of", lambda seed, camera: Image.new("RGB", PANORAMA, (120, 120, 120)))
+    for camera in range(4):
+        red, green, blue = camera_of(0, camera).cast
+        for identity in (0, 5):
+            found = corners(identity, camera, UPPER)
+            assert found[0] / found[1] == pytest.approx(red / green, rel=0.03)
+            assert found[2] / found[1] == pytest.approx(blue / green, rel=0.03)
+
+
+UPRIGHT = {"pole"}
+STANDS = {"box", "pole", "wall"}
+HANGS = {"umbrella"}
 
 
 @pytest.mark.parametrize("name", list(THINGS))
 def test_things_cover_something_but_not_all(name: str) -> None:
-    shares = [draw_thing(name, np.random.default_rng(seed), 384, 192)[1].mean() for seed in range(12)]
-    assert 0.02 < np.median(shares) < 0.8
+    layers = [draw_thing(name, np.random.default_rng(seed), 384, 192) for seed in range(12)]
+    assert all(0.05 < mask.mean() < 0.7 for _, mask in layers)
+    assert all(colour[mask].mean() > 8 and not colour[~mask].any() for colour, mask in layers), (
+        "painted, and only there"
+    )
+    assert len({mask.tobytes() for _, mask in layers}) > 10
+    assert all(mask[0].any() == mask.any(1).all() for _, mask in layers), "what reaches the top goes all the way down"
+    assert all(mask.any(1).all() for _, mask in layers) == (name in UPRIGHT)
+    if name in STANDS | HANGS:
+        assert {bool(mask[-1].any()) for _, mask in layers} == {name in STANDS}
