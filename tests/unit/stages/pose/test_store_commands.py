@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +18,7 @@ from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.schema import SkippedImage, StoreAttributes
 from pirt.models.part_groups import named_groups
+from pirt.visual.style import part_colours
 from pirt_stages.pose.cli import main
 from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.pose.networks.openmmlab import KEYPOINT_CODECS
@@ -226,20 +228,53 @@ def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) 
     assert "all 12 images were skipped" in stats.stderr
 
 
+def colours_of(picture: Path) -> dict[tuple[int, int, int], int]:
+    """The pixels of each colour."""
+    with Image.open(picture) as opened:
+        counted = opened.convert("RGB").getcolors(opened.width * opened.height)
+    return {colour: count for count, colour in counted or []}
+
+
 @pytest.mark.parametrize(
-    "more",
-    [["--count", 3], ["--split", "query", "--count", 2], ["--weakest", "--count", 1], ["--key", "gallery/2.png"]],
+    ("more", "drawn"),
+    [
+        (["--count", 3], {0, 5, 10}),
+        (["--split", "query", "--count", 2], {1, 10}),  # of 1, 7 and 10; 4 was skipped
+        (["--weakest", "--count", 1], {5}),
+        (["--key", "gallery/2.png"], {2}),
+    ],
 )
-def test_show_draws_a_picture(cli: Cli, tmp_path: Path, store: Path, more: list[object]) -> None:
+def test_show_draws_the_images_that_it_is_asked_for(
+    cli: Cli, tmp_path: Path, store: Path, more: list[object], drawn: set[int]
+) -> None:
     pictures = []
     for name in ("a.png", "b.png"):
         result = cli("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / name, *more)
         assert result.exit_code == 0, result.output
         pictures.append((tmp_path / name).read_bytes())
     assert pictures[0] == pictures[1]
-    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3)
-    assert len(pixels) > 100_000
-    assert len(np.unique(pixels, axis=0)) > 100
+    found = colours_of(tmp_path / "a.png")
+    panel = 220 * 110  # pixels, each image in its own colour and once
+    assert {i for i in range(COUNT) if found.get((i * 20, 90, 200), 0) > 0.9 * panel} == drawn
+    assert all(found[i * 20, 90, 200] < 1.1 * panel for i in drawn)
+
+
+def test_show_tints_the_cells_of_each_part(cli: Cli, tmp_path: Path, manifest: Manifest) -> None:
+    """Of a grey image, a tint of six tenths is 0.4 · grey + 0.6 · colour."""
+    grey = Image.open(manifest.image_path(manifest.rows[2])).convert("L").getpixel((0, 0))
+    cells = {"head": ([0, 3], 24), "upper": ([7], 40), "lower": ([16], 0)}
+    heatmaps = np.zeros((COUNT, 17, HEIGHT, WIDTH), np.float32)
+    for keypoints, count in cells.values():
+        for keypoint in keypoints:
+            heatmaps[2, keypoint].reshape(-1)[:count] = 0.5
+    store = write_store(tmp_path / "some.zarr", manifest, heatmaps)
+    show = ("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / "a.png", "--count", COUNT)
+    assert cli(*show, "--split", "gallery").exit_code == 0
+    found = colours_of(tmp_path / "a.png")
+    for (_, count), colour in zip(cells.values(), part_colours(3), strict=True):
+        tint = np.array([0.4 * grey + 0.6 * 255 * tone for tone in to_rgb(colour)])
+        tinted = sum(pixels for shade, pixels in found.items() if np.abs(shade - tint).max() < 2)
+        assert tinted == pytest.approx(count / (HEIGHT * WIDTH) * 220 * 110, rel=0.12, abs=30)
 
 
 def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path) -> None:
