@@ -1,12 +1,10 @@
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
 from click.testing import CliRunner
 from tiny_runs import SMALL, write_run
 
 from pirt.runs.params import TrainParams
+from pirt.runs.run import load_run
 from pirt_stages.export import export as exporting
 from pirt_stages.export.cli import main
 
@@ -24,8 +22,6 @@ def invoke(*arguments: object):
 )
 def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, run, outputs):
     import onnxruntime
-
-    from pirt.runs.run import load_run
 
     ended = invoke("--run", evaluated / run, "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output
@@ -56,22 +52,42 @@ def test_grids_that_do_not_divide_are_exported_too(tmp_path):
     assert session.get_modelmeta().custom_metadata_map["pirt.image_mean"] == "[0.5, 0.4, 0.3]"
 
 
+@pytest.mark.slow
 def test_a_network_that_differs_is_not_kept(evaluated, tmp_path, monkeypatch):
-    class Program:
-        model = SimpleNamespace(metadata_props={})
+    forward = exporting.NamedOutputs.forward
 
-        def save(self, path: str) -> None:
-            Path(path).write_bytes(b"onnx")
+    def a_little_apart(self, *inputs):
+        stripe, *others = forward(self, *inputs)
+        return (stripe + 2e-3, *others)
 
-    def differs(*_: object) -> dict:
-        raise exporting.ExportError("output stripe of the ONNX file differs")
-
-    monkeypatch.setattr(exporting, "to_onnx", lambda model, inputs: Program())
-    monkeypatch.setattr(exporting, "check", differs)
+    monkeypatch.setattr(exporting.NamedOutputs, "forward", a_little_apart)
     ended = invoke("--run", evaluated / "run", "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 2
-    assert "differs" in ended.output
+    assert "output stripe of the ONNX file differs by 0.002 from PyTorch at batch 1" in ended.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [1.0, float("nan")])
+def test_the_check_refuses_a_file_of_another_network(evaluated, tmp_path, scale):
+    """A file written by hand: the images' mean, or no number at all."""
+    from onnx import TensorProto, checker, helper, save_model
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Constant", [], ["scale"], value_float=scale),
+            helper.make_node("Mul", ["mean", "scale"], ["global"]),
+        ],
+        "other",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 32, 16])],
+        [helper.make_tensor_value_info("global", TensorProto.FLOAT, ["batch"])],
+    )
+    other = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    checker.check_model(other)
+    save_model(other, tmp_path / "other.onnx")
+    model, record = load_run(evaluated / "baseline")
+    with pytest.raises(exporting.ExportError, match="output global of the ONNX file differs by"):
+        exporting.check(model.eval(), record, tmp_path / "other.onnx")
 
 
 def test_missing_run_is_one_line(tmp_path):
