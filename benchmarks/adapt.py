@@ -22,13 +22,13 @@ from PIL import Image
 from pirt.core.files import sha256_of
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest, read_manifest, write_manifest
-from pirt.models.part_groups import GROUPS
+from pirt.models.part_groups import named_groups
 from pirt_stages.pose.adaptation.adapt import AdaptOptions, adapt
 from pirt_stages.pose.extraction.inference import find_network, loaded
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.networks.network import HeatmapNetwork
 from pirt_stages.pose.training.labels import VISIBLE, read_keypoints
-from pirt_stages.pose.training.train import Labelled, load_labelled, measure
+from pirt_stages.pose.training.train import Labelled, accuracy_of, load_labelled
 
 TAU = 0.001
 _EDGE = 0.05
@@ -65,7 +65,7 @@ def mask_iou(network: HeatmapNetwork, data: Labelled) -> float:
             visible = (keypoints[:, 2] == VISIBLE).astype(np.float32)
             wanted = encode(keypoints[None, :, :2], visible[None])["heatmaps"] > _EDGE
             wanted &= visible[:, None, None] > 0
-            for group in GROUPS["paper"]:
+            for _, group in named_groups("paper"):
                 ours, theirs = found[list(group)].any(axis=0), wanted[list(group)].any(axis=0)
                 if (ours | theirs).any():
                     shares.append((ours & theirs).sum() / (ours | theirs).sum())
@@ -75,7 +75,7 @@ def mask_iou(network: HeatmapNetwork, data: Labelled) -> float:
 def measured(config: str, checkpoint: Path, data: Labelled) -> tuple[float, float]:
     """Return PCK@0.2 and mask IoU of a checkpoint."""
     network = loaded(find_network(config, str(checkpoint), "float32", "cpu", flip_test=False)).eval()
-    return measure(network, data, "cpu")["pck"], mask_iou(network, data)
+    return accuracy_of(network, data, "cpu")["pck"], mask_iou(network, data)
 
 
 @click.command(context_settings={"show_default": True})
