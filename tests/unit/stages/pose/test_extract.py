@@ -23,6 +23,7 @@ from pirt.heatmaps.reader import open_store
 from pirt_stages.pose.cli import main
 from pirt_stages.pose.cluster import on_cluster
 from pirt_stages.pose.extraction import extract as recipe
+from pirt_stages.pose.extraction import inference
 from pirt_stages.pose.extraction.extract import ExtractOptions, Work
 from pirt_stages.pose.extraction.geometry import geometry_of
 from pirt_stages.pose.extraction.inference import Device, find_network, load_network, spanning_heatmaps
@@ -374,6 +375,8 @@ def test_a_gpu_is_used_if_there_is_one(
             raise _MovedTo(to[0])
         return move(network, *to, **more)
 
+    # A network that an earlier test has loaded would not move any more.
+    inference._load_network.cache_clear()
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.setattr(torch.nn.Module, "to", told)
     inputs = {
