@@ -69,8 +69,9 @@ def copy_with_stubs(folder: Path, *parts: str) -> Path:
 
 
 def dvc(folder: Path, *arguments: str, data: str | None = "/nowhere") -> str:
-    """Run dvc in `folder`; return what it says."""
-    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    """Run dvc in `folder`, at or below a copy with stubs; return what it says."""
+    home = next(place for place in (folder, *folder.parents) if (place / "stub.py").is_file())
+    path = os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if name != "PIRT_DATA"} | {"PATH": path}
     environment |= {"PIRT_DATA": data} if data else {}
     command = ["dvc", *arguments]
