@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import INPUT_SIZE, People, TinyNetwork, make_people
 from PIL import Image
+from pose_people import INPUT_SIZE, People, TinyNetwork, make_people
 
 import pirt
 from pirt.core.manifest import ImageRow, Split, write_manifest
