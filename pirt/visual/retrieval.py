@@ -39,7 +39,8 @@ def draw_retrieval(
 def spread_queries(embeddings: Embeddings, count: int) -> tuple[str, ...]:
     """Choose queries evenly over the whole list, whatever is found for them."""
     total = embeddings.query_count
-    return tuple(embeddings.keys[number * total // count] for number in range(min(count, total)))
+    count = min(count, total)
+    return tuple(embeddings.keys[number * total // count] for number in range(count))
 
 
 def _nearest_keys(embeddings: Embeddings, query_keys: Sequence[str], top_k: int) -> list[list[str]]:

@@ -105,6 +105,7 @@ def test_queries_are_spread_over_the_whole_list(model: Model) -> None:
     assert spread_queries(five, 1) == ("p",)
     assert spread_queries(five, 3) == ("p", "q", "s")
     assert spread_queries(five, 5) == tuple("pqrst")
+    assert spread_queries(five, 9) == tuple("pqrst")
 
 
 def test_images_of_another_manifest_are_refused(manifest: Manifest, model: Model, tmp_path: Path) -> None:
