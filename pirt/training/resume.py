@@ -68,16 +68,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
         kept = torch.load(path, map_location="cpu", weights_only=True)
         theirs = RunRecord.model_validate_json(kept.pop("record"))
         state = TrainingState(**kept)
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        AttributeError,
-        KeyError,
-        ValueError,
-        TypeError,
-    ) as error:
+    except _UNREADABLE as error:
         pass_on_refusal(error)
         raise CheckpointError(f"{path} cannot be read as the state of a training; {fix}") from None
     if differences := list(_differences(theirs.training(), record.training())):
