@@ -16,7 +16,7 @@ from pirt.models import Pirt
 from pirt.ranking.embed import Speed, choose_speed, features_of, heatmaps_for, images_for, outputs_of
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.matching import Features
-from pirt.runs.cache import HeatmapCache, store_for, without_skipped
+from pirt.runs.cache import HeatmapCache, without_skipped
 from pirt.runs.run import RunRecord
 
 HeatmapsOf = Callable[[Sequence[Path]], NDArray[np.float32]]
@@ -126,7 +126,9 @@ def embed(
         images.require_files()
         rows, batches = images.rows, _live_outputs(model, record, images, heatmaps, speed)
     else:
-        store = store_for(heatmaps.path, images) if isinstance(heatmaps, HeatmapStore) else None
+        store = heatmaps if isinstance(heatmaps, HeatmapStore) else None
+        if store is not None:
+            store.require_made_for(images)
         rows = without_skipped(store, images.rows)
         if not rows:
             raise DataError(f"all {len(images.rows)} images were skipped in stage 1, which could not read them")

@@ -16,6 +16,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from pirt.core.errors import ParamsError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
+from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.params import checked
 from pirt.heatmaps.codec import Codes, code_dtype, decode
 from pirt.heatmaps.schema import (
@@ -68,6 +69,22 @@ class HeatmapStore:
     def scores(self) -> NDArray[np.float32]:
         """Each keypoint's highest value, N×K in [0, 1], taken before encoding."""
         return np.concatenate([self.read_shard_scores(shard) for shard in range(self.layout.shards)])
+
+    def require_made_for(self, manifest: Manifest) -> None:
+        """Raise StoreError when the store was made for another manifest."""
+        ours = self.attributes.manifest_fingerprint
+        if ours != manifest.fingerprint:
+            raise StoreError(
+                f"heatmap store {self.path} was made for another manifest (fingerprint {ours[:12]}, this one is "
+                f"{manifest.fingerprint[:12]}); pass the one it was made for, or run `pirt-pose extract` on this one"
+            )
+
+    def indices_of(self, images: Sequence[ImageRow]) -> Indices:
+        """Return where n images of a manifest stand in the store; one that it lacks is a StoreError."""
+        place = {key: row for row, key in enumerate(self.keys)}
+        if missing := [image.key for image in images if image.key not in place]:
+            raise StoreError(f"heatmap store {self.path} lacks {len(missing)} images, the first is {missing[0]!r}")
+        return np.array([place[image.key] for image in images], dtype=np.int64)
 
     def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return the heatmaps of `rows` (a slice or indices), n×K×Hm×Wm in [0, 1]."""

@@ -43,10 +43,7 @@ class HeatmapCache:
 
 def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache:
     """Read the heatmaps of `rows`, in their order."""
-    row_of = {key: row for row, key in enumerate(store.keys)}
-    if missing := [row.key for row in rows if row.key not in row_of]:
-        raise StoreError(f"heatmap store {store.path} lacks {len(missing)} images, the first is {missing[0]!r}")
-    wanted = np.array([row_of[row.key] for row in rows], dtype=np.int64)
+    wanted = store.indices_of(rows)
     tau8 = store.attributes.codec == "tau8"
     return HeatmapCache(
         codes=_read_shared(store, wanted),
@@ -82,12 +79,7 @@ def store_for(path: Path, manifest: Manifest) -> HeatmapStore:
     A program opens its store once and passes it on.
     """
     store = open_store(path)
-    if store.attributes.manifest_fingerprint != manifest.fingerprint:
-        raise StoreError(
-            f"heatmap store {path} was made for another manifest (fingerprint "
-            f"{store.attributes.manifest_fingerprint[:12]}, this one is {manifest.fingerprint[:12]}); run "
-            f"`pirt-pose extract` on this manifest"
-        )
+    store.require_made_for(manifest)
     return store
 
 

@@ -59,11 +59,10 @@ def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow]
 
 def write_heatmaps(out: Path, store: HeatmapStore, rows: Sequence[ImageRow]) -> None:
     """Write, for each query, a small picture whose red, green and blue are head, upper and lower body."""
-    place = {key: number for number, key in enumerate(store.keys)}
+    places = store.indices_of(rows)
     for start in range(0, len(rows), _PER_FOLDER):
         (out / HEATMAPS / picture_name(start)).parent.mkdir(parents=True)
-        block = rows[start : start + _PER_FOLDER]
-        values = store.read(np.array([place[row.key] for row in block]))
+        values = store.read(places[start : start + _PER_FOLDER])
         groups = np.stack([values[:, list(group)].max(axis=1) for _, group in BODY], axis=-1)
         levels = (np.rint(groups.clip(0, 1) * _LEVELS) * (255 / _LEVELS)).astype(np.uint8)
         for number, picture in enumerate(levels, start):

@@ -9,13 +9,13 @@ import torch
 from pirt.core.errors import ReportError
 from pirt.core.files import is_free, written_whole
 from pirt.core.manifest import Manifest
-from pirt.heatmaps.reader import open_store
+from pirt.runs.cache import store_for
 from pirt_stages.explore.failures import Found, overview_of, traits_of
 from pirt_stages.explore.pictures import write_heatmaps, write_thumbnails
 from pirt_stages.explore.retrieval import retrieve, take_apart
 from pirt_stages.explore.site import PAGE, TABLE, write_data, write_page, write_table
 from pirt_stages.explore.sources import open_evaluations, shown_rows
-from pirt_stages.explore.traits import known_cover, require_store_of
+from pirt_stages.explore.traits import known_cover
 
 
 def explore(
@@ -32,8 +32,7 @@ def explore(
     embeddings = opened[0].embeddings
     rows, count = shown_rows(manifest, embeddings), embeddings.query_count
     queries = rows[:count]
-    store = open_store(heatmaps)
-    require_store_of(store, manifest)
+    store = store_for(heatmaps, manifest)
     cover = None if keypoints is None else known_cover(keypoints, queries)
     manifest.require_files(rows)
     retrievals = [retrieve(one, device) for one in opened]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pirt.core.errors import DataError, StoreError
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.errors import DataError
+from pirt.core.manifest import ImageRow
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import GROUPINGS
 
@@ -39,10 +39,7 @@ def visible_parts(store: HeatmapStore, rows: Sequence[ImageRow]) -> tuple[NDArra
 
     A group is visible when at least half of its keypoints are.
     """
-    place = {key: number for number, key in enumerate(store.keys)}
-    if missing := [row.key for row in rows if row.key not in place]:
-        raise StoreError(f"heatmap store {store.path} lacks {len(missing)} images, the first is {missing[0]!r}")
-    seen = store.scores[[place[row.key] for row in rows]] >= VISIBLE_FROM
+    seen = store.scores[store.indices_of(rows)] >= VISIBLE_FROM
     groups = np.stack([seen[:, list(group)].mean(axis=1) >= 0.5 for _, group in BODY], axis=1)
     return groups, 1 - seen.mean(axis=1)
 
@@ -108,11 +105,3 @@ def by_camera(camids: Integers) -> Trait:
 def _without_empty(trait: Trait) -> Trait:
     found, bins = np.unique(trait.bins, return_inverse=True)
     return Trait(trait.name, trait.title, trait.note, tuple(trait.labels[place] for place in found), bins)
-
-
-def require_store_of(store: HeatmapStore, manifest: Manifest) -> None:
-    """Raise when the store was made for another manifest."""
-    if store.attributes.manifest_fingerprint != manifest.fingerprint:
-        raise StoreError(
-            f"heatmap store {store.path} was made for another manifest; pass the one that was evaluated with"
-        )

@@ -19,7 +19,6 @@ from pirt.heatmaps.schema import StoreAttributes
 from pirt.progress import progress_over
 from pirt.ranking.hdf5 import written_hdf5
 from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keypoints
-from pirt_stages.pose.stores.verify import require_same_images
 
 _PERSON = 1
 """COCO's category."""
@@ -64,7 +63,7 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     `image_id` is that of `annotations`, a COCO file whose images are named as the manifest's paths, or else the row
     of the manifest, counted from 1. Skipped images have no result.
     """
-    require_same_images(store, manifest)
+    store.require_made_for(manifest)
     refuse_folder(out)
     ids = _image_ids(manifest, annotations)
     skipped = {image.key for image in store.skipped}

@@ -19,7 +19,6 @@ from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
 from pirt_stages.pose.stores.export import decoded_shards, keypoints_of
-from pirt_stages.pose.stores.verify import require_same_images
 
 _LIMBS = (
     "left_ankle left_knee, left_knee left_hip, right_ankle right_knee, right_knee right_hip, left_hip right_hip, "
@@ -111,7 +110,7 @@ def _export(
     name: Callable[[ImageRow], str],
     write: Callable[[Path, ImageRow, NDArray[np.float32]], None],
 ) -> None:
-    require_same_images(store, manifest)
+    store.require_made_for(manifest)
     names = [name(row) for row in manifest.rows]
     _require_apart(names, manifest)
     refuse_other_files(out, set(names))

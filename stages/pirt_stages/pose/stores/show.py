@@ -18,7 +18,6 @@ from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import NamedGroups
 from pirt.visual.style import BLACK, part_colours
-from pirt_stages.pose.stores.verify import require_same_images
 
 _DPI = 110
 # In inches.
@@ -73,7 +72,7 @@ class View:
 
 def show_image(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, key: str, out: Path) -> None:
     """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
-    require_same_images(store, manifest)
+    store.require_made_for(manifest)
     if key not in store.keys:
         raise DataError(f"no image has the key {key!r}; keys look like {store.keys[0]!r}")
     (view,) = _views(store, manifest, groups, [store.keys.index(key)])
@@ -90,7 +89,7 @@ def show_sheet(
     out: Path,
 ) -> None:
     """Draw `count` images, spread evenly over the store or those of the lowest scores, to the PNG `out`."""
-    require_same_images(store, manifest)
+    store.require_made_for(manifest)
     skipped = {image.key for image in store.skipped}
     rows = [
         row

@@ -55,12 +55,6 @@ def manifest_problems(store: HeatmapStore, manifest: Manifest) -> Iterator[str]:
         yield "it has the manifest's keys, but other labels, paths or image hashes (fingerprint)"
 
 
-def require_same_images(store: HeatmapStore, manifest: Manifest) -> None:
-    """Raise StoreError when the store was made for another manifest."""
-    if store.attributes.manifest_fingerprint != manifest.fingerprint:
-        raise StoreError(f"heatmap store {store.path} was made for another manifest; pass the one it was made for")
-
-
 def _layout_problems(store: HeatmapStore) -> Iterator[str]:
     shards = range(store.layout.shards)
     expected = {METADATA, *store.layout.fixed_files, *(file for shard in shards for file in store.layout.files(shard))}
