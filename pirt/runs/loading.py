@@ -2,9 +2,12 @@
 
 import signal
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+
+if TYPE_CHECKING:
+    from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from pirt.runs.dataset import Draw, Item, PersonDataset
 from pirt.runs.machine import cores, free_shared_memory, processes_here, require_shared_memory
@@ -12,6 +15,7 @@ from pirt.runs.machine import cores, free_shared_memory, processes_here, require
 _GIB = 1 << 30
 _PREFETCHED = 4
 """Batches that each loader process makes ahead."""
+_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def hold_pixels_within(dataset: PersonDataset, gib: float) -> bool:
@@ -43,7 +47,7 @@ def make_loader(
         sampler = BatchSampler(SequentialSampler(dataset), batches, drop_last=False)
     needed = workers * _PREFETCHED * size * dataset.item_bytes
     require_shared_memory(needed, f"the batches of {workers} loader processes", "take fewer --workers")
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
@@ -54,7 +58,22 @@ def make_loader(
     )
 
 
+class _Loader(DataLoader[Item]):
+    """A loader whose processes never die of a signal that was meant for their parent, not even while they start.
+
+    torchrun, srun and a terminal signal the whole group: the parent stops as it sees fit, and its loader with it.
+    A new process inherits which signals are blocked, and takes none before it has learned to ignore them.
+    """
+
+    def __iter__(self) -> "_BaseDataLoaderIter":
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _leave_signals_to_parent(_: int) -> None:
-    # torchrun, srun and a terminal signal the whole group: the parent stops as it sees fit, and its loader with it.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
