@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Never, Protocol
+from typing import Never
 
 import torch
 from lightning_fabric import Fabric
@@ -60,8 +60,8 @@ class Job:
     """GiB that decoded training images may take."""
 
 
-class Listener(Protocol):
-    """Is told how a training goes, in its first process; nothing that it does changes the result."""
+class Listener:
+    """Is told how a training goes, in its first process, and changes nothing of the result. This one is silent."""
 
     def already_finished(self, out: Path) -> None:
         """Nothing was to be done."""
@@ -74,6 +74,7 @@ class Listener(Protocol):
 
     def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass the batches on."""
+        return batches
 
     def stepped(self, training: "Training") -> None:
         """One more step is done."""
@@ -91,22 +92,6 @@ class Listener(Protocol):
         """The run folder is written."""
 
 
-class NoListener:
-    """A listener that says nothing."""
-
-    def already_finished(self, out: Path) -> None: ...  # noqa: D102
-    def begins(self, training: "Training") -> None: ...  # noqa: D102
-    def epoch_begins(self, training: "Training") -> None: ...  # noqa: D102
-    def stepped(self, training: "Training") -> None: ...  # noqa: D102
-    def measured(self, training: "Training", values: dict[str, float]) -> None: ...  # noqa: D102
-    def epoch_ends(self, training: "Training", point: dict[str, float]) -> None: ...  # noqa: D102
-    def stopped(self, training: "Training") -> None: ...  # noqa: D102
-    def ends(self, training: "Training") -> None: ...  # noqa: D102
-
-    def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:  # noqa: D102
-        return batches
-
-
 def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluator] | None = None) -> None:
     """Train one model and write its run folder; a training that was stopped goes on where it was.
 
@@ -117,7 +102,7 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
         raise ParamsError(f"--out {job.out} is not a name for a run folder; pass one as runs/train/pirt-seed0")
     refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
     fabric = launch(job.device, job.params.train.precision)
-    told = listener if fabric.is_global_zero else NoListener()
+    told = listener if fabric.is_global_zero else Listener()
     dataset = training_set(job.manifest, job.heatmaps, job.params)
     record = record_of(dataset, job.params, job.variant, job.init_from, job.evaluate)
     if not job.restart and is_finished(job.out, record):

@@ -7,14 +7,14 @@ from pathlib import Path
 from pirt.progress import Bar, progress, say
 from pirt.runs.dataset import Batch
 from pirt.summary import summarise, summary_table
-from pirt.training.recipe import Training
+from pirt.training.recipe import Listener, Training
 from pirt_stages.train.curves import Curves
 
 LOGS_FOLDER = "logs"
 
 
-class Console:
-    """A `pirt.training.recipe.Listener` that prints lines above a progress bar and keeps the curves in RUN/logs."""
+class Console(Listener):
+    """Prints lines above a progress bar and keeps the curves in RUN/logs."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
