@@ -54,7 +54,7 @@ bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached
 	python benchmarks/pose.py --trained runs/pose --manifest runs/manifest.csv
 	python benchmarks/cached_vs_live.py --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \
 	  --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth
-	python benchmarks/adapt.py
+	python benchmarks/adapt.py --params params.yaml
 
 bench-store: demo  ## Bytes an image, bulk reading, what heatmaps cost the loader
 	pirt-pose extract --manifest runs/manifest.csv --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth \

@@ -5,9 +5,13 @@
 
 The network was trained on rendered pedestrians as they are. Here it looks at them as other cameras would show them.
 Its statistics are adapted to the training images so shown, and it is measured on query and gallery, whose people
-neither training nor adapting has seen. Prints Markdown.
+neither training nor adapting has seen. With --params, Pirt is also trained and measured on the images as the camera
+shows them, with the heatmaps of either network. Prints Markdown.
 """
 
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,29 +82,62 @@ def measured(config: str, checkpoint: Path, data: Labelled) -> tuple[float, floa
     return accuracy_of(network, data, "cpu")["pck"], mask_iou(network, data)
 
 
+def mean_average_precision(manifest: Path, config: str, checkpoint: Path, params: Path, size: tuple[int, int]) -> float:
+    """Extract heatmaps with `checkpoint`, train the variant `pirt` on them and return its mAP."""
+    with tempfile.TemporaryDirectory() as place:
+        store, run, out = (str(Path(place) / name) for name in ("heatmaps.zarr", "run", "evaluation"))
+        images = ["--manifest", str(manifest)]
+        network = ["--config", config, "--checkpoint", str(checkpoint), "--input-size", *map(str, size)]
+        _program("pose", "extract", *images, *network, "--out", store)
+        given = ["--params", str(params), *images, "--heatmaps", store]
+        _program("train", *given, "--variant", "pirt", "--out", run)
+        _program("evaluate", *given, "--run", run, "--out", out)
+        return float(json.loads((Path(out) / "scores.json").read_text())["mAP"])
+
+
+def _program(stage: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", f"pirt_stages.{stage}", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--manifest", "manifest_path", type=click.Path(path_type=Path), default=Path("runs/manifest.csv"))
 @click.option("--keypoints", type=click.Path(path_type=Path), default=Path("runs/data/keypoints.json"))
 @click.option("--config", default="runs/pose/config.py")
 @click.option("--checkpoint", type=click.Path(path_type=Path), default=Path("runs/pose/checkpoint.pth"))
 @click.option("--input-size", type=int, nargs=2, default=(128, 64), help="Of the network.")
-def main(manifest_path: Path, keypoints: Path, config: str, checkpoint: Path, input_size: tuple[int, int]) -> None:
-    """Print PCK and mask IoU with and without adapted statistics, for each camera."""
+@click.option("--params", "params_file", type=click.Path(path_type=Path), help="Train its variant `pirt`, for mAP.")
+def main(
+    manifest_path: Path,
+    keypoints: Path,
+    config: str,
+    checkpoint: Path,
+    input_size: tuple[int, int],
+    params_file: Path | None,
+) -> None:
+    """Print PCK, mask IoU and mAP with and without adapted statistics, for each camera."""
     manifest, labels = read_manifest(manifest_path), read_keypoints(keypoints)
     params = ExtractParams(config=config, checkpoint=str(checkpoint), input_size=input_size, batch_size=64)
     options = AdaptOptions(skip_bad=False, workers=2, device="cpu")
     rows, unseen = list(manifest.rows), {row.key for row in manifest.rows if row.split != "train"}
     print(f"{len(rows) - len(unseen)} images to adapt to, {len(unseen)} to measure on, input {input_size}\n")
-    print("| camera | PCK@0.2 | adapted | mask IoU | adapted |\n|---|---:|---:|---:|---:|")
+    print("| camera | PCK@0.2 | adapted | mask IoU | adapted | mAP | adapted |\n|---|---:|---:|---:|---:|---:|---:|")
     for name, camera in CAMERAS.items():
         with tempfile.TemporaryDirectory() as place:
             shown = seen_by(camera, manifest, rows, Path(place))
-            adapt(shown, Path(place) / "adapted.pth", params, options)
+            adapted = Path(place) / "adapted.pth"
+            adapt(shown, adapted, params, options)
             at_png = {row.path: labels[old.path] for row, old in zip(shown.rows, rows, strict=True)}
             held = [row for row in shown.rows if row.key in unseen]
             data = load_labelled(shown, held, at_png, keypoints, input_size)
-            before, after = (measured(config, path, data) for path in (checkpoint, Path(place) / "adapted.pth"))
-        print(f"| {name} | {before[0]:.3f} | {after[0]:.3f} | {before[1]:.3f} | {after[1]:.3f} |", flush=True)
+            before, after = (measured(config, path, data) for path in (checkpoint, adapted))
+            pairs = [f"{number:.3f}" for pair in zip(before, after, strict=True) for number in pair]
+            if params_file:
+                table = Path(place) / "manifest.csv"
+                for path in (checkpoint, adapted):
+                    score = mean_average_precision(table, config, path, params_file, input_size)
+                    pairs.append(f"{score:.3f}")
+        print(f"| {name} | {' | '.join(pairs + ['–'] * (6 - len(pairs)))} |", flush=True)
 
 
 if __name__ == "__main__":
