@@ -55,6 +55,8 @@ def tables(
 ) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.
 
+    Runs on several backbones make one table of them instead, Table 6, with a row for each backbone and model.
+
     \b
     Example:
       pirt-report tables --benchmark "rendered pedestrians" --metrics runs/evaluate --out runs/report

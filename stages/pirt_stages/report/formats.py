@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pirt_stages.report.lineage import anchor
+from pirt_stages.report.measured import METRICS, Measured
 from pirt_stages.report.paper import Published
 from pirt_stages.report.plain import plain_cell, plain_markdown
-from pirt_stages.report.tables import METRICS, Entry, Measured, Row, Table
+from pirt_stages.report.schema import Entry, Row, Table
 
 MISSING = "–"
 PRINTED = {"mAP": "mAP", "rank-1": "Rank-1"}

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from pirt.visual.style import BLUE, RED, new_figure
 from pirt_stages.report.formats import PRINTED
-from pirt_stages.report.tables import Table
+from pirt_stages.report.schema import Table
 
 _COLOURS = (BLUE, RED)
 

@@ -6,7 +6,7 @@ import json
 
 from pirt.ranking.results import Origins
 from pirt_stages.report.plain import plain_cell, plain_code, plain_markdown
-from pirt_stages.report.tables import Report, RunLineage
+from pirt_stages.report.schema import Report, RunLineage
 
 _ORIGINS = tuple(Origins.model_fields)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pirt_stages.report.formats import MISSING, PRINTED, as_csv, as_latex, delta, score_text, signed
 from pirt_stages.report.lineage import anchor, facts, sections, slug, table_names
 from pirt_stages.report.paper import Published
-from pirt_stages.report.tables import Entry, Report, Table
+from pirt_stages.report.schema import Entry, Report, Table
 
 _CAPTIONS = {
     "heatmaps": "Images of the benchmark and their cached heatmaps, coloured by part group.",

@@ -21,6 +21,7 @@ MEASURE: dict[str, object] = {
 MATCHING: dict[str, object] = {"matching": "coarse-to-fine", "top_n": 100, "group_distance": "euclidean"}
 """How the published numbers were ranked, a choice of the method."""
 
+BACKBONE = "resnet50_ibn_a"
 BASELINE, FULL = "Baseline", "Pirt"
 
 TABLE_1: dict[str, Published] = {
@@ -71,6 +72,12 @@ TABLE_4: dict[int, Published] = {
     3: ("50.90", "60.00"),
     4: ("50.59", "59.41"),
 }
+
+MODELS: dict[tuple[bool, bool, int], Published] = {
+    **TABLE_3,
+    **{(True, True, layers): numbers for layers, numbers in TABLE_4.items()},
+}
+"""The rows of Tables 3 and 4."""
 
 TABLE_5: dict[str, Published] = {
     "query-gallery": ("50.90", "60.00"),

@@ -19,10 +19,10 @@ class Result(Metrics):
 
     @property
     def configuration(self) -> str:
-        """Return a name of the row, such as "parts-intra-inter3"."""
+        """Return a name of the row on its backbone, such as "resnet50_ibn_a-parts-intra-inter3"."""
         parts, intra, layers = self.row
         named = [name for name, on in (("parts", parts), ("intra", intra), (f"inter{layers}", layers)) if on]
-        return "-".join(named) or "baseline"
+        return "-".join([self.model.backbone, *(named or ["baseline"])])
 
     @property
     def run(self) -> str:
@@ -61,11 +61,18 @@ def _metrics_files(path: Path) -> Sequence[Path]:
 
 
 def _require_one_recipe(results: Sequence[Result]) -> None:
-    """Raise when two results differ in anything but the tables' rows, which may have heatmaps each, and the seed."""
-    of_row: dict[TableRow, Result] = {}
+    """Raise when two results differ in what they may not.
+
+    All are measured alike, those of one backbone have one recipe but for the tables' rows and the seed, and each row
+    may have heatmaps of its own.
+    """
+    of_backbone: dict[str, Result] = {}
+    of_row: dict[tuple[str, TableRow], Result] = {}
     for result in results:
-        _require_equal(results[0], result, _recipe)
-        _require_equal(of_row.setdefault(result.row, result), result, _heatmaps)
+        backbone = result.model.backbone
+        _require_equal(of_backbone.setdefault(backbone, result), result, _recipe)
+        _require_equal(results[0], result, _measure)
+        _require_equal(of_row.setdefault((backbone, result.row), result), result, _heatmaps)
 
 
 def _require_equal(one: Result, other: Result, told: Callable[[Result], dict[str, Any]]) -> None:
@@ -79,20 +86,25 @@ def _require_equal(one: Result, other: Result, told: Callable[[Result], dict[str
 
 
 def _heatmaps(result: Result) -> dict[str, Any]:
-    names = {"trained_on_heatmaps", "heatmaps_fingerprint"}
-    return {f"lineage.{name}": value for name, value in result.lineage.model_dump(include=names).items()}
+    return _leaves(lineage=result.lineage.model_dump(include={"trained_on_heatmaps", "heatmaps_fingerprint"}))
 
 
 def _recipe(result: Result) -> dict[str, Any]:
-    sections = {
-        "model": result.model.model_dump(exclude=set(ROW_FIELDS)),
-        "train": result.train.model_dump(),
-        "protocol": result.protocol.model_dump(),
-        "counts": result.counts.model_dump(),
-        "lineage": {
-            **result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
-            # The seeds of one fine-tuning may each start from a run of their own.
-            "fine_tuned": result.lineage.initial_weights_sha256 is not None,
-        },
-    }
+    return _leaves(
+        model=result.model.model_dump(exclude=set(ROW_FIELDS)),
+        train=result.train.model_dump(),
+        # The seeds of one fine-tuning may each start from a run of their own.
+        lineage={"fine_tuned": result.lineage.initial_weights_sha256 is not None},
+    )
+
+
+def _measure(result: Result) -> dict[str, Any]:
+    return _leaves(
+        protocol=result.protocol.model_dump(),
+        counts=result.counts.model_dump(),
+        lineage=result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
+    )
+
+
+def _leaves(**sections: dict[str, Any]) -> dict[str, Any]:
     return {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}

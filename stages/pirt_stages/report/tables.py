@@ -1,105 +1,17 @@
 """The paper's tables, filled with the results of one benchmark."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean, stdev
-from typing import Literal
 
 from pirt.benchmarks import Benchmark
 from pirt.core.errors import ReportError
-from pirt.core.params import Frozen
-from pirt.ranking.results import Origins, Scores
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW, TableRow
 from pirt_stages.report import paper
+from pirt_stages.report.backbones import backbone_table
+from pirt_stages.report.measured import FEW_SEEDS, measured
 from pirt_stages.report.results import Result
+from pirt_stages.report.schema import Entry, Report, Row, RunLineage, Table
 
-METRICS = {"mAP": "mean_ap", "mINP": "mean_inp", "rank-1": "rank_1", "rank-5": "rank_5", "rank-10": "rank_10"}
-FEW_SEEDS = 3
 MODES = {"query-gallery": "Q & G", "query": "Q only", "gallery": "G only", "none": "No confidence score"}
-
-
-class Score(Frozen):
-    """A metric in percent over the seeds of one row; `std` needs two seeds."""
-
-    mean: float
-    std: float | None
-
-
-class Measured(Frozen):
-    """Our result in one row: a score for each of `METRICS` and the runs that they come from.
-
-    `configuration` is where the lineage tells about these runs.
-    """
-
-    configuration: str
-    scores: dict[str, Score]
-    seeds: tuple[int, ...]
-    epochs: int
-    runs: tuple[str, ...]
-
-    @property
-    def marks(self) -> str:
-        """Return † for fewer epochs than the paper's and ‡ for few seeds."""
-        short = self.epochs < paper.PAPER_EPOCHS
-        return ("†" if short else "") + ("‡" if len(self.seeds) < FEW_SEEDS else "")
-
-
-class Entry(Frozen):
-    """One benchmark's part of a row; a row that is ours to run but was not has `ours` None."""
-
-    runnable: bool = True
-    ours: Measured | None = None
-    published: paper.Published | None = None
-
-
-class Row(Frozen):
-    """One line of a table: what it stands for, and an entry for each benchmark of the table."""
-
-    head: tuple[str, ...]
-    entries: tuple[Entry, ...]
-
-
-class Table(Frozen):
-    """One table of the paper."""
-
-    number: int
-    caption: str
-    benchmarks: tuple[str, ...]
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def topic(self) -> str:
-        """Return the caption with the benchmarks."""
-        return f"{self.caption} on {' and '.join(self.benchmarks)}"
-
-    @property
-    def title(self) -> str:
-        """Return the caption with number and benchmarks."""
-        return f"Table {self.number}. {self.topic}"
-
-
-class Report(Frozen):
-    """All tables of a report and the lineage of every run in them."""
-
-    format_version: Literal[1] = 1
-    tables: tuple[Table, ...]
-    runs: tuple["RunLineage", ...]
-
-
-class RunLineage(Frozen):
-    """What one run was made with and from; `run` is its name in the tables."""
-
-    configuration: str
-    run: str
-    benchmark: str
-    seed: int
-    variant: str | None
-    model: dict[str, object]
-    train: dict[str, object]
-    protocol: dict[str, object]
-    counts: dict[str, int]
-    lineage: Origins
 
 
 def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -> Report:
@@ -107,17 +19,16 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
 
     Published numbers stand beside ours only where `benchmark` is one of the paper's, the results are not of
     a stand-in (`stand_in` says so of one that `pirt-data` did not make), and they are of the published images,
-    trained and measured as in the paper.
+    trained and measured as in the paper. Results on several backbones make one table of them; Tables 1 to 5 are of one.
     """
-    known = set(paper.TABLE_3) | {(True, True, layers) for layers in paper.TABLE_4}
-    if not any(result.row in known for result in results):
+    if not any(result.row in paper.MODELS for result in results):
         raise ReportError(
             f"none of the {len(results)} results is a row of the paper's tables (baseline, parts, parts + intra, "
             "parts + intra + 1 to 4 inter layers); evaluate one of these variants"
         )
     stand_in = stand_in or results[0].lineage.stand_in
     data = paper.published_data(benchmark)
-    obstacles = _obstacles(data, results[0]) if data and not stand_in else []
+    obstacles = _obstacles(data, results) if data and not stand_in else []
     compared = data if data and not stand_in and not obstacles else None
     name = (data.title if data else benchmark) + (" (stand-in)" if stand_in else "")
     notes = _data_notes(compared, obstacles, results, stand_in)
@@ -159,8 +70,12 @@ def _side_by_side(left: Table, right: Table) -> Table:
     )
 
 
-def _obstacles(data: Benchmark, result: Result) -> list[str]:
-    """Say what keeps the numbers published on `data` from standing beside the result."""
+def _obstacles(data: Benchmark, results: Sequence[Result]) -> list[str]:
+    """Say what keeps the numbers published on `data` from standing beside the results, each reason once."""
+    return list(dict.fromkeys(obstacle for result in results for obstacle in _obstacles_of(data, result)))
+
+
+def _obstacles_of(data: Benchmark, result: Result) -> list[str]:
     lineage, obstacles = result.lineage, []
     if lineage.trained_on_manifest != lineage.manifest_fingerprint:
         obstacles.append("trained on another data set")
@@ -189,10 +104,13 @@ def _unlike(found: Mapping[str, object], expected: Mapping[str, object]) -> list
 def _tables(
     name: str, data: Benchmark | None, compared: Benchmark | None, results: Sequence[Result]
 ) -> Iterable[Table]:
+    ablation = compared is not None and compared.title == paper.OCCLUDED_DUKE
+    if len({result.model.backbone for result in results}) > 1:
+        yield backbone_table(name, results, ablation=ablation)
+        return
     by_row: dict[TableRow, list[Result]] = {}
     for result in results:
         by_row.setdefault(result.row, []).append(result)
-    ablation = compared is not None and compared.title == paper.OCCLUDED_DUKE
     if data is not None:
         yield _methods(name, data, compared, by_row)
     if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1:
@@ -217,7 +135,7 @@ def _methods(
             entries=(
                 Entry(
                     runnable=method in ours,
-                    ours=_measured(by_row.get(ours[method], [])) if method in ours else None,
+                    ours=measured(by_row.get(ours[method], [])) if method in ours else None,
                     published=published if compared else None,
                 ),
             ),
@@ -233,7 +151,7 @@ def _components(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation
     rows = [
         Row(
             head=tuple("✓" if on else "×" for on in row),
-            entries=(Entry(ours=_measured(by_row.get(row, [])), published=published if ablation else None),),
+            entries=(Entry(ours=measured(by_row.get(row, [])), published=published if ablation else None),),
         )
         for row, published in paper.TABLE_3.items()
     ]
@@ -246,7 +164,7 @@ def _layers(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation: bo
             head=(str(layers),),
             entries=(
                 Entry(
-                    ours=_measured(by_row.get((True, True, layers), [])),
+                    ours=measured(by_row.get((True, True, layers), [])),
                     published=published if ablation else None,
                 ),
             ),
@@ -262,7 +180,7 @@ def _modes(name: str, results: Sequence[Result], ablation: bool) -> Table:
             head=(label,),
             entries=(
                 Entry(
-                    ours=_measured([result for result in results if mode in result.confidence_modes], mode),
+                    ours=measured([result for result in results if mode in result.confidence_modes], mode),
                     published=paper.TABLE_5[mode] if ablation else None,
                 ),
             ),
@@ -275,9 +193,9 @@ def _modes(name: str, results: Sequence[Result], ablation: bool) -> Table:
 
 def _evenly(results: Sequence[Result]) -> Iterable[str]:
     """Say what the row without confidences comes to when its groups weigh no more than those of the others."""
-    measured = _measured([result for result in results if "even" in result.confidence_modes], "even")
-    if measured is not None:
-        scores = ", ".join(f"{name} {measured.scores[name].mean:.2f}" for name in ("mAP", "rank-1"))
+    even = measured([result for result in results if "even" in result.confidence_modes], "even")
+    if even is not None:
+        scores = ", ".join(f"{name} {even.scores[name].mean:.2f}" for name in ("mAP", "rank-1"))
         yield (
             "Without confidence scores each of G groups weighs 1, with them all together at most 1. With 1/G each, "
             f"which leaves the balance with the global distance as it is: {scores}."
@@ -288,33 +206,17 @@ def _table(number: int, caption: str, name: str, head: tuple[str, ...], rows: Se
     return Table(number=number, caption=caption, benchmarks=(name,), head=head, rows=tuple(rows), notes=())
 
 
-def _measured(results: Sequence[Result], mode: str | None = None) -> Measured | None:
-    """Average `results` over their seeds, in one of Table 5's modes or in the run's own matching."""
-    if not results:
-        return None
-    by_seed = sorted(results, key=lambda result: result.seed)
-    scores: list[Scores] = [r if mode is None else dict(r.confidence_modes.items())[mode] for r in by_seed]  # type: ignore[index]
-    values = {name: [100 * getattr(score, field) for score in scores] for name, field in METRICS.items()}
-    return Measured(
-        configuration=by_seed[0].configuration,
-        scores={name: Score(mean=mean(v), std=stdev(v) if len(v) > 1 else None) for name, v in values.items()},
-        seeds=tuple(result.seed for result in by_seed),
-        epochs=by_seed[0].train.epochs,
-        runs=tuple(result.run for result in by_seed),
-    )
-
-
 def _notes(table: Table) -> list[str]:
-    measured = [entry.ours for row in table.rows for entry in row.entries if entry.ours]
+    ours = [entry.ours for row in table.rows for entry in row.entries if entry.ours]
     notes = []
-    if measured:
-        seeds = sorted({len(m.seeds) for m in measured})
-        epochs = measured[0].epochs
+    if ours:
+        seeds = sorted({len(m.seeds) for m in ours})
+        epochs = sorted({m.epochs for m in ours})
         spread = "Mean ± standard deviation over" if seeds[-1] > 1 else "From"
         count = " to ".join(str(number) for number in sorted({seeds[0], seeds[-1]}))
-        notes.append(f"{spread} {count} seed{'s' if count != '1' else ''}, {epochs} epochs of training.")
-        if epochs < paper.PAPER_EPOCHS:
-            notes.append(f"† {epochs} epochs, fewer than the paper's {paper.PAPER_EPOCHS}.")
+        notes.append(f"{spread} {count} seed{'s' if count != '1' else ''}, {_either(epochs)} epochs of training.")
+        if short := [many for many in epochs if many < paper.PAPER_EPOCHS]:
+            notes.append(f"† {_either(short)} epochs, fewer than the paper's {paper.PAPER_EPOCHS}.")
         if seeds[0] < FEW_SEEDS:
             notes.append(f"‡ Fewer than {FEW_SEEDS} seeds: the order of such rows may be chance.")
     if any(entry.runnable and not entry.ours for row in table.rows for entry in row.entries):
@@ -322,6 +224,10 @@ def _notes(table: Table) -> list[str]:
     if any(entry.published for row in table.rows for entry in row.entries):
         notes.append("Paper: as published (Pirt, ACM MM 2021), not run by us; Δ is ours minus the paper's.")
     return notes
+
+
+def _either(numbers: Sequence[int]) -> str:
+    return " or ".join(map(str, numbers))
 
 
 def _data_notes(
@@ -338,8 +244,11 @@ def _data_notes(
         notes.append("Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs.")
     elif obstacles:
         notes.append(f"No published number stands beside these: {'; '.join(obstacles)}.")
-    elif compared and (unlike := _unlike(result.protocol.model_dump(), paper.MATCHING)):
-        notes.append(f"Not matched as in the paper: {'; '.join(unlike)}.")
+    elif compared:
+        if unlike := _unlike(result.protocol.model_dump(), paper.MATCHING):
+            notes.append(f"Not matched as in the paper: {'; '.join(unlike)}.")
+        if {result.model.backbone for result in results}.isdisjoint({paper.BACKBONE}):
+            notes.append(f"The published numbers of Pirt and its baseline are on the backbone {paper.BACKBONE}.")
     return notes
 
 

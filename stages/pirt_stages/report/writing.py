@@ -13,7 +13,8 @@ from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
 from pirt_stages.report.layers import draw_layers
 from pirt_stages.report.lineage import lineage_csv, lineage_markdown, slug, table_names
 from pirt_stages.report.page import page
-from pirt_stages.report.tables import Report, join_tables
+from pirt_stages.report.schema import Report
+from pirt_stages.report.tables import join_tables
 
 TABLES = "tables"
 FIGURES = "figures"

@@ -81,7 +81,7 @@ def test_page_escapes_what_users_write(report: Path) -> None:
 def test_page_shows_every_cell_and_its_run(report: Path) -> None:
     run("html", report)
     text = (report / "report.html").read_text()
-    assert '<a href="#mine-more-parts-intra-inter3">40.00‡</a>' in text
+    assert '<a href="#mine-more-resnet50-ibn-a-parts-intra-inter3">40.00‡</a>' in text
     assert "pirt0" in text  # the checkpoint's hash
     assert "paper" not in text[: text.index("Lineage</h2>")].replace("paper&#x27;s", "").replace(".paper", "")
 
@@ -98,7 +98,7 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
     text = (tmp_path / "both/report.html").read_text()
     checked(text)
     assert text.index("Market-1501. Training curves") < text.index("DukeMTMC-reID. Training curves")
-    assert 'href="#market-1501-parts-intra-inter3"' in text
+    assert 'href="#market-1501-resnet50-ibn-a-parts-intra-inter3"' in text
     assert "Table 2. Comparison" in run("show", tmp_path / "both")
 
 

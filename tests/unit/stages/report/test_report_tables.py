@@ -13,7 +13,8 @@ from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
 from pirt_stages.report.results import ReportError, Selection, read_results
-from pirt_stages.report.tables import Report, Table, build_report, join_tables
+from pirt_stages.report.schema import Report, Table
+from pirt_stages.report.tables import build_report, join_tables
 
 Write = Callable[..., Path]
 MARKET = {"queries": 3368, "gallery": 15913, "junk": 3819, "distractors": 2798}
@@ -213,7 +214,7 @@ def test_csv_holds_every_metric_and_the_runs(all_rows: Path) -> None:
     assert rows[3]["mINP"] == "21.55"
     assert rows[3]["rank-10 std"] == "0.00"
     assert rows[3]["delta mAP"] == "-7.80"
-    assert rows[3]["runs"] == "parts-intra-inter3-seed0 parts-intra-inter3-seed1 parts-intra-inter3-seed2"
+    assert rows[3]["runs"] == " ".join(f"resnet50_ibn_a-parts-intra-inter3-seed{seed}" for seed in range(3))
     assert rows[0]["seeds"] == "0 1 2"
 
 
@@ -293,7 +294,7 @@ def test_missing_empty_and_broken_metrics_are_one_line(write_metrics: Write, tmp
 def test_one_run_twice_is_refused(write_metrics: Write, tmp_path: Path) -> None:
     folder = write_metrics("pirt", 0, 0.5)
     said = refused(write_metrics, tmp_path, "--metrics", str(folder), "--metrics", str(folder))
-    assert "second result of the run 'parts-intra-inter3-seed0'" in said
+    assert "second result of the run 'resnet50_ibn_a-parts-intra-inter3-seed0'" in said
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_only_runs_of_the_parameter_file_count(write_metrics: Write, tmp_path: P
     params = tmp_path / "params.yaml"
     params.write_text("seeds: [1]\nvariants: {baseline: {}}\n")
     results = read_results([folder], Selection.read(params))
-    assert [result.run for result in results] == ["baseline-seed1"]
+    assert [result.run for result in results] == ["resnet50_ibn_a-baseline-seed1"]
 
 
 @pytest.mark.parametrize(
