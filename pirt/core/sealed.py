@@ -9,20 +9,30 @@ _SEAL = "sha256"
 
 def sealed(record: dict[str, Any], indent: int | None = None) -> str:
     """Return `record` as JSON with the SHA-256 of its content in it."""
-    return json.dumps({**record, _SEAL: _digest(record)}, indent=indent, ensure_ascii=False)
+    return json.dumps(with_seal(record), indent=indent, ensure_ascii=False)
+
+
+def with_seal(record: dict[str, Any]) -> dict[str, Any]:
+    """Return `record`, of JSON's types, with the SHA-256 of its content in it."""
+    return {**record, _SEAL: _digest(record)}
 
 
 def unsealed(text: str | bytes) -> dict[str, Any]:
-    """Return the record of a JSON text that `sealed` made; anything else is a ValueError.
+    """Return the record of a JSON text that `sealed` made; anything else is a ValueError."""
+    return without_seal(json.loads(text))
+
+
+def without_seal(record: Any) -> dict[str, Any]:
+    """Return the record that `with_seal` got; anything else is a ValueError.
 
     The content is hashed as it stands, not as a later version of the program would write it.
     """
-    record = json.loads(text)
     if not isinstance(record, dict) or _SEAL not in record:
         raise ValueError(f"it lacks the {_SEAL} of its content")
-    if record.pop(_SEAL) != _digest(record):
+    content = {name: value for name, value in record.items() if name != _SEAL}
+    if record[_SEAL] != _digest(content):
         raise ValueError("its content is not what was written (its SHA-256 differs): it was damaged or edited")
-    return record
+    return content
 
 
 def _digest(record: dict[str, Any]) -> str:

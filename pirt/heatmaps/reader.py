@@ -18,15 +18,18 @@ from pirt.core.errors import ParamsError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.params import checked
+from pirt.core.sealed import without_seal
 from pirt.heatmaps.codec import Codes, code_dtype, decode
 from pirt.heatmaps.schema import (
     ATTRIBUTES,
+    DIGESTS,
     HEATMAPS,
     KEYS,
     METADATA,
     SCORES,
     SEAL,
     Layout,
+    Seal,
     SkippedImage,
     StoreAttributes,
     decode_keys,
@@ -36,18 +39,22 @@ from pirt.heatmaps.shards import Shard, read_shard_file
 Indices = NDArray[np.int64]
 Rows = slice | Sequence[int] | Indices
 
+_DIGESTS_SINCE = 3
 _MEND = "restore the store or make it anew with `pirt-pose extract --restart`"
 
 
 @dataclass(frozen=True)
 class HeatmapStore:
-    """An open store of N images; reading checks the CRC of every byte that it uses. Picklable."""
+    """An open store of N images. Picklable.
+
+    Reading checks the CRC of every byte that it uses, and that each file is the one that was sealed.
+    """
 
     path: Path
     layout: Layout
     keys: tuple[str, ...]
-    seal: str | None
-    """SHA-256 of the contents, as recorded on finishing; None while the store is unfinished."""
+    seal: Seal | None
+    """What was recorded of the contents on finishing; None while the store is unfinished."""
     scores_array: zarr.Array[Any]
 
     @property
@@ -119,14 +126,30 @@ class HeatmapStore:
             # zarr fills in zeros for a file that is missing or empty.
             if file.stat().st_size == 0:
                 raise ValueError("it is empty")
+            self.require_sealed(self.layout.files(shard)[1])
             return np.asarray(self.scores_array[rows.start : rows.stop])
+
+    def is_as_sealed(self) -> bool:
+        """Read all files and tell whether they have the SHA-256 that was recorded."""
+        return self.seal is not None and self.layout.seal_of(self.path).contents_sha256 == self.seal.contents_sha256
+
+    def require_sealed(self, *names: str) -> None:
+        """Raise ValueError unless files of the store, small ones, are those that were sealed."""
+        for name in names:
+            self._require_recorded(name, self.layout.digest_of(name, (self.path / name).read_bytes()))
+
+    def _require_recorded(self, name: str, digest: str) -> None:
+        """Raise ValueError unless the file `name` had this digest when the store was sealed."""
+        if self.seal is not None and self.seal.digests and self.seal.digests.get(name) != digest:
+            raise ValueError(f"{name} is not the file that was sealed: it comes from another store or was changed")
 
     def _read_from_shard(self, indices: Indices, places: Indices, into: Codes) -> None:
         """Read the images `indices[places]`, ascending and all of one shard, to `into[places]`."""
         size, per_shard = self.layout.chunk_images, self.layout.chunks_per_shard
-        file = self.path / self.layout.files(int(indices[places[0]]) // self.layout.shard_size)[0]
-        with _damage_named(file):
-            shard = read_shard_file(file, per_shard, size)
+        name = self.layout.files(int(indices[places[0]]) // self.layout.shard_size)[0]
+        with _damage_named(self.path / name):
+            shard = read_shard_file(self.path / name, per_shard, size)
+            self._require_recorded(name, shard.digest)
             chunks = indices[places] // size
             for chunk in np.unique(chunks).tolist():
                 images = range(chunk * size, min((chunk + 1) * size, self.layout.count))
@@ -153,6 +176,10 @@ def open_store(path: Path) -> HeatmapStore:
     store = open_unsealed(path)
     if store.seal is None:
         raise StoreError(f"{path} is an unfinished heatmap store; run the same `pirt-pose extract` again to finish it")
+    # Before version 3 only the contents as a whole can be told from others, so they are read once.
+    with _damage_named(path):
+        if not store.seal.digests and not store.is_as_sealed():
+            raise ValueError("its files are not those that were sealed")
     return store
 
 
@@ -168,13 +195,15 @@ def open_unsealed(path: Path) -> HeatmapStore:
         decoded = decode_keys(np.asarray(keys[...]))
         if len(decoded) != layout.count:
             raise ValueError(f"it has {len(decoded)} keys for {layout.count} images")
+        store = HeatmapStore(path, layout, decoded, seal, scores)
+        store.require_sealed(*layout.fixed_files)
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")
     except (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
         pass_on_refusal(error)
         raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
-    return HeatmapStore(path, layout, decoded, seal, scores)
+    return store
 
 
 def is_store(path: Path) -> bool:
@@ -201,14 +230,27 @@ def _damage_named(file: Path) -> Iterator[None]:
         raise StoreError(f"{file} is damaged: {_one_line(error)}; {_MEND}") from error
 
 
-def _root(path: Path) -> tuple[StoreAttributes, str | None]:
+def _root(path: Path) -> tuple[StoreAttributes, Seal | None]:
     try:
         table = json.loads((path / METADATA).read_bytes())["attributes"]
-        return checked(StoreAttributes, table[ATTRIBUTES], str(path)), table.get(SEAL)
+        attributes = checked(StoreAttributes, table[ATTRIBUTES], str(path))
+        if SEAL not in table:
+            return attributes, None
+        digests = _sealed_root(table, path)[DIGESTS] if attributes.format_version >= _DIGESTS_SINCE else {}
+        return attributes, Seal(table[SEAL], digests)
+    except StoreError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         pass_on_refusal(error)
         reason = str(error) if isinstance(error, ParamsError) else f"no {ATTRIBUTES!r} in its {METADATA}"
         raise StoreError(f"{path} is not a heatmap store of this version: {reason}") from error
+
+
+def _sealed_root(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        return without_seal(table)
+    except ValueError as error:
+        raise StoreError(f"{path} is a damaged heatmap store: {METADATA}: {error}; {_MEND}") from error
 
 
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:

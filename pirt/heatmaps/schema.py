@@ -5,11 +5,12 @@
     keys      N          strings, one file; before version 2: N×L uint8, UTF-8 padded with zeros
 
 The root's attribute `decode_table` holds the values of tau8's 256 codes, so that zarr alone can read values. Nothing
-in a store tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C.
+in a store tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C; since
+version 3 a finished store's root holds a digest of every file and the SHA-256 of its own attributes.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +22,13 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from pirt.core.files import sha256_of
 from pirt.core.params import Fraction, Frozen, Positive, Size
+from pirt.core.sealed import with_seal
 from pirt.heatmaps.codec import CodecName, Codes, code_dtype, decode_table
+from pirt.heatmaps.shards import shard_of, short_digest
 
 HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
-ATTRIBUTES, SEAL, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "decode_table"
+ATTRIBUTES, SEAL, DIGESTS, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "digests", "decode_table"
 METADATA = "zarr.json"
 _CHUNK_IMAGES = 16
 _ZSTD_LEVEL = 1
@@ -42,7 +44,7 @@ class SkippedImage(Frozen):
 class StoreAttributes(Frozen):
     """What made a store. Two runs with the same attributes and keys write the same bytes."""
 
-    format_version: Literal[1, 2] = 2
+    format_version: Literal[1, 2, 3] = 3
     keypoints: tuple[str, ...]
     codec: CodecName
     tau: Fraction
@@ -63,6 +65,16 @@ class StoreAttributes(Frozen):
     batch_size: Positive
     device: Literal["cpu", "cuda"] = "cpu"
     skipped: tuple[SkippedImage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a finished store's root says of its other files."""
+
+    contents_sha256: str
+    """One SHA-256 over their names and bytes."""
+    digests: Mapping[str, str]
+    """What tells each from any other, by name, cheap enough to be looked at on every reading; since version 3."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +161,20 @@ class Layout:
         )
         return heatmaps, scores
 
-    def contents_sha256(self, folder: Path) -> str:
-        """Return one SHA-256 over the names and bytes of a store's files, its root metadata apart."""
-        names = sorted([*self.fixed_files, *(file for shard in range(self.shards) for file in self.files(shard))])
-        listing = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
-        return hashlib.sha256(listing.encode()).hexdigest()
+    def seal_of(self, folder: Path) -> Seal:
+        """Read all files of a store, its root metadata apart, and return what is to be said of them."""
+        listing, digests = hashlib.sha256(), {}
+        for name in sorted([*self.fixed_files, *(file for shard in range(self.shards) for file in self.files(shard))]):
+            content = (folder / name).read_bytes()
+            listing.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+            digests[name] = self.digest_of(name, content)
+        return Seal(listing.hexdigest(), digests)
+
+    def digest_of(self, name: str, content: bytes) -> str:
+        """Return the digest of a file of the store; a shard that is damaged is a ValueError."""
+        if name.startswith(f"{HEATMAPS}/c."):
+            return shard_of(content, self.chunks_per_shard, self.chunk_images).digest
+        return short_digest(content)
 
 
 # Empty chunks are written too: a missing file is damage, never a blank image.
@@ -165,15 +186,17 @@ _STORED: dict[str, Any] = {
 }
 
 
-def root_attributes(attributes: StoreAttributes, seal: str | None = None) -> dict[str, Any]:
-    """Return the root group's attributes; `seal` is the finished store's contents in one SHA-256."""
+def root_attributes(attributes: StoreAttributes, seal: Seal | None = None) -> dict[str, Any]:
+    """Return the root group's attributes; `seal` is of a finished store."""
     table: dict[str, Any] = {ATTRIBUTES: attributes.model_dump(mode="json")}
     if attributes.codec == "tau8":
         table[DECODE_TABLE] = decode_table(attributes.tau).tolist()
-    return table if seal is None else {**table, SEAL: seal}
+    if seal is None:
+        return table
+    return with_seal({**table, SEAL: seal.contents_sha256, DIGESTS: dict(seal.digests)})
 
 
-def root_metadata(attributes: StoreAttributes, seal: str) -> bytes:
+def root_metadata(attributes: StoreAttributes, seal: Seal) -> bytes:
     """Return the root group's file of a finished store."""
     files: dict[str, Buffer] = {}
     zarr.create_group(MemoryStore(files), attributes=root_attributes(attributes, seal))

@@ -76,7 +76,7 @@ class StoreWriter:
         partial = partial_path(self.path)
         self._drop_damaged(open_unsealed(partial))
         with _reported(self.path):
-            seal = self.layout.contents_sha256(partial)
+            seal = self.layout.seal_of(partial)
             _put(partial, self.beside, METADATA, root_metadata(self.layout.attributes, seal))
             shutil.rmtree(partial / self.beside)
             _require_stores(self.path)

@@ -33,7 +33,7 @@ def verify(
     """
     store = open_store(path)
     problems = [*_layout_problems(store), *_shard_problems(store)]
-    if not problems and store.layout.contents_sha256(path) != store.seal:
+    if not problems and not store.is_as_sealed():
         problems.append("its files are not those that were sealed (SHA-256)")
     if manifest is not None:
         problems += manifest_problems(store, manifest)

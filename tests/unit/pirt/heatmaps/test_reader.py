@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pirt.core.errors import StoreError
 from pirt.core.files import sha256_of
 from pirt.core.manifest import Manifest
+from pirt.core.sealed import with_seal
 from pirt.heatmaps.codec import CodecName, decode, encode
-from pirt.heatmaps.reader import open_store, partial_path
-from pirt_stages.pose.extraction.writer import StoreWriter
+from pirt.heatmaps.reader import open_store, open_unsealed, partial_path
+from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]
@@ -108,13 +109,63 @@ def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: byte
 
 @pytest.mark.parametrize(
     "change",
-    [{"codec": "float16"}, {"heatmap_size": [8, 12]}, {"format_version": 1}, {"format_version": 3}, {"more": 1}],
+    [{"codec": "float16"}, {"heatmap_size": [8, 12]}, {"format_version": 1}, {"format_version": 4}, {"more": 1}],
 )
 def test_attributes_must_fit_the_arrays(store_path: Path, change: dict[str, object]) -> None:
     table = json.loads((store_path / "zarr.json").read_text())
     table["attributes"]["pirt_heatmaps"] |= change
+    table["attributes"] = with_seal({name: value for name, value in table["attributes"].items() if name != "sha256"})
     (store_path / "zarr.json").write_text(json.dumps(table))
     with pytest.raises(StoreError, match="heatmap store"):
+        open_store(store_path)
+
+
+def test_edited_attributes_are_found(store_path: Path) -> None:
+    root = store_path / "zarr.json"
+    root.write_text(root.read_text().replace('"tau": 0.001', '"tau": 0.002'))
+    with pytest.raises(StoreError, match=r"damaged heatmap store: zarr.json: its content is not what was written"):
+        open_store(store_path)
+
+
+@pytest.mark.parametrize("file", ["heatmaps/c.1.0.0.0", "scores/c.1.0", "keys/c.0", "heatmaps/zarr.json"])
+def test_a_file_of_another_valid_store_is_refused(
+    tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps, manifest: Manifest, file: str
+) -> None:
+    heatmaps[8:] *= 0.5
+    keys = tuple(reversed(manifest.keys))
+    other = fill(create_store(tmp_path / "other.zarr", keys, open_store(store_path).attributes, 8))
+    if file == "heatmaps/zarr.json":
+        other = fill(begin(tmp_path / "float.zarr", codec="float16"))
+    shutil.copyfile(other / file, store_path / file)
+    with pytest.raises(StoreError, match=rf"{file} is not the file that was sealed.*restore the store or make it anew"):
+        read_everything(store_path)
+
+
+def test_shards_that_changed_places_are_refused(store_path: Path) -> None:
+    first, second = (store_path / f"heatmaps/c.{number}.0.0.0" for number in (0, 1))
+    first.rename(store_path / "aside")
+    second.rename(first)
+    (store_path / "aside").rename(second)
+    with pytest.raises(StoreError, match="is not the file that was sealed"):
+        open_store(store_path).read([0])
+
+
+def as_version_2(store_path: Path) -> None:
+    """Leave in the root what a store of version 2 has."""
+    table = json.loads((store_path / "zarr.json").read_text())
+    del table["attributes"]["digests"], table["attributes"]["sha256"]
+    table["attributes"]["pirt_heatmaps"]["format_version"] = 2
+    (store_path / "zarr.json").write_text(json.dumps(table))
+
+
+def test_a_shard_of_another_store_is_refused_in_stores_of_version_2_too(
+    tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps
+) -> None:
+    as_version_2(store_path)
+    read_everything(store_path)
+    heatmaps *= 0.5
+    shutil.copyfile(fill(begin(tmp_path / "o.zarr")) / "heatmaps/c.1.0.0.0", store_path / "heatmaps/c.1.0.0.0")
+    with pytest.raises(StoreError, match="its files are not those that were sealed"):
         open_store(store_path)
 
 
@@ -131,6 +182,7 @@ def test_plain_zarr_reads_values_and_keys_and_dask_does_without_us(store_path: P
 
 def test_stores_of_version_1_stay_readable(store_path: Path, manifest: Manifest) -> None:
     values = open_store(store_path).read(slice(None))
+    as_version_2(store_path)
     table = json.loads((store_path / "zarr.json").read_text())
     shutil.rmtree(store_path / "keys")
     encoded = [key.encode() for key in manifest.keys]
@@ -143,6 +195,9 @@ def test_stores_of_version_1_stay_readable(store_path: Path, manifest: Manifest)
     keys[...] = padded
     del table["attributes"]["decode_table"], table["attributes"]["pirt_heatmaps"]["trained_size"]
     table["attributes"]["pirt_heatmaps"]["format_version"] = 1
+    (store_path / "zarr.json").write_text(json.dumps(table))
+    seal = open_unsealed(store_path).layout.seal_of(store_path)
+    table["attributes"]["contents_sha256"] = seal.contents_sha256
     (store_path / "zarr.json").write_text(json.dumps(table))
     store = open_store(store_path)
     assert store.keys == manifest.keys

@@ -89,7 +89,7 @@ def test_shard_bytes_are_those_that_zarr_writes(tmp_path: Path, store_path: Path
 
 def test_metadata_tells_neither_clock_nor_place(store_path: Path) -> None:
     table = json.loads((store_path / "zarr.json").read_text())["attributes"]
-    assert set(table) == {"pirt_heatmaps", "contents_sha256", "decode_table"}
+    assert set(table) == {"pirt_heatmaps", "contents_sha256", "digests", "decode_table", "sha256"}
     assert str(store_path.parent) not in (store_path / "zarr.json").read_text()
 
 

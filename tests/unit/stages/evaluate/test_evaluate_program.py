@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file, save_file
+from tiny_stores import noise, write_store
 
 from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest
@@ -29,6 +31,16 @@ def invoke(*arguments: object) -> Result:
 @pytest.fixture(scope="session")
 def metrics(embeddings_file: Path) -> dict:
     return json.loads(embeddings_file.with_name("metrics.json").read_text())
+
+
+def test_a_shard_of_another_store_is_refused(evaluated: Path, tmp_path: Path, arguments_for):
+    def write(path: Path, seed: int) -> Path:
+        return write_store(path, read_manifest(evaluated / "manifest.csv"), ((32, 16), (8, 4)), noise(seed, (8, 4), 4))
+
+    refused = invoke(*arguments_for(tmp_path / "out"), "--heatmaps", with_foreign_shard(write, tmp_path))
+    assert refused.exit_code == 2
+    assert "c.0.0.0.0 is not the file that was sealed" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_counts_tell_everything_that_was_left_out(metrics):

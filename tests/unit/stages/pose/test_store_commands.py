@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from foreign_shards import with_foreign_shard
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
@@ -162,7 +163,7 @@ def test_verify_finds_a_shard_of_another_store(
     heatmaps[0, 0, 0, 0] = 0.5
     other = write_store(tmp_path / "other.zarr", manifest, heatmaps)
     shutil.copy(other / "heatmaps" / "c.0.0.0.0", store / "heatmaps")
-    assert "not those that were sealed" in cli("verify", store).output
+    assert "not the file that was sealed" in cli("verify", store).output
     shutil.copy(other / "heatmaps" / "c.1.0.0.0", store / "heatmaps" / "c.0.0.0.0")
     assert "scores are not the heatmaps' highest values" in cli("verify", store).output
 
@@ -226,6 +227,18 @@ def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) 
     stats = cli("stats", tmp_path / "s.zarr")
     assert stats.exit_code == 2
     assert "all 12 images were skipped" in stats.stderr
+
+
+@pytest.mark.parametrize("form", ["hdf5", "npy", "coco"])
+def test_export_refuses_a_shard_of_another_store(
+    cli: Cli, tmp_path: Path, manifest: Manifest, heatmaps: NDArray[np.float32], form: str
+) -> None:
+    store = with_foreign_shard(lambda path, seed: write_store(path, manifest, heatmaps / seed), tmp_path)
+    more = ["--manifest", tmp_path / "manifest.csv"] if form == "coco" else []
+    refused = cli("export", store, "--format", form, "--out", tmp_path / "out", *more)
+    assert refused.exit_code == 2
+    assert "c.0.0.0.0 is not the file that was sealed" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def colours_of(picture: Path) -> dict[tuple[int, int, int], int]:

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file
 from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
+from tiny_stores import noise, write_store
 
 from pirt.core.files import sha256_of
-from pirt.core.manifest import write_manifest
+from pirt.core.manifest import read_manifest, write_manifest
 from pirt.ranking import evaluation as ranking
 from pirt.runs.run import load_run
 from pirt.training import recipe
@@ -98,6 +100,17 @@ def assert_same_run(one: Path, two: Path):
     assert files == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
     for file in files:
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_a_shard_of_another_store_is_refused(persons, arguments, tmp_path):
+    def write(path, seed):
+        return write_store(path, read_manifest(persons / "manifest.csv"), ((64, 32), (16, 8)), noise(seed, (16, 8), 8))
+
+    refused = run(*arguments, "--heatmaps", str(with_foreign_shard(write, tmp_path)))
+    assert refused.exit_code == 2
+    assert re.fullmatch(r"Error: \S+c.0.0.0.0 is damaged: .* is not the file that was sealed[^\n]*\n", refused.stderr)
+    assert "make it anew" in refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_folder_holds_weights_record_and_curves(whole, persons):
