@@ -8,6 +8,9 @@ import re
 import reprlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pirt.core.errors import ParamsError
 from pirt.core.keypoints import COCO_KEYPOINTS
 
@@ -23,6 +26,18 @@ GROUPINGS: dict[str, NamedGroups] = {
     # The authors' program also counts the left shoulder to the head.
     "authors": (("head", tuple(range(6))), _UPPER, _LOWER),
 }
+
+VISIBLE_FROM = 0.3
+"""A keypoint counts as visible where its heatmap's highest value is at least this, as MMPose draws it."""
+
+
+def visible_groups(scores: NDArray[np.float32], groups: NamedGroups) -> NDArray[np.bool_]:
+    """Return in which of n images each part is visible, n×G: at least half of its keypoints are.
+
+    `scores`: n×K, each heatmap's highest value.
+    """
+    seen = scores >= VISIBLE_FROM
+    return np.stack([seen[:, list(group)].mean(axis=1) >= 0.5 for _, group in groups], axis=1)
 
 
 def named_groups(grouping: object) -> NamedGroups:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from pirt.core.errors import ReportError
 from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
-from pirt.models.part_groups import named_groups
+from pirt.heatmaps.reader import HeatmapStore
+from pirt.models.part_groups import NamedGroups, named_groups
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.dataset import PersonDataset
@@ -17,13 +18,14 @@ from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
 from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import draw_curves, read_curves
+from pirt.visual.data_summary import SUMMARY_FILE, DataSummary, summarise_data, write_summary
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.retrieval import draw_retrieval, spread_queries
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
 from pirt.visual.style import save
 
 PERSONS = 5
-_FILES = ("curves.png", "heatmaps.png", "activations.png", "ranks.png")
+_FILES = ("curves.png", "heatmaps.png", "activations.png", "ranks.png", SUMMARY_FILE)
 
 
 @dataclass(frozen=True)
@@ -65,36 +67,48 @@ def _is_kept_best(folder: Path, runs: Path) -> bool:
 
 
 def write_figures(out: Path, sources: Sources) -> None:
-    """Draw the figures that the sources allow into the folder `out`."""
+    """Draw the figures that the sources allow into the folder `out`, and write what data they are of."""
     refuse_other_files(out, _FILES)
+    store = store_for(sources.store, sources.manifest)
+    in_order = _full_model_first(sources.runs)
+    groups = next((params.model.part_groups for _, params in in_order if params.model.parts), named_groups("paper"))
     with written_whole(out) as folder:
         folder.mkdir()
         if curves := read_curves(sources.runs):
             save(draw_curves(curves), folder / "curves.png")
-        for name, figure in _people(sources):
+        write_summary(_summary(sources.manifest, store, groups), folder)
+        for name, figure in _people(sources, store, in_order, groups):
             save(figure, folder / f"{name}.png")
         if models := _compared(sources.embeddings):
             lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
             save(lists, folder / "ranks.png")
 
 
-def _people(sources: Sources) -> Iterator[tuple[str, Figure]]:
-    """The heatmaps by part group, and the activations where a run has an IRM: of the full model and lowest seed."""
-    manifest, records = sources.manifest, sources.runs
+def _summary(manifest: Manifest, store: HeatmapStore, groups: NamedGroups) -> DataSummary:
+    scores = store.scores[store.indices_of(manifest.rows)]
+    return summarise_data(manifest.rows, scores, {image.key for image in store.skipped}, groups)
+
+
+def _full_model_first(runs: Sequence[tuple[Path, RunRecord]]) -> list[tuple[Path, Params]]:
+    """Order runs so that the full model of the lowest seed comes first."""
+    params = ((run, record.params) for run, record in runs)
+    return sorted(params, key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed))
+
+
+def _people(
+    sources: Sources, store: HeatmapStore, in_order: Sequence[tuple[Path, Params]], groups: NamedGroups
+) -> Iterator[tuple[str, Figure]]:
+    """The heatmaps by part group, and the activations where a run has an IRM: of the first such run."""
+    manifest = sources.manifest
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
-    cache = load_heatmaps(store_for(sources.store, manifest), rows)
+    cache = load_heatmaps(store, rows)
 
     def persons(params: Params) -> PersonDataset:
         train = params.train
         return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
 
-    in_order = sorted(
-        ((run, record.params) for run, record in records),
-        key=lambda pair: (table_row(pair[1].model) != FULL_ROW, pair[1].seed),
-    )
-    groups = next((params.model.part_groups for _, params in in_order if params.model.parts), named_groups("paper"))
-    yield "heatmaps", draw_heatmaps(persons(records[0][1].params), groups)
+    yield "heatmaps", draw_heatmaps(persons(sources.runs[0][1].params), groups)
     if with_irm := [pair for pair in in_order if pair[1].model.intra]:
         run, params = with_irm[0]
         yield "activations", draw_activations(load_run(run)[0], persons(params))

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from pirt.core.errors import DataError
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.reader import HeatmapStore
-from pirt.models.part_groups import GROUPINGS
+from pirt.models.part_groups import GROUPINGS, VISIBLE_FROM, visible_groups
 
 BODY = GROUPINGS["paper"]
 """The regions of the body that are told apart, whatever groups a model has."""
-VISIBLE_FROM = 0.3
-"""A keypoint counts as visible where its heatmap's highest value is at least this."""
 _COVERED_EDGES = (0.05, 0.2, 0.35, 0.5)
 
 Floats = NDArray[np.float64]
@@ -35,13 +33,9 @@ class Trait:
 
 
 def visible_parts(store: HeatmapStore, rows: Sequence[ImageRow]) -> tuple[NDArray[np.bool_], Floats]:
-    """Return which part groups of n images are visible, n×G, and the share of keypoints that are not, n.
-
-    A group is visible when at least half of its keypoints are.
-    """
-    seen = store.scores[store.indices_of(rows)] >= VISIBLE_FROM
-    groups = np.stack([seen[:, list(group)].mean(axis=1) >= 0.5 for _, group in BODY], axis=1)
-    return groups, 1 - seen.mean(axis=1)
+    """Return which part groups of n images are visible, n×G, and the share of keypoints that are not, n."""
+    scores = store.scores[store.indices_of(rows)]
+    return visible_groups(scores, BODY), 1 - (scores >= VISIBLE_FROM).mean(axis=1)
 
 
 def known_cover(path: Path, rows: Sequence[ImageRow]) -> Floats:

@@ -85,7 +85,7 @@ def figures(
     root: Path | None,
     out: Path,
 ) -> None:
-    """Draw training curves, heatmaps and activations over images, and rank lists.
+    """Draw training curves, heatmaps and activations over images, and rank lists; count the data for the page.
 
     \b
     Example:

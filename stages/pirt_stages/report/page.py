@@ -1,10 +1,12 @@
 """The whole report as one HTML page that needs no network."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from pirt.visual.data_summary import DataSummary
+from pirt_stages.report.data_table import data_section
 from pirt_stages.report.formats import MISSING, PRINTED, as_csv, as_latex, delta, score_text, signed
 from pirt_stages.report.lineage import anchor, facts, sections, slug, table_names
 from pirt_stages.report.paper import Published
@@ -33,6 +35,7 @@ th.group { text-align: center; }
 .label { width: 1%; white-space: nowrap; padding-right: 1rem; }
 .score > span { display: inline-block; width: 27%; text-align: right; white-space: nowrap; }
 .score > .ours { width: 46%; }
+.data { width: auto; } .data :is(th, td):not(:first-child) { text-align: right; }
 .several { font-size: .875rem; } .several .score { width: 23%; }
 .score.alone > span { width: 100%; }
 .score .ours { font-weight: 600; } .score .paper, .score .delta { color: var(--soft); font-weight: 400; }
@@ -49,7 +52,8 @@ dl { font-size: .8125rem; } dt { color: var(--soft); margin-top: .4rem; }
 dd { margin: 0; font-family: ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 @media (max-width: 58rem) {
   body { padding: .75rem; font-size: 15px; }
-  .ranks label { display: block; overflow-x: auto; } .ranks img { max-width: none; width: 56rem; }
+  /* Persons stay as large as they are drawn; the list is scrolled sideways. */
+  .ranks label { display: block; overflow-x: auto; } .ranks img { max-width: none; }
   table { font-size: .8125rem; } th, td { padding: .35rem .4rem; }
   .several { font-size: .75rem; } .several th, .several td { padding: .35rem .15rem; }
   .label { width: auto; padding-right: .25rem; white-space: normal; }
@@ -58,8 +62,8 @@ dd { margin: 0; font-family: ui-monospace, "DejaVu Sans Mono", monospace; overfl
 """
 
 
-def page(report: Report, figures: Sequence[Path]) -> str:
-    """Return the page with these PNG files, each in the folder of its benchmark where there are several."""
+def page(report: Report, figures: Sequence[Path], summaries: Mapping[Path, DataSummary]) -> str:
+    """Return the page with these PNG files and data summaries, each in its benchmark's folder if there are several."""
     benchmarks = list(dict.fromkeys(run.benchmark for run in report.runs))
     title = f"Pirt on {', '.join(benchmarks)}"
     tables = list(zip(table_names(report), report.tables, strict=True))
@@ -68,6 +72,7 @@ def page(report: Report, figures: Sequence[Path]) -> str:
         (name, f"Table {t.number}" + (f" ({', '.join(t.benchmarks)})" if several.count(t.number) > 1 else ""))
         for name, t in tables
     ]
+    links = [("data-0", "Data"), *links] if summaries else links
     links += [("figures", "Figures")] if figures else []
     links += [("lineage", "Lineage")]
     parts = [
@@ -78,6 +83,7 @@ def page(report: Report, figures: Sequence[Path]) -> str:
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
         f"<h1>{escape(title)}</h1>",
         f"<nav>{''.join(_link(target, escape(label)) for target, label in links)}</nav>",
+        *_data(summaries, benchmarks),
         *(_table(name, table) for name, table in tables),
         *_figures(figures, benchmarks),
         *_lineage(report),
@@ -88,6 +94,13 @@ def page(report: Report, figures: Sequence[Path]) -> str:
 
 def _link(target: str, text: str) -> str:
     return f'<a href="#{target}">{text}</a>'
+
+
+def _data(summaries: Mapping[Path, DataSummary], benchmarks: Sequence[str]) -> Iterable[str]:
+    by_slug = {slug(benchmark): benchmark for benchmark in benchmarks}
+    order = sorted(summaries, key=lambda path: _place(path.parent.name, list(by_slug)))
+    for number, path in enumerate(order):
+        yield data_section(number, by_slug.get(path.parent.name, benchmarks[0]), summaries[path])
 
 
 def _table(name: str, table: Table) -> str:

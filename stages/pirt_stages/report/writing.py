@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pirt.core.errors import ReportError
 from pirt.core.files import is_clutter, is_free, written_whole
+from pirt.visual.data_summary import SUMMARY_FILE, read_summary
 from pirt.visual.style import save
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
 from pirt_stages.report.layers import draw_layers
@@ -84,16 +85,21 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
         for name, report in zip(names, reports, strict=True):
-            for figure in figure_files(report):
+            for figure in [*figure_files(report), *summary_files(report)]:
                 (folder / name).mkdir(exist_ok=True)
                 shutil.copyfile(figure, folder / name / figure.name)
 
 
 def write_page(out: Path) -> None:
     """Write the page of the report folder `out`."""
-    text = page(read_report(out), figure_files(out))
+    text = page(read_report(out), figure_files(out), {path: read_summary(path) for path in summary_files(out)})
     with written_whole(out / PAGE) as beside:
         beside.write_text(text, encoding="utf-8", newline="")
+
+
+def summary_files(out: Path) -> list[Path]:
+    """Return the data summaries of the report folder, one a benchmark."""
+    return sorted((out / FIGURES).rglob(SUMMARY_FILE))
 
 
 def figure_files(out: Path) -> list[Path]:

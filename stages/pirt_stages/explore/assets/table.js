@@ -60,7 +60,7 @@ pirt.showQueries = (state, go) => {
   };
   const line = (query) => {
     const node = el("tr", { tabindex: "-1", "data-query": query, onclick: () => go(`query=${query}`) },
-      el("td", {}, el("img", { src: pirt.file("thumbnails", query), alt: "", loading: "lazy", class: "small" })),
+      el("td", {}, el("img", { src: pirt.file("thumbnails", query), alt: `query ${data.keys[query]}`, loading: "lazy", class: "small" })),
       columns.map((column) => el("td", { class: kind(column) },
         column.id === "key" ? el("a", { href: `#query=${query}`, tabindex: "-1" }, data.keys[query]) : text(column, column.value(query)))));
     return node;

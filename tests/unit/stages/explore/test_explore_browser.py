@@ -1,30 +1,9 @@
 """The explorer as a person uses it, in headless Chromium, opened from disk."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 
 import pytest
 from explorer_world import EVIL, data_of
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None and "CI" not in os.environ:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
-sync_api = (
-    pytest.importorskip("playwright.sync_api")
-    if "CI" not in os.environ
-    else __import__("playwright.sync_api", fromlist=["sync_api"])
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as playwright:
-        # A container's root has no sandbox; the only page is ours.
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -165,6 +144,46 @@ def test_thumbnails_and_heatmaps_are_there(opened):
         "[...document.images].every(image => image.loading === 'lazy' || (image.complete && image.naturalWidth > 0))"
     )
     assert "heat-0" in page.evaluate("getComputedStyle(document.querySelector('.heat img')).filter")
+
+
+@pytest.mark.parametrize("where", ["", "#queries", "#query=3"])
+def test_every_picture_has_a_text(opened, where):
+    page = opened(where)
+    if where == "#query=3":
+        page.wait_for_selector("#pair h3")
+    unnamed = """
+        [...document.querySelectorAll("img, svg[role=img]")]
+          .filter((one) => !one.closest("[aria-hidden=true]"))
+          .filter((one) => !(one.alt || one.getAttribute("aria-label")))
+          .map((one) => one.outerHTML)
+    """
+    assert page.evaluate(unnamed) == []
+    assert page.locator("main img, main svg[role=img]").count() > 0
+
+
+def test_frames_tell_apart_what_is_found_and_what_is_not_counted(opened, site):
+    page, head = opened(), data_of(site, "overview")
+    colours: dict[str, set[str]] = {}
+    for number in range(len(head["keys"])):
+        page.goto(f"{page.url.split('#')[0]}#query={number}")
+        page.wait_for_function("key => document.querySelector('h1').textContent === key", arg=head["keys"][number])
+        frames = "all => all.map(one => [one.classList[1], getComputedStyle(one).borderTopColor])"
+        for kind, colour in page.locator(".lists .shown").evaluate_all(frames):
+            colours.setdefault(kind, set()).add(colour)
+    assert colours.keys() == {"match", "other", "dropped", "distractor", "junk"}
+    assert len({colour for of_kind in colours.values() for colour in of_kind}) == 5
+
+
+def test_lists_are_readable_on_a_phone(opened):
+    page = opened("#query=3", viewport={"width": 400, "height": 800})
+    page.wait_for_selector("#pair h3")
+    sizes = page.locator(".lists .shown img").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
+    assert min(sizes) >= 48
+    for text in ("rank", "far", "kind"):
+        assert (
+            page.locator(f".lists .shown .{text}").first.evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
+            >= 10
+        )
 
 
 def test_names_are_text(opened):

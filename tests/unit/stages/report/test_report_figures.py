@@ -26,6 +26,7 @@ from pirt.runs.params import ModelParams, TrainParams
 from pirt.runs.run import read_record
 from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import Curve, draw_curves, read_curves
+from pirt.visual.data_summary import read_summary
 from pirt.visual.figures import find_sources
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW
@@ -220,10 +221,24 @@ def test_figures_have_the_same_bytes_each_time_and_tell_no_time(
     first = draw(tmp_path, manifest, store, runs, write_metrics, "a")
     second = draw(tmp_path, manifest, store, runs, write_metrics, "b")
     names = sorted(path.name for path in first.iterdir())
-    assert names == ["activations.png", "curves.png", "heatmaps.png"]
+    assert names == ["activations.png", "curves.png", "data.json", "heatmaps.png"]
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
+    for name in set(names) - {"data.json"}:
         assert chunks(first / name) <= {"IHDR", "pHYs", "IDAT", "IEND"}
+
+
+def test_the_figures_know_the_data_and_the_page_tells_it(
+    tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object
+) -> None:
+    folder = draw(tmp_path, manifest, store, runs, write_metrics, "a")
+    query, gallery = read_summary(folder / "data.json").splits
+    assert (query.images, query.identities, query.cameras, query.unreadable) == (8, 8, 1, 0)
+    assert (gallery.images, gallery.images_an_identity, gallery.cameras) == (16, (2, 2.0, 2), 2)
+    assert gallery.visible == {"head": 0, "upper": 0, "lower": 0}, "a knee alone is no lower body"
+    assert CliRunner().invoke(main, ["html", str(folder.parent)]).exit_code == 0
+    page = (folder.parent / "report.html").read_text()
+    assert page.index("<h2>Data: mine</h2>") < page.index("<h2>Table 3")
 
 
 def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> None:

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -21,10 +22,14 @@ class Checker(HTMLParser):
         self.open: list[str] = []
         self.ids: list[str] = []
         self.links: list[str] = []
+        self.pictures: list[tuple[str | None, bool]] = []
+        """The text alternative of each picture, and whether it stands in a label, which opens it large."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "img":
+            self.pictures.append((dict(attrs).get("alt"), "label" in self.open))
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
@@ -71,6 +76,66 @@ def test_page_is_whole_and_needs_no_network(report: Path) -> None:
     assert base64.b64encode(b"\x89PNG picture").decode() in text
 
 
+DATA = {
+    "splits": [
+        {
+            "split": "train", "images": 12936, "junk": 0, "distractors": 0, "unreadable": 3, "identities": 751,
+            "images_an_identity": [2, 17.225, 72], "cameras": 6, "visible": {"head": 0.98, "<b>": 0.455},
+        },
+        {
+            "split": "gallery", "images": 30, "junk": 10, "distractors": 20, "unreadable": 30, "identities": 0,
+            "images_an_identity": None, "cameras": 1, "visible": {},
+        },
+    ]
+}  # fmt: skip
+
+
+def cells(text: str) -> list[list[str]]:
+    table = text[text.index('<table class="data">') :]
+    lines = re.findall(r"<tr>(.*?)</tr>", table[: table.index("</table>")])
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
+
+
+def test_page_tells_the_data_before_the_tables(report: Path) -> None:
+    run("html", report)
+    assert "Data: " not in (report / "report.html").read_text()
+    (report / "figures/data.json").write_text(json.dumps(DATA))
+    run("html", report)
+    text = (report / "report.html").read_text()
+    checked(text)
+    assert text.index("<h2>Data: &lt;mine&gt; &amp; more</h2>") < text.index("<h2>Table 3")
+    assert '<a href="#data-0">Data</a>' in text
+    assert cells(text) == [
+        ["", "train", "gallery"],
+        ["images", "12,936", "30"],
+        ["identities", "751", "0"],
+        ["images an identity", "17.2 (2–72)", "–"],
+        ["cameras", "6", "1"],
+        ["head visible", "98%", "–"],
+        ["&lt;b&gt; visible", "46%", "–"],
+    ]
+    assert "Of the train images 3 unreadable in stage 1." in text
+    assert "Of the gallery images 10 junk, 20 distractors, 30 unreadable in stage 1." in text
+
+
+def test_a_damaged_data_summary_is_one_line(report: Path) -> None:
+    (report / "figures/data.json").write_text("{")
+    result = CliRunner().invoke(main, ["html", str(report)])
+    assert result.exit_code == 2
+    assert len(result.output.splitlines()) == 1
+    assert "data.json is not a data summary of this version; draw it again with `pirt-report figures`" in result.output
+    assert not (report / "report.html").exists()
+
+
+def test_every_picture_has_a_text_and_opens_large(report: Path) -> None:
+    for name in ("heatmaps", "ranks", "activations", "mine"):
+        (report / f"figures/{name}.png").write_bytes(b"\x89PNG picture")
+    run("html", report)
+    pictures = checked((report / "report.html").read_text()).pictures
+    assert len(pictures) == 6  # Table 4 is a plot too
+    assert all(text and large for text, large in pictures)
+
+
 def test_page_escapes_what_users_write(report: Path) -> None:
     run("html", report)
     text = (report / "report.html").read_text()
@@ -92,11 +157,13 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
         run("tables", "--benchmark", name, "--metrics", folder, "--out", tmp_path / name)
         (tmp_path / name / "figures").mkdir()
         (tmp_path / name / "figures/curves.png").write_text(name)
+        (tmp_path / name / "figures/data.json").write_text(json.dumps(DATA))
     run("join", tmp_path / "market-1501", tmp_path / "dukemtmc-reid", "--out", tmp_path / "both")
     run("html", tmp_path / "both")
     assert (tmp_path / "both/figures/dukemtmc-reid/curves.png").read_text() == "dukemtmc-reid"
     text = (tmp_path / "both/report.html").read_text()
     checked(text)
+    assert text.index("<h2>Data: Market-1501") < text.index("<h2>Data: DukeMTMC-reID")
     assert text.index("Market-1501. Training curves") < text.index("DukeMTMC-reID. Training curves")
     assert 'href="#market-1501-resnet50-ibn-a-parts-intra-inter3"' in text
     assert "Table 2. Comparison" in run("show", tmp_path / "both")
