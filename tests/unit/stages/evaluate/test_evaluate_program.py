@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file, save_file
+from tiny_gallery import write_heatmaps
 from tiny_stores import noise, write_store
 
 from pirt.core.files import sha256_of
@@ -193,12 +194,12 @@ def test_where_fine_tuning_started_is_told(evaluated, arguments_for, tmp_path):
     assert lineage["initial_weights_sha256"] == "a" * 64
 
 
-def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_for, store_without):
+def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_for):
     shutil.copytree(evaluated, tmp_path / "all")
     manifest = read_manifest(tmp_path / "all" / "manifest.csv")
     shutil.rmtree(tmp_path / "all" / "heatmaps.zarr")
     keys = [row.key for row in manifest.split("query")]
-    store_without(tmp_path / "all" / "heatmaps.zarr", manifest, keys)
+    write_heatmaps(tmp_path / "all" / "heatmaps.zarr", manifest, skipped=keys)
     out = tmp_path / "out"
     heatmaps = ["--heatmaps", tmp_path / "all" / "heatmaps.zarr"]
     assert_refused(invoke(*arguments_for(out), *heatmaps), "none of the 0 queries' identities", out)

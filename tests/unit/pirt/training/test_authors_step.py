@@ -56,7 +56,7 @@ class EnoughError(Exception):
     """Ends a training once the steps that are compared are done."""
 
 
-class Recorder(recipe.NoListener):
+class Recorder(recipe.Listener):
     """Keeps what goes into each step and what comes out."""
 
     def __init__(self) -> None:
