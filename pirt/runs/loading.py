@@ -1,6 +1,8 @@
 """Loaders of images, and the memory and processes that they may take."""
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +70,19 @@ class _Loader(DataLoader[Item]):
     def __iter__(self) -> "_BaseDataLoaderIter":
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
         try:
-            return super().__iter__()
+            batches = super().__iter__()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if self.num_workers:
+            # At exit multiprocessing ends what still runs by SIGTERM, which the processes ignore, and then waits for
+            # them for ever. Batches that an exception's traceback holds, say, are still there at that time.
+            atexit.register(_end_processes, weakref.ref(batches))
+        return batches
+
+
+def _end_processes(of: "weakref.ref[Any]") -> None:
+    if (batches := of()) is not None:
+        batches._shutdown_workers()
 
 
 def _leave_signals_to_parent(_: int) -> None:

@@ -1,9 +1,13 @@
 """Loaders: what their processes may take, and what a signal does to them."""
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -45,6 +49,19 @@ def test_loader_processes_go_when_nobody_asks_any_more(dataset: PersonDataset) -
     del batches
     worker.join(timeout=10)
     assert not worker.is_alive()
+
+
+@pytest.mark.slow
+def test_a_program_ends_although_batches_are_still_held(dataset: PersonDataset, tmp_path: Path) -> None:
+    (tmp_path / "dataset.pickle").write_bytes(pickle.dumps(dataset))
+    program = """
+        import pickle, sys
+        from pirt.runs.loading import make_loader
+        batches = iter(make_loader(pickle.load(open("dataset.pickle", "rb")), 1, 1, on_gpu=False))
+        next(batches)
+        sys.last_value = batches  # as the traceback of an error that a notebook still shows
+    """
+    subprocess.run([sys.executable, "-c", dedent(program)], cwd=tmp_path, check=True, timeout=120)
 
 
 def test_batches_that_shared_memory_cannot_hold_are_refused(
