@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pirt.core.errors import ParamsError
+from pirt.core.texts import yaml_in
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Size = tuple[Positive, Positive]
+LONGEST_SIDE = 4096
+"""In pixels, of what a network looks at."""
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
+Size = tuple[Side, Side]
 """Height and width."""
 
 
@@ -35,7 +37,7 @@ _Section = TypeVar("_Section", bound=Frozen)
 def mapping(table: object, where: str) -> dict[str, Any]:
     """Return a section of a YAML file, empty where it says nothing."""
     if not isinstance(table or {}, dict):
-        raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {table!r}")
+        raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {reprlib.repr(table)}")
     return cast(dict[str, Any], table or {})
 
 
@@ -50,13 +52,13 @@ def read_sections(path: Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC does."""
     try:
-        table = YAML(typ="safe").load(path)
+        table = yaml_in(path)
     except FileNotFoundError:
         raise ParamsError(f"parameter file {path} does not exist") from None
     except OSError as error:
         raise ParamsError(f"parameter file {path} cannot be read: {error.strerror}") from None
-    except YAMLError as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(table, dict):
         raise ParamsError(f"{path} must hold a mapping of sections, found {type(table).__name__}")
     return table

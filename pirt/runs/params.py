@@ -135,7 +135,7 @@ def load_params(path: Path, variant: str | None = None) -> Params:
     if variant is not None:
         variants = mapping(table.get("variants"), f"{path}, section variants")
         if variant not in variants:
-            raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(variants)}")
+            raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(map(str, variants))}")
         known["model"] = {
             **mapping(known.get("model"), f"{path}, section model"),
             **mapping(variants[variant], f"{path}, variant {variant}"),

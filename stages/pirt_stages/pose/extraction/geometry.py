@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pirt.core.errors import DataError, ParamsError
+from pirt.core.params import LONGEST_SIDE
 from pirt_stages.pose.networks.network import inference_steps, own_input_size
 from pirt_stages.pose.networks.openmmlab import Config, get_udp_warp_matrix, get_warp_matrix
 
@@ -95,21 +96,23 @@ def default_input_size(config: Config, name: GeometryName, network: str) -> tupl
 
     A network that MMPose trained on padded boxes has no size of its own for a stretched image.
     """
-    whole = _named_steps(config).get("GetBBoxCenterScale", {}).get("padding") == 1
+    whole = _padding(config) == 1
     return own_input_size(config, network) if whole or name == "topdown" else PAPER_INPUT
 
 
 def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int], network: str) -> Geometry:
     """Read from the config's test pipeline what MMPose itself does to an image."""
-    if any(side % 32 for side in input_size):
-        raise ParamsError(f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32")
+    if any(side % 32 or not 0 < side <= LONGEST_SIDE for side in input_size):
+        raise ParamsError(
+            f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32, up to {LONGEST_SIDE}"
+        )
     named = _named_steps(config)
     if name == "topdown" and "TopdownAffine" not in named:
         raise ParamsError(f"network {network} has no TopdownAffine in its test pipeline; use --geometry resize")
     return Geometry(
         name,
         input_size,
-        padding=float(named.get("GetBBoxCenterScale", {}).get("padding", 1.25)),
+        padding=_padding(config),
         udp=bool(named.get("TopdownAffine", {}).get("use_udp", False)),
     )
 
@@ -123,6 +126,17 @@ def other_size(network: str, trained: tuple[int, int] | None, used: tuple[int, i
         f"network {network} was trained at {trained[0]}x{trained[1]} and runs at {used[0]}x{used[1]}, {shape}; "
         f"--input-size {trained[0]} {trained[1]} is its own"
     )
+
+
+def _padding(config: Config) -> float:
+    """Return how many times larger than the image the box around it is."""
+    padding = _named_steps(config).get("GetBBoxCenterScale", {}).get("padding", 1.25)
+    if not isinstance(padding, int | float) or not 0.1 <= padding <= 10:
+        raise ParamsError(
+            f"config {config.filename}: GetBBoxCenterScale has padding {padding!r:.200}, expected a number from 0.1 "
+            "to 10"
+        )
+    return float(padding)
 
 
 def _named_steps(config: Config) -> dict[str, dict[str, Any]]:

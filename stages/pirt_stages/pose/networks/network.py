@@ -1,5 +1,6 @@
 """A pose network as this program uses it: RGB images in, heatmaps out."""
 
+import copy
 import difflib
 import hashlib
 import importlib.util
@@ -12,7 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from pirt.core.errors import ParamsError
+from pirt.core.files import pass_on_refusal
 from pirt.core.keypoints import COCO_KEYPOINTS, FLIP_ORDER
+from pirt.core.params import LONGEST_SIDE
+from pirt.core.sizes import require_buildable
+from pirt_stages.pose.networks.config_files import config_in
 from pirt_stages.pose.networks.openmmlab import (
     HEATMAP_HEADS,
     MODELS,
@@ -80,15 +85,18 @@ class HeatmapNetwork(nn.Module):
 def read_config(name: str) -> Config:
     """Read an MMPose config by file, or by the name of one that MMPose brings along.
 
-    A config file is a Python program; run only those that you trust.
+    A Python config is a program; run only those that you trust. One of YAML or JSON runs nothing.
     """
     path = Path(name)
     if not path.is_file():
         path = _packaged(name)
     try:
-        config = Config.fromfile(str(path))
+        config = config_in(path)
+    except ParamsError:
+        raise
     except Exception as error:  # a config is a program: anything may come out of it
-        raise ParamsError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+        pass_on_refusal(error)
+        raise ParamsError(f"config {path} cannot be read: {_one_line(error)}") from error
     if not isinstance(config.get("model"), dict):
         raise ParamsError(f"config {path} has no 'model'; pass an MMPose config of a top-down heatmap network")
     return config
@@ -106,18 +114,20 @@ def _packaged(name: str) -> Path:
 def build_network(config: Config, name: str) -> HeatmapNetwork:
     """Build the network of `config` with random weights; one that gives no COCO heatmaps is refused by `name`."""
     require_heatmaps(config, name)
-    model = config.model.copy()
+    model = copy.deepcopy(config.model)
     for part in _parts(model):
         # Nothing is downloaded to initialise what a checkpoint overwrites.
         part.pop("init_cfg", None)
     model.train_cfg = None
     init_default_scope(config.get("default_scope", "mmpose"))
     try:
+        require_buildable(lambda: MODELS.build(copy.deepcopy(model)), f"network {name}")
         estimator = revert_sync_batchnorm(MODELS.build(model))
-    except (KeyError, ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ParamsError(
-            f"network {name} cannot be built with MMPose {VERSION}: {' '.join(str(error).split())}"
-        ) from error
+    except ParamsError:
+        raise
+    except Exception as error:  # any part of MMPose may take offence at its values
+        pass_on_refusal(error)
+        raise ParamsError(f"network {name} cannot be built with MMPose {VERSION}: {_one_line(error)}") from error
     if not isinstance(estimator.head, HEATMAP_HEADS):
         raise ParamsError(_no_heatmaps(name, type(estimator.head).__name__))
     test = model.get("test_cfg") or {}
@@ -133,7 +143,10 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
 def config_sha256(config: Config) -> str:
     """Return the SHA-256 of what decides the heatmaps: the model, and the steps that a test image goes through."""
     decisive = [config.to_dict()["model"], inference_steps(config)]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+    try:
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
+    except (TypeError, ValueError, RecursionError) as error:  # names that are numbers beside others, or circles
+        raise ParamsError(f"config {config.filename} cannot be written out: {_one_line(error)}") from error
 
 
 def inference_steps(config: Config) -> list[dict[str, Any]]:
@@ -152,8 +165,13 @@ def own_input_size(config: Config, name: str) -> tuple[int, int]:
     size = _decoder(config).get("input_size")
     if not size:
         raise ParamsError(f"network {name} does not say its input size in model.head.decoder")
-    width, height = size
-    return height, width
+    match size:
+        case [int(width), int(height)] if 0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE:
+            return height, width
+    raise ParamsError(
+        f"network {name} has the input size {size!r:.200} in model.head.decoder, expected a width and a height up to "
+        f"{LONGEST_SIDE}"
+    )
 
 
 def _parts(model: Any) -> Iterator[Any]:
@@ -163,15 +181,24 @@ def _parts(model: Any) -> Iterator[Any]:
             yield model[part]
 
 
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
 def _decoder(config: Config) -> dict[str, Any]:
     decoder: Any = (config.model.get("head") or {}).get("decoder") or {}
     # Heads of several stages name one decoder a level, the finest last.
-    finest: dict[str, Any] = decoder[-1] if isinstance(decoder, list | tuple) else decoder
+    finest: Any = decoder[-1] if isinstance(decoder, list | tuple) and decoder else decoder
+    if not isinstance(finest, dict):
+        raise ParamsError(f"config {config.filename}: model.head.decoder = {decoder!r:.200}, expected a mapping")
     return finest
 
 
 def require_heatmaps(config: Config, name: str) -> None:
     """Raise ParamsError, by `name`, when the network of `config` gives no COCO heatmaps or cannot be built here."""
+    for place in ("backbone", "neck", "head", "test_cfg", "data_preprocessor"):
+        if not isinstance(config.model.get(place) or {}, dict):
+            raise ParamsError(f"network {name}: model.{place} = {config.model[place]!r:.200}, expected a mapping")
     kind, head = config.model.get("type"), config.model.get("head") or {}
     if kind != "TopdownPoseEstimator":
         raise ParamsError(f"network {name} is a {kind}, expected a TopdownPoseEstimator with a heatmap head")
@@ -179,7 +206,8 @@ def require_heatmaps(config: Config, name: str) -> None:
         raise ParamsError(_no_heatmaps(name, "UDP offsets"))
     if not any(head.get("type") == known.__name__ for known in HEATMAP_HEADS):
         raise ParamsError(_no_heatmaps(name, head.get("type")))
-    channels = head.get("out_channels") or head.get("out_shape", (None,))[0]
+    shape = head.get("out_shape") or (None,)
+    channels = head.get("out_channels") or (shape[0] if isinstance(shape, list | tuple) else shape)
     if channels != len(COCO_KEYPOINTS):
         raise ParamsError(f"network {name} gives {channels} heatmaps, expected COCO's {len(COCO_KEYPOINTS)}")
     for part in _parts(config.model):

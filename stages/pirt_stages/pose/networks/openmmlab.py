@@ -34,8 +34,10 @@ with warnings.catch_warnings():
     import mmpose.models
     from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
     from mmengine.config import Config, ConfigDict
+    from mmengine.fileio import YamlHandler, register_handler
     from mmengine.logging import MMLogger
     from mmengine.model.utils import revert_sync_batchnorm
+    from mmengine.registry import MODELS as BASIC_MODELS
     from mmengine.registry import init_default_scope
     from mmpose.codecs.utils import get_heatmap_maximum, refine_keypoints
     from mmpose.evaluation.functional import keypoint_pck_accuracy
@@ -51,6 +53,12 @@ PACKAGED_CONFIGS = Path(mmpose.__file__).parent / ".mim" / "configs"
 
 VERSION: str = mmpose.__version__
 
+
+def known_parts() -> frozenset[str]:
+    """Return the names of what MMPose's networks are made of: modules, losses, codecs and layers."""
+    return frozenset().union(*(registry.module_dict for registry in (MODELS, BASIC_MODELS, KEYPOINT_CODECS)))
+
+
 __all__ = [
     "HEATMAP_HEADS",
     "KEYPOINT_CODECS",
@@ -60,6 +68,7 @@ __all__ = [
     "Config",
     "ConfigDict",
     "MMLogger",
+    "YamlHandler",
     "flip_heatmaps",
     "fuse_conv_bn",
     "get_heatmap_maximum",
@@ -67,6 +76,8 @@ __all__ = [
     "get_warp_matrix",
     "init_default_scope",
     "keypoint_pck_accuracy",
+    "known_parts",
     "refine_keypoints",
+    "register_handler",
     "revert_sync_batchnorm",
 ]

@@ -1,0 +1,103 @@
+"""YAML and JSON from strangers, read within bounds: of the file's size, of depth, and of what YAML's aliases repeat.
+
+A file of a few hundred bytes can name ten lists of ten lists of ten …, which no memory holds once they are written out.
+"""
+
+import json
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import Node, ScalarNode
+
+from pirt.core.files import pass_on_refusal
+
+MEBIBYTE = 1 << 20
+_LARGEST_YAML = MEBIBYTE // 8
+_LARGEST_JSON = 32 * MEBIBYTE
+"""Python's objects take up to twenty times the bytes of their JSON."""
+_DEEPEST = 32
+_LONGEST_WRITTEN_OUT = MEBIBYTE
+
+
+def bytes_within(path: Path, most: int) -> bytes:
+    """Return the bytes of a file; more than `most`, or what is not a file and may never end, is a ValueError."""
+    with path.open("rb") as file:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is a pipe or device, not a file")
+        if found.st_size > most:
+            raise ValueError(f"it has {found.st_size:,} bytes, over the limit of {most:,}")
+        return file.read(most + 1)
+
+
+def yaml_in(path: Path) -> Any:
+    """Return what a YAML 1.2 file holds, as DVC reads it; an OSError or a ValueError of one line says why not.
+
+    Only YAML's own types are made: a tag that names a Python object is an error.
+    """
+    return yaml_of(bytes_within(path, _LARGEST_YAML).decode("utf-8-sig"))
+
+
+def yaml_of(text: str) -> Any:
+    """Return what a YAML text holds; see `yaml_in`."""
+    _require_few_open(text)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST
+    yaml.Composer = _Bounded
+    try:
+        return yaml.load(text)
+    except YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    # Of scalars that only look like a date, a number or a truth value.
+    except Exception as error:
+        pass_on_refusal(error)
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def json_in(path: Path, most: int = _LARGEST_JSON) -> Any:
+    """Return what a JSON file of at most `most` bytes holds; an OSError or a ValueError says why not."""
+    return json_of(bytes_within(path, most))
+
+
+def json_of(text: str | bytes) -> Any:
+    """Return what a JSON text holds; anything else is a ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its lists and tables are nested too deep") from None
+
+
+def _require_few_open(text: str) -> None:
+    """Refuse what the scanner takes hours for before it says how deep a text is: it looks at all open lists again."""
+    depth = 0
+    for mark in re.findall(r"[\[{}\]]", text):
+        depth = depth + 1 if mark in "[{" else max(depth - 1, 0)
+        if depth > 2 * _DEEPEST:  # quotes and comments may hold some more
+            raise ValueError(f"its lists and mappings are nested deeper than {_DEEPEST}")
+
+
+class _Bounded(Composer):
+    """Refuses what is short only while its aliases are not written out, before any of it is made."""
+
+    def get_single_node(self) -> Any:
+        """Return the document's root."""
+        root = super().get_single_node()
+        if root is not None and _written_out(root, {}) > _LONGEST_WRITTEN_OUT:
+            raise YAMLError(f"with its aliases written out it has more than {_LONGEST_WRITTEN_OUT:,} characters")
+        return root
+
+
+def _written_out(node: Node, known: dict[int, float]) -> float:
+    """Return about how many characters a node has where its aliases are; one that holds itself has no end."""
+    if isinstance(node, ScalarNode):
+        return len(node.value) + 2
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        below = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+        known[id(node)] = 2 + sum(_written_out(part, known) for part in below)
+    return known[id(node)]
