@@ -12,9 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pirt.core.errors import ParamsError
 from pirt.core.texts import yaml_in
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+Channels = Annotated[int, Field(gt=0, le=65_536)]
+"""Of a layer; how large a network may be in all is asked before it is built (`pirt.core.sizes`)."""
+LARGEST_BATCH = 8192
+BatchSize = Annotated[int, Field(gt=0, le=LARGEST_BATCH)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, le=1e6)]
+PositiveRate = Annotated[float, Field(gt=0, le=1e6)]
+"""Of learning and the like; neither NaN nor infinite."""
 LONGEST_SIDE = 4096
 """In pixels, of what a network looks at."""
 Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]

@@ -1,14 +1,41 @@
 """Networks are measured before memory is asked for: a system that grants it first ends the program later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pirt.core.errors import ParamsError, PirtError
 
 MOST_WEIGHTS = 2_000_000_000
 """8 GB in float32, seventy times the paper's network."""
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Make networks that have shapes alone: nothing is drawn, nothing can be computed."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves tensors as they are where they would be filled in place, for which PyTorch imports its compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.startswith("_") and not name.endswith("requires_grad_"):
+            return args[0] if args else kwargs["tensor"]  # as `nn.init` calls it
+        return func(*args, **kwargs)
 
 
 def require_buildable(build: Callable[[], nn.Module], what: str) -> None:
@@ -17,7 +44,7 @@ def require_buildable(build: Callable[[], nn.Module], what: str) -> None:
     It is made without memory first, where its parts can be made so.
     """
     try:
-        with torch.device("meta"):
+        with without_memory():
             weights = sum(value.numel() for value in build().state_dict().values())
     except PirtError:
         raise

@@ -1,5 +1,6 @@
 """What the model knows of a backbone, and how one is built by its name."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -24,6 +25,10 @@ class Adapted:
     """Names of heads and the like, which no backbone has."""
     notes: list[str] = field(default_factory=list)
     """What was resampled, a line each."""
+
+
+_LARGEST_OPTION = 256
+"""Of a backbone's numbers: depths, windows, strides, shares."""
 
 
 class Backbone(nn.Module):
@@ -71,7 +76,10 @@ def build_backbone(name: str, image_size: Grid, options: Mapping[str, object]) -
             known = ", ".join(one for one in takes if one != "image_size") or "none"
             raise ParamsError(f"backbone {name} takes no option {option!r}; it takes {known}")
         if not _fits(value, kind := kinds.get(option, object)):
-            raise ParamsError(f"backbone {name}: {option} = {value!r}, expected {getattr(kind, '__name__', kind)}")
+            raise ParamsError(
+                f"backbone {name}: {option} = {reprlib.repr(value)}, expected {getattr(kind, '__name__', kind)}"
+                f" up to {_LARGEST_OPTION}"
+            )
     if "image_size" in takes:
         given["image_size"] = image_size
     network: Backbone = build(**given)
@@ -87,5 +95,7 @@ def _fits(value: object, kind: Any) -> bool:
     if get_args(kind):
         return any(_fits(value, one) for one in get_args(kind))
     if isinstance(value, bool) and kind in (int, float):
+        return False
+    if kind in (int, float) and isinstance(value, int | float) and not abs(value) <= _LARGEST_OPTION:
         return False
     return isinstance(value, (int, float) if kind is float else kind)

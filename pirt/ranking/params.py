@@ -1,20 +1,22 @@
 """What matching and metrics can be told."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pirt.core.params import Fraction, Frozen, Positive, checked, mapping, read_sections
 from pirt.ranking.matching import Coarse, GroupDistance
+
+Neighbours = Annotated[int, Field(gt=0, le=10_000)]
 
 
 class RerankParams(Frozen):
     """Re-ranking by k-reciprocal encoding; the defaults are its authors'."""
 
-    k1: Positive = 20
+    k1: Neighbours = 20
     """Neighbours that must name each other."""
-    k2: Positive = 6
+    k2: Neighbours = 6
     """Neighbours whose codes are averaged."""
     original: Fraction = 0.3
     """Share of the global distance."""
@@ -27,7 +29,7 @@ class EvaluateParams(Frozen):
     top_n: Positive = 100
     coarse: Coarse = "sum"
     group_distance: GroupDistance = "euclidean"
-    max_rank: Positive = 50
+    max_rank: Annotated[int, Field(gt=0, le=100_000)] = 50
     average_precision: Literal["step", "trapezoid"] = "step"
     unmatched: Literal["skip", "zero"] = "skip"
     junk: Literal["drop", "keep"] = "drop"

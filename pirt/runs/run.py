@@ -11,6 +11,7 @@ from pirt.core.errors import CheckpointError
 from pirt.core.files import sha256_of, written_whole
 from pirt.core.params import Frozen, Positive, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
+from pirt.core.sizes import require_buildable
 from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
@@ -71,7 +72,12 @@ def load_run(folder: Path) -> tuple[Pirt, RunRecord]:
 
 def build_model(num_classes: int, params: Params) -> Pirt:
     """Build the model of the parameters, with random weights."""
-    return build_pirt(num_classes, image_size=params.train.image_size, **params.model.model_dump())
+
+    def build() -> Pirt:
+        return build_pirt(num_classes, image_size=params.train.image_size, **params.model.model_dump())
+
+    require_buildable(build, f"the model of {num_classes} identities")
+    return build()
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import JsonValue
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.sizes import without_memory
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt, load_published
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
@@ -58,7 +58,7 @@ def readable_rows(
 
 def check_grid(params: Params, cache: HeatmapCache) -> None:
     """Raise when image and heatmaps cannot share the model's feature grid."""
-    with torch.device("meta"):  # for its grid alone: nothing is drawn, nothing computed
+    with without_memory():  # for its grid alone
         backbone = build_model(1, params).backbone
     grid = backbone.grid(params.train.image_size)
     for side, cells, heatmap in zip(("height", "width"), grid, cache.size, strict=True):

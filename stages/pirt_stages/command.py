@@ -38,10 +38,21 @@ _FIXES = {
 }
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MOST_SHOWN = 1000
+"""Letters of a message's beginning, and of its end, which says how to fix it."""
+
+
 class UserError(click.ClickException):
     """What click shows for a `PirtError`, and for what the operating system refused."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        """Keep names from files from filling or steering the terminal."""
+        shown = _CONTROL.sub("?", message)
+        left_out = len(shown) - 2 * _MOST_SHOWN
+        super().__init__(shown if left_out <= 0 else f"{shown[:_MOST_SHOWN]} … {shown[-_MOST_SHOWN:]}")
 
 
 @contextmanager
@@ -117,11 +128,24 @@ class Command(Told):
                 return super().invoke(ctx)
         except PirtError as error:
             raise UserError(str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            if not _lacks_memory(error):
+                raise
+            raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
         except OSError as error:
             # Libraries raise OSError without a number for much else; a closed pipe is click's to end.
             if not error.errno or not error.strerror or error.errno == errno.EPIPE:
                 raise
             raise UserError(_refusal(error)) from error
+
+
+def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
+    """Tell whether memory is what an error is about; PyTorch, not imported here, says so in its own ways."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:

@@ -4,13 +4,14 @@ Two words for two things, the same in all programs: --restart throws away what t
 what something else made.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from pirt.core.params import Frozen, checked
+from pirt.core.params import LARGEST_BATCH, Frozen, checked
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Section = TypeVar("Section", bound=Frozen)
@@ -19,6 +20,23 @@ Section = TypeVar("Section", bound=Frozen)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE_OR_FOLDER = click.Path(path_type=Path)
+
+
+class Number(click.FloatRange):
+    """A finite number in a range; click lets NaN pass, which no bound holds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+def count(least: int = 1) -> click.IntRange:
+    """Return the type of an option that counts things, from `least` to what 32 bits hold."""
+    return click.IntRange(least, 2**31 - 1)
+
 
 ROOT: Decorator = click.option(
     "--root", type=FOLDER, help="Folder that the manifest's paths start from.  [default: the one that it records]"
@@ -39,14 +57,14 @@ DEVICE: Decorator = click.option(
 )
 WORKERS: Decorator = click.option(
     "--workers",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 512),
     envvar="PIRT_WORKERS",
     show_envvar=True,
     help="Processes or threads that prepare images; 0 takes none besides the main one.  [default: what suits the work]",
 )
 BATCH_SIZE: Decorator = click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LARGEST_BATCH),
     help="Images that a network takes at a time.  [default: 64; for a pose network on a CPU 16]",
 )
 

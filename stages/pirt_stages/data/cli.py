@@ -25,9 +25,9 @@ from pirt_stages.data.pedestrians.plan import PROFILES
 from pirt_stages.data.pedestrians.synthesize import synthesize
 from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
-from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, out_option, params_option
+from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, Number, out_option, params_option
 
-_SHARE = click.FloatRange(0, 1)
+_SHARE = Number(0, 1)
 _MOST_KINDS = 12
 _PARAMS = params_option("its section `data` says where data sets lie")
 _DATA = click.option(

@@ -23,6 +23,7 @@ from pirt_stages.options import (
     FOLDER,
     ROOT,
     WORKERS,
+    count,
     heatmaps_option,
     laid_over,
     manifest_option,
@@ -45,12 +46,12 @@ from pirt_stages.options import (
 )
 @params_option("its section `evaluate` says how to match and measure")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
-@click.option("--top-n", type=click.IntRange(min=1), help="N of coarse-to-fine matching, instead of the file's.")
+@click.option("--top-n", type=count(), help="N of coarse-to-fine matching, instead of the file's.")
 @click.option("--coarse", type=click.Choice(get_args(Coarse)), help="What picks the N, instead of the file's.")
 @click.option(
     "--group-distance", type=click.Choice(get_args(GroupDistance)), help="Between two parts, instead of the file's."
 )
-@click.option("--max-rank", type=click.IntRange(min=1), help="Length of the CMC curve, instead of the file's.")
+@click.option("--max-rank", type=count(), help="Length of the CMC curve, instead of the file's.")
 @click.option("--average-precision", type=click.Choice(["step", "trapezoid"]), help="Instead of the file's.")
 @click.option(
     "--unmatched", type=click.Choice(["skip", "zero"]), help="Queries without a match, instead of the file's."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pirt.core.params import LONGEST_SIDE
 from pirt_stages.command import Group
 from pirt_stages.options import (
     BATCH_SIZE,
@@ -14,6 +15,7 @@ from pirt_stages.options import (
     RESTART,
     ROOT,
     WORKERS,
+    Number,
     laid_over,
     manifest_option,
     out_option,
@@ -30,7 +32,7 @@ _CHECKPOINT = click.option(
 )
 _INPUT_SIZE = click.option(
     "--input-size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LONGEST_SIDE),
     nargs=2,
     metavar="H W",
     help="Of the network.  [default: its own with topdown or if it was trained on whole images, else 384 128]",
@@ -181,7 +183,7 @@ def adapt_command(
 @_INPUT_SIZE
 @_GEOMETRY
 @click.option("--codec", type=click.Choice(["tau8", "float16", "float32"]), help="[default: tau8]")
-@click.option("--tau", type=float, help="Threshold of the part masks.  [default: 0.001]")
+@click.option("--tau", type=Number(0, 1), help="Threshold of the part masks.  [default: 0.001]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), help="[default: float32]")
 @BATCH_SIZE
 @click.option("--flip-test", is_flag=True, default=None, help="Average with the mirrored image's heatmaps.")

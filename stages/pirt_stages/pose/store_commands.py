@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pirt_stages.command import Command
-from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, manifest_option, out_option, params_option
+from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, count, manifest_option, out_option, params_option
 
 if TYPE_CHECKING:
     from pirt.models.part_groups import NamedGroups
@@ -39,7 +39,7 @@ def info_command(store_path: Path, as_json: bool) -> None:
 @click.command("verify", cls=Command)
 @_STORE
 @manifest_option("Compare keys and fingerprint with this manifest.", required=False)
-@click.option("--sample", type=click.IntRange(min=1), help="Recompute this many images; needs --manifest.")
+@click.option("--sample", type=count(), help="Recompute this many images; needs --manifest.")
 @click.option("--config", help="The network's config, for --sample.  [default: HRNet-W48 256x192]")
 @click.option("--checkpoint", help="The network's weights, for --sample.  [default: those that MMPose publishes]")
 @ROOT

@@ -20,6 +20,8 @@ from pirt_stages.options import (
     FOLDER,
     ROOT,
     WORKERS,
+    Number,
+    count,
     heatmaps_option,
     manifest_option,
     out_option,
@@ -28,7 +30,7 @@ from pirt_stages.search.found import SearchChoice, ThresholdName, choose_accepta
 from pirt_stages.search.index import IndexKind
 from pirt_stages.search.recipe import IndexChoice, Pictures, embed_queries, run_search
 
-_COUNT = click.IntRange(min=1)
+_COUNT = count()
 
 
 @click.command(cls=Command)
@@ -52,7 +54,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--index-at", type=FOLDER, help="Folder that keeps the index for the next search.")
 @click.option(
     "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Number(0, 1, min_open=True),
     default=0.99,
     help="Share of the truly nearest 100 images that an ivf or hnsw index has to find; it is measured.",
 )
@@ -62,7 +64,7 @@ _COUNT = click.IntRange(min=1)
     help="Say which images are accepted as the same person: at equal error rates, or at this rate of false positives.",
 )
 @click.option("--metrics", "metrics_file", type=FILE, help="metrics.json with the thresholds, if not the gallery's.")
-@click.option("--pictured", type=click.IntRange(min=0), default=10, help="Queries in the picture.")
+@click.option("--pictured", type=count(0), default=10, help="Queries in the picture.")
 @DEVICE
 @BATCH_SIZE
 @WORKERS

@@ -18,6 +18,7 @@ from pirt_stages.options import (
     RESTART,
     ROOT,
     WORKERS,
+    Number,
     heatmaps_option,
     manifest_option,
     out_option,
@@ -41,7 +42,7 @@ from pirt_stages.train.evaluation import Evaluation
 @WORKERS
 @click.option(
     "--image-memory",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=4.0,
     envvar="PIRT_IMAGE_MEMORY",
     show_envvar=True,

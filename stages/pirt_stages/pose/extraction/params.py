@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pirt.core.params import Fraction, Frozen, Positive, Size, checked, mapping, read_sections
+from pirt.core.params import BatchSize, Fraction, Frozen, Size, checked, mapping, read_sections
 from pirt.heatmaps.codec import CodecName
 from pirt_stages.pose.extraction.geometry import GeometryName
 from pirt_stages.pose.extraction.inference import Precision
@@ -20,7 +20,7 @@ class ExtractParams(Frozen):
     codec: CodecName = "tau8"
     tau: Fraction = 0.001
     precision: Precision = "float32"
-    batch_size: Positive | None = None
+    batch_size: BatchSize | None = None
     flip_test: bool = False
 
 

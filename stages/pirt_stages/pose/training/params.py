@@ -5,7 +5,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pirt.core.params import Fraction, Frozen, Positive, Seed, Size, checked, mapping, read_yaml
+from pirt.core.params import (
+    LONGEST_SIDE,
+    BatchSize,
+    Channels,
+    Fraction,
+    Frozen,
+    Positive,
+    PositiveRate,
+    Rate,
+    Seed,
+    Size,
+    checked,
+    mapping,
+    read_yaml,
+)
 
 
 class PoseTrainParams(Frozen):
@@ -15,13 +29,13 @@ class PoseTrainParams(Frozen):
     epochs: Positive = 12
     input_size: Size = (128, 64)
     """Height and width, multiples of 32."""
-    sigma: Annotated[float, Field(gt=0)] = 2.0
+    sigma: Annotated[float, Field(gt=0, le=LONGEST_SIDE)] = 2.0
     """Standard deviation of the target peaks, in heatmap cells."""
-    channels: Positive = 16
+    channels: Channels = 16
     """Of HRNet's finest branch; each coarser branch has twice as many."""
-    batch_size: Positive = 32
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    batch_size: BatchSize = 32
+    learning_rate: PositiveRate = 2e-3
+    weight_decay: Rate = 1e-4
     held_out: Fraction = 0.125
     """Share of the training identities that only measure."""
 
@@ -29,4 +43,6 @@ class PoseTrainParams(Frozen):
 def load_train_params(path: Path | None) -> PoseTrainParams:
     """Read the section `pose.train` of a parameter file; without a file, the defaults."""
     pose = {} if path is None else mapping(read_yaml(path).get("pose"), f"{path}, section pose")
-    return checked(PoseTrainParams, pose.get("train") or {}, f"{path}, section pose.train")
+    return checked(
+        PoseTrainParams, mapping(pose.get("train"), f"{path}, section pose.train"), f"{path}, section pose.train"
+    )
