@@ -19,8 +19,8 @@ LARGEST_BATCH = 8192
 BatchSize = Annotated[int, Field(gt=0, le=LARGEST_BATCH)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(ge=0, le=1e6)]
-PositiveRate = Annotated[float, Field(gt=0, le=1e6)]
+Rate = Annotated[float, Field(ge=0, le=1e38)]
+PositiveRate = Annotated[float, Field(gt=0, le=1e38)]
 """Of learning and the like; neither NaN nor infinite."""
 LONGEST_SIDE = 4096
 """In pixels, of what a network looks at."""
