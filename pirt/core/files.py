@@ -1,7 +1,9 @@
 """Outputs that appear whole or not at all, and fingerprints of inputs."""
 
 import errno
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import uuid
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from pirt.core.errors import PirtError
 
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".directory"})
 
 
@@ -28,29 +32,78 @@ def is_free(path: Path) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; what is there when the block ends well (file or folder) becomes `path`.
+    """Yield a path in a folder beside `path`; what is there when the block ends well (file or folder) becomes `path`.
 
     An earlier `path` is replaced, but no folder by a file: that is a PirtError. When the block raises, nothing is left
-    behind and `path` is untouched.
+    behind and `path` is untouched. What a kill left behind is removed when the same `path` is written again.
     """
     if path.name in ("", ".."):
         raise PirtError(f"{path} cannot be written as a whole; give the file or folder to write a name of its own")
     if path.is_dir():
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        yield beside
+    remove_left_over(path)
+    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with _held_folder(folder):
+        beside = folder / path.name
+        try:
+            yield beside
+        except OSError as error:
+            # Writing names no file, and what was written is not of this name anyway.
+            if error.errno in _NO_ROOM:
+                error.filename = str(path)
+            raise
         if not beside.is_dir():
             refuse_folder(path)
         elif path.is_dir():
             shutil.rmtree(path)
         beside.replace(path)
+
+
+@contextmanager
+def _held_folder(folder: Path) -> Iterator[None]:
+    """Make a folder that ends with the block, and lock it, so that others tell it from one that a kill left."""
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        yield
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
+        shutil.rmtree(folder)
+        os.close(descriptor)
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what killed processes left of writing `path`: whatever is named so and held by nobody."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
+    for left in path.parent.iterdir():
+        if ours.fullmatch(left.name) and not left.is_symlink():
+            _remove_unless_held(left)
+
+
+def _remove_unless_held(left: Path) -> None:
+    try:
+        descriptor = os.open(left, os.O_RDONLY)
+    except FileNotFoundError:  # its process ended it meanwhile
+        return
+    try:
+        if not _lock(descriptor):
+            return
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
         else:
-            beside.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file or folder; False where another process holds it or the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def refuse_folder(path: Path) -> None:
@@ -65,8 +118,7 @@ def refuse_other_files(path: Path, ours: Collection[str]) -> None:
         raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
-        left_by_a_kill = re.fullmatch(r"\..+\.[0-9a-f]{8}\.partial", entry.name)
-        known = name in ours or left_by_a_kill or any(map(is_clutter, Path(name).parts))
+        known = name in ours or any(is_clutter(part) or _BESIDE.fullmatch(part) for part in Path(name).parts)
         if not known and (entry.is_symlink() or not entry.is_dir()):
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pirt.core.disk import require_seal, written_through
 from pirt.core.errors import CheckpointError
-from pirt.core.files import pass_on_refusal, written_whole
+from pirt.core.files import pass_on_refusal
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, read_record
 
 # What torch and pickle raise on a file that is damaged or not one of ours.
@@ -51,26 +52,28 @@ def save_state(out: Path, state: TrainingState, record: RunRecord) -> None:
     folder = resume_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    with written_whole(folder / _STATE_FILE) as beside:
-        torch.save({"record": record.model_dump_json(), **vars(state)}, beside)
+    with written_through(folder / _STATE_FILE) as disk:
+        torch.save({"record": record.model_dump_json(), **vars(state)}, disk)
+        disk.seal()  # torch reads a ZIP file, which may have more at its end
 
 
 def load_state(out: Path, record: RunRecord) -> TrainingState | None:
     """Read the state that a training of `out` left; None when there is none.
 
-    CheckpointError when it belongs to a training with other parameters, data or heatmaps.
+    CheckpointError when it is damaged, or belongs to a training with other parameters, data or heatmaps.
     """
     path = resume_folder(out) / _STATE_FILE
     fix = f"pass --restart to discard it, or remove {path.parent}"
     if not path.exists():
         return None
     try:
+        require_seal(path)
         kept = torch.load(path, map_location="cpu", weights_only=True)
         theirs = RunRecord.model_validate_json(kept.pop("record"))
         state = TrainingState(**kept)
     except _UNREADABLE as error:
         pass_on_refusal(error)
-        raise CheckpointError(f"{path} cannot be read as the state of a training; {fix}") from None
+        raise CheckpointError(f"{path} cannot be read as the state of a training: {_reason(error)}; {fix}") from error
     if differences := list(_differences(theirs.training(), record.training())):
         raise CheckpointError(f"{path.parent} belongs to another training: {'; '.join(differences[:3])}; {fix}")
     return state
@@ -92,6 +95,10 @@ def is_finished(out: Path, record: RunRecord) -> bool:
 def remove_state(out: Path) -> None:
     """Forget the state of a training that has ended."""
     shutil.rmtree(resume_folder(out), ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -25,6 +25,7 @@ from pirt_stages.locking import held
 _FIXES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
+    errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files",
     errno.EACCES: "choose another place, or get write permission",

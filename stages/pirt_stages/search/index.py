@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
+from pirt.core.disk import written_through
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.files import pass_on_refusal, refuse_other_files, written_whole
+from pirt.core.files import pass_on_refusal, refuse_other_files, sha256_of, written_whole
 from pirt.core.params import Fraction, Frozen, Positive
+from pirt.core.sealed import sealed, unsealed
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
 from pirt.visual.nearest import RankLists
@@ -26,7 +27,7 @@ _TUNED_ON = 64  # queries
 _MOST_EFFORT = 8192
 _TRAINED_PER_LIST = 64  # images a list's centre is found from; faiss asks for 39 or more
 _BLOCK_ROWS = 1 << 15
-_INDEX, _MADE_FOR = "index.faiss", "made_for.json"
+_INDEX, _MADE_FOR, _INDEX_SHA256 = "index.faiss", "made_for.json", "index_sha256"
 
 
 class MadeFor(Frozen):
@@ -88,8 +89,10 @@ def open_index(
     if saved is not None:
         with written_whole(saved) as folder:
             folder.mkdir()
-            _faiss().write_index(index, str(folder / _INDEX))
-            (folder / _MADE_FOR).write_text(coarse.made_for.model_dump_json() + "\n", encoding="utf-8")
+            with written_through(folder / _INDEX) as disk:
+                _faiss().write_index(index, _faiss().PyCallbackIOWriter(disk.write))
+            record = {**coarse.made_for.model_dump(mode="json"), _INDEX_SHA256: sha256_of(folder / _INDEX)}
+            (folder / _MADE_FOR).write_text(sealed(record) + "\n", encoding="utf-8")
     return coarse
 
 
@@ -181,11 +184,16 @@ def _empty_index(kind: IndexKind, channels: int, count: int) -> Any:
 
 def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
     try:
-        made_for = MadeFor.model_validate_json((folder / _MADE_FOR).read_text(encoding="utf-8"))
+        record = unsealed((folder / _MADE_FOR).read_bytes())
+        if record.pop(_INDEX_SHA256, None) != sha256_of(folder / _INDEX):
+            raise ValueError(f"{_INDEX} is not what {_MADE_FOR} was written of (its SHA-256 differs)")
+        made_for = MadeFor.model_validate(record)
         if (made_for.gallery, made_for.kind) != (gallery.fingerprint, kind):
             raise StoreError(f"index {folder} was made for another gallery or kind of index; name another folder")
         return CoarseIndex(_faiss().read_index(str(folder / _INDEX)), len(gallery.global_names), made_for)
-    except (OSError, RuntimeError, UnicodeDecodeError, ValidationError) as error:
+    except StoreError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
         pass_on_refusal(error)
         reason = " ".join(str(error).split())[:200]
         raise StoreError(f"index {folder} is damaged or no index: {reason}; remove it to build it again") from error

@@ -1,5 +1,6 @@
 """The recipes of `pirt-pose export`: a store in the formats that other programs read."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,14 @@ def export_npy(store: HeatmapStore, out: Path) -> None:
                 if store.keys[row] not in skipped:
                     path = _within(beside, store.keys[row])
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    np.save(path, heatmaps)
+                    path.write_bytes(_npy(heatmaps))
+
+
+def _npy(values: NDArray[np.float32]) -> bytes:
+    """Return a `.npy` file: numpy says nothing of a disk that refuses its writes."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
 
 
 def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | None, out: Path) -> None:

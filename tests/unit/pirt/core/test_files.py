@@ -1,4 +1,8 @@
+import errno
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +91,46 @@ def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) ->
         fail()
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pirt.core.files import written_whole
+
+with written_whole(Path(sys.argv[1])) as beside:
+    beside.mkdir() if sys.argv[2] == "folder" else beside.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_kill_left_is_removed_once_nobody_holds_it(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    command = [sys.executable, "-c", _KILLED, path, kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        _write_file(path)  # of another process, which is alive
+        left = [entry.name for entry in tmp_path.iterdir() if entry != path]
+        assert len(left) == 1
+        process.kill()
+    (tmp_path / f".{path.name}.txt.0123abcd.partial").touch()  # another output's
+    (tmp_path / f".{path.name}.0123abcd.partial").touch()  # as versions before left it
+    _write_file(path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"out", ".out.txt.0123abcd.partial"}
+
+
+def test_a_refusal_for_want_of_room_names_the_output(tmp_path: Path) -> None:
+    def fail(number: int) -> None:
+        with written_whole(tmp_path / "out"):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError, match=r"No space left on device: '\S+/out'"):
+        fail(errno.ENOSPC)
+    with pytest.raises(OSError, match=r"Input/output error$"):
+        fail(errno.EIO)
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
-from pirt.heatmaps.schema import SkippedImage, StoreAttributes
+from pirt.heatmaps.schema import SkippedImage, StoreAttributes, root_metadata
 from pirt.models.part_groups import named_groups
 from pirt.visual.style import part_colours
 from pirt_stages.pose.cli import main
@@ -165,6 +165,8 @@ def test_verify_finds_a_shard_of_another_store(
     shutil.copy(other / "heatmaps" / "c.0.0.0.0", store / "heatmaps")
     assert "not the file that was sealed" in cli("verify", store).output
     shutil.copy(other / "heatmaps" / "c.1.0.0.0", store / "heatmaps" / "c.0.0.0.0")
+    layout = open_store(store).layout
+    (store / "zarr.json").write_bytes(root_metadata(layout.attributes, layout.seal_of(store)))
     assert "scores are not the heatmaps' highest values" in cli("verify", store).output
 
 

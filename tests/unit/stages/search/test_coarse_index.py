@@ -49,6 +49,28 @@ def test_a_gallery_without_images_is_told(tmp_path):
         open_index(embedded(tmp_path, 0), "flat", 1.0, None, lambda images: None)
 
 
+@pytest.mark.parametrize("file", ["index.faiss", "made_for.json"])
+def test_a_damaged_index_is_refused_and_kept(embeddings, tmp_path, file):
+    opened = lambda: open_index(embeddings, "hnsw", 0.5, tmp_path / "index", lambda images: None)  # noqa: E731
+    assert opened().search(Features(torch.ones(1, 12), 1), 5).images.shape == (1, 5)
+    assert opened().made_for.kind == "hnsw"
+    content = bytearray((tmp_path / "index" / file).read_bytes())
+    content[-20] ^= 1
+    (tmp_path / "index" / file).write_bytes(content)
+    with pytest.raises(StoreError, match=r"is damaged or no index: .*remove it to build it again"):
+        opened()
+    assert (tmp_path / "index" / file).read_bytes() == content
+
+
+def test_an_index_of_another_folder_is_refused(embeddings, tmp_path):
+    for recall in (0.5, 0.9):
+        open_index(embeddings, "ivf", recall, tmp_path / f"{recall}", lambda images: None)
+    index = (tmp_path / "0.5" / "index.faiss").read_bytes()
+    (tmp_path / "0.9" / "index.faiss").write_bytes(index[:-1] + b"\0")
+    with pytest.raises(StoreError, match=r"index.faiss is not what made_for.json was written of"):
+        open_index(embeddings, "ivf", 0.9, tmp_path / "0.9", lambda images: None)
+
+
 def test_exact_nearest_reads_in_blocks(embeddings, monkeypatch):
     monkeypatch.setattr(coarse_index, "_BLOCK_ROWS", 700)
     query = embeddings.unit_globals(embeddings.rows("query"))

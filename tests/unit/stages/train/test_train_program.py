@@ -48,12 +48,12 @@ def killed_in_step(seed, step, rank):
         kill()
     seed_step(seed, step, rank)
 
-def killed_in_writing(state, path):
-    saved.append(path)
+def killed_in_writing(state, file):
+    saved.append(file)
     if len(saved) == 2:
-        path.write_bytes(b"half a state")
+        file.write(b"half a state")
         kill()
-    save(state, path)
+    save(state, file)
 
 if moment == "step":
     recipe.seed_step = killed_in_step
@@ -320,7 +320,7 @@ def test_a_damaged_state_is_refused(arguments, tmp_path):
     (folder / "state.pt").write_bytes(b"nonsense")
     refused = run(*arguments)
     assert refused.exit_code == 2
-    assert "cannot be read as the state of a training; pass --restart" in refused.output
+    assert "cannot be read as the state of a training: its content is not what was written" in refused.output
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(arguments, tmp_path, persons):
