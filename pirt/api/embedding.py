@@ -54,7 +54,7 @@ class Embedded:
     """N images as a model sees them. A slice or a list of places gives some of them."""
 
     manifest: Manifest
-    rows: tuple[ImageRow, ...]
+    rows: Sequence[ImageRow]
     features: Features
     group_names: tuple[str, ...]
 
@@ -124,7 +124,8 @@ def embed(
     speed = choose_speed(device, batch_size, workers)
     if callable(heatmaps) and model.uses_heatmaps:
         images.require_files()
-        rows, batches = images.rows, _live_outputs(model, record, images, heatmaps, speed)
+        rows: Sequence[ImageRow] = images.rows
+        batches = _live_outputs(model, record, images, heatmaps, speed)
     else:
         store = heatmaps if isinstance(heatmaps, HeatmapStore) else None
         if store is not None:

@@ -6,16 +6,35 @@ import io
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TextIO
+
+import numpy as np
 
 from pirt.core.errors import ManifestError
 from pirt.core.files import stays_inside, written_whole
+from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts
 
-Split = Literal["train", "query", "gallery"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+__all__ = [
+    "COLUMNS",
+    "DISTRACTOR_PID",
+    "JUNK_PID",
+    "SPLITS",
+    "ImageRow",
+    "Manifest",
+    "Rows",
+    "Split",
+    "is_of_stand_in",
+    "make_manifest",
+    "read_manifest",
+    "require_inside",
+    "write_manifest",
+]
+
 COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
 JUNK_PID, DISTRACTOR_PID = -1, 0
 """Of images that no ranking counts, and of images that are nobody's match."""
@@ -24,51 +43,50 @@ _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
 _LINE_ENDS = re.compile(r"[\0\r\n]")
+_OUTSIDE = ("\n/", "\n./", "\n.\n", "\n\n", "..", "\\", ":")
+"""Of which every path that does not stay inside has one, and few others, when each stands between two ends of line."""
+_HEAD = 1 << 16
+"""Characters that hold the lines before the header and the header, whatever else the file is."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """One image. `path` is posix and relative to the data root; pid −1 is junk, pid 0 a distractor."""
-
-    key: str
-    path: str
-    split: Split
-    pid: int
-    camid: int
-    sha256: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Manifest:
     """The images of one benchmark, in a fixed order, and the folder that their paths start from.
 
     `stand_in` says that they only stand in for those of a published data set.
     """
 
-    rows: tuple[ImageRow, ...]
+    rows: Rows
     root: Path
     stand_in: bool = False
 
-    @property
+    def __init__(self, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> None:
+        # Through object's, since this class is frozen.
+        for name, value in (("rows", Rows.of(rows)), ("root", root), ("stand_in", stand_in)):
+            object.__setattr__(self, name, value)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the rows, marked if of a stand-in; where the images lie does not change it."""
-        digest = hashlib.sha256(_rows_as_csv(self.rows).encode()).hexdigest()
-        return digest + _STAND_IN_MARK if self.stand_in else digest
+        digest = hashlib.sha256()
+        for text in _rows_as_csv(self.rows):
+            digest.update(text.encode())
+        return digest.hexdigest() + _STAND_IN_MARK if self.stand_in else digest.hexdigest()
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> Texts:
         """Every image's key, in order."""
-        return tuple(row.key for row in self.rows)
+        return self.rows.keys
 
     def image_path(self, row: ImageRow) -> Path:
         """Return where the image of `row` lies."""
         return self.root / row.path
 
-    def split(self, split: Split) -> tuple[ImageRow, ...]:
+    def split(self, split: Split) -> Rows:
         """Return the rows of one split; an empty one is an error."""
-        rows = tuple(row for row in self.rows if row.split == split)
+        rows = self.rows.take(self.rows.of_split(split))
         if not rows:
-            found = sorted({row.split for row in self.rows})
+            found = sorted(SPLITS[code] for code in np.unique(self.rows.splits))
             raise ManifestError(f"the manifest has no {split!r} image, only {found}; import a data set with it")
         return rows
 
@@ -91,7 +109,9 @@ def is_of_stand_in(fingerprint: str) -> bool:
 
 def make_manifest(rows: Iterable[ImageRow], root: Path, name: Path, stand_in: bool = False) -> Manifest:
     """Check `rows`; messages call the manifest `name`."""
-    return Manifest(_checked(tuple(rows), name), root, stand_in)
+    manifest = Manifest(rows, root, stand_in)
+    _require_sound(manifest.rows, name)
+    return manifest
 
 
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
@@ -102,7 +122,9 @@ def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: b
         raise ManifestError(f"data root {recorded!r} has an end of line in its name; rename that folder")
     with written_whole(path) as beside:
         head = _as_csv([(f"{_ROOT_LINE}{recorded}",)]) + (f"{_STAND_IN_LINE}\n" if stand_in else "")
-        beside.write_text(head + _rows_as_csv(manifest.rows), encoding="utf-8", newline="")
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            file.write(head)
+            file.writelines(_rows_as_csv(manifest.rows))
     return manifest
 
 
@@ -122,25 +144,43 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     try:
         # Untranslated, so that what is quoted comes back as it was written.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            rows, recorded, stand_in = _read(file, path)
     except FileNotFoundError:
         raise ManifestError(f"manifest {path} does not exist; make one with `pirt-data import`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path} cannot be read as UTF-8 text: {error}") from error
-    header = next((line for line in text.split("\n", 3) if not line.startswith(("#", '"#'))), "")
+    _require_sound(rows, path)
+    return Manifest(rows, path.parent / (recorded or ".") if root is None else root, stand_in)
+
+
+def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
+    """Return the rows, what is recorded as root, and whether the images are a stand-in."""
+    head = file.read(_HEAD) + file.readline()
+    header = next((line for line in head.split("\n", 3) if not line.startswith(("#", '"#'))), "")
     delimiter = max(",;\t", key=header.count)
-    recorded, rest = _marked(text, _ROOT_LINE, delimiter)
+    recorded, rest = _marked(head, _ROOT_LINE, delimiter)
     stand_in, rest = _marked(rest, _STAND_IN_LINE, delimiter)
+    records = csv.reader(chain(io.StringIO(rest, newline=""), file), delimiter=delimiter, strict=True)
     try:
-        table = list(csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, strict=True))
+        try:
+            return _rows_of(records, path), recorded, stand_in is not None
+        except ManifestError:
+            for _ in records:  # a file that is not CSV further below is not a manifest with one wrong row
+                pass
+            raise
     except csv.Error as error:
         raise ManifestError(f"manifest {path} is not a CSV file: {error}") from error
-    names = tuple(name.strip().lower() for name in table[0]) if table else ()
+
+
+def _rows_of(records: Iterator[list[str]], path: Path) -> Rows:
+    names = tuple(name.strip().lower() for name in next(records, []))
     if names != COLUMNS:
         raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")
-    rows = tuple(_parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table[1:], 1) if any(fields))
-    folder = path.parent / (recorded or ".") if root is None else root
-    return Manifest(_checked(rows, path), folder, stand_in is not None)
+    columns, number = Columns(), 1
+    while table := list(islice(records, TOGETHER)):
+        _extend(columns, table, number, path)
+        number += len(table)
+    return columns.rows()
 
 
 def _marked(text: str, mark: str, delimiter: str) -> tuple[str | None, str]:
@@ -155,9 +195,10 @@ def _marked(text: str, mark: str, delimiter: str) -> tuple[str | None, str]:
     return (line.removeprefix(mark), below) if line.startswith(mark) else (None, text)
 
 
-def _rows_as_csv(rows: Iterable[ImageRow]) -> str:
-    table = ((row.key, row.path, row.split, row.pid, row.camid, row.sha256) for row in rows)
-    return _as_csv([COLUMNS, *table])
+def _rows_as_csv(rows: Rows) -> Iterator[str]:
+    yield _as_csv([COLUMNS])
+    for first in range(0, len(rows), TOGETHER):
+        yield _as_csv(zip(*rows[first : first + TOGETHER].columns(), strict=True))
 
 
 def _as_csv(rows: Iterable[Sequence[object]]) -> str:
@@ -166,14 +207,29 @@ def _as_csv(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def _parsed(fields: list[str], where: str) -> ImageRow:
+def _extend(columns: Columns, table: Sequence[list[str]], first: int, path: Path) -> None:
+    """Add the fields of rows `first` and following; rows without any are left out."""
+    filled = [fields for fields in table if any(fields)]
+    try:
+        keys, paths, splits, pids, camids, sha256s = zip(*filled, strict=True) if filled else [()] * len(COLUMNS)
+        columns.extend(
+            keys, paths, [CODES[split] for split in splits], list(map(int, pids)), list(map(int, camids)), sha256s
+        )
+    except (ValueError, KeyError):
+        for number, fields in enumerate(table, first):
+            if any(fields):
+                _require_row(fields, f"{path}, row {number}")
+        raise
+
+
+def _require_row(fields: list[str], where: str) -> None:
     if len(fields) != len(COLUMNS):
         raise ManifestError(f"{where}: {len(fields)} fields, expected {len(COLUMNS)}: {', '.join(COLUMNS)}")
-    key, path, split, pid, camid, sha256 = fields
+    _, _, split, pid, camid, _ = fields
     if split not in SPLITS:
         raise ManifestError(f"{where}: split {split!r}, expected one of {', '.join(SPLITS)}")
     try:
-        return ImageRow(key, path, split, int(pid), int(camid), sha256)
+        int(pid), int(camid)
     except ValueError:
         raise ManifestError(f"{where}: pid {pid!r} and camid {camid!r} must be whole numbers") from None
 
@@ -186,9 +242,12 @@ def require_inside(path: str) -> None:
         raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
 
 
-def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:
+def _require_sound(rows: Rows, path: Path) -> None:
+    """Raise ManifestError, which names the first image that a manifest cannot have."""
     if not rows:
         raise ManifestError(f"manifest {path} lists no image")
+    if _numbers_are_sound(rows) and _texts_are_sound(rows):
+        return
     seen: set[str] = set()
     for row in rows:
         try:
@@ -205,4 +264,29 @@ def _checked(rows: tuple[ImageRow, ...], path: Path) -> tuple[ImageRow, ...]:
                 f"manifest {path}: {row.key!r} has pid {row.pid} and camid {row.camid}; expected 64-bit numbers and "
                 "a pid of -1 (junk), 0 (distractor) or above (an identity)"
             )
-    return rows
+
+
+def _numbers_are_sound(rows: Rows) -> bool:
+    """Tell what the rows one by one would, of all at once."""
+    pids, camids = rows.pids, rows.camids
+    return bool(((pids >= JUNK_PID) & (pids <= _LARGEST) & (camids >= -_LARGEST) & (camids <= _LARGEST)).all())
+
+
+def _texts_are_sound(rows: Rows) -> bool:
+    """Tell whether paths and keys are sound; of two keys of one hash, which are most likely the same, it says no."""
+    for first in range(0, len(rows), TOGETHER):
+        some = rows[first : first + TOGETHER]
+        keys, paths = list(some.keys), list(some.paths)
+        if "" in keys or not (_are_lines(keys) and _are_lines(paths)):
+            return False
+        between = "\n{}\n".format("\n".join(paths))
+        if any(mark in between for mark in _OUTSIDE) and not all(map(stays_inside, paths)):
+            return False
+    hashes = np.sort(rows.keys.hashes())
+    return not (hashes[1:] == hashes[:-1]).any()
+
+
+def _are_lines(texts: list[str]) -> bool:
+    """Tell whether no text has an end of line in it."""
+    lines = "\n".join(texts)
+    return lines.count("\n") == len(texts) - 1 and "\r" not in lines and "\0" not in lines

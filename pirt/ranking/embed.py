@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pirt.core.errors import DataError, ManifestError, ParamsError, StoreError
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.manifest import ImageRow, Manifest, Rows
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.progress import progress
@@ -87,22 +87,21 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
     write_embeddings(out, readable, lineage, outputs_of(model, images, speed))
 
 
-def rows_to_embed(manifest: Manifest) -> tuple[ImageRow, ...]:
+def rows_to_embed(manifest: Manifest) -> Rows:
     """Return the queries, then the gallery, of which one may be empty."""
-    rows = tuple(row for split in EMBEDDED_SPLITS for row in manifest.rows if row.split == split)
+    places = np.concatenate([np.flatnonzero(manifest.rows.of_split(split)) for split in EMBEDDED_SPLITS])
+    rows = manifest.rows.take(places)
     if not rows:
         raise ManifestError("the manifest has neither query nor gallery images; there is nothing to embed")
     return rows
 
 
-def rows_to_measure(source: Source) -> tuple[ImageRow, ...]:
+def rows_to_measure(source: Source) -> Rows:
     """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
     manifest = source.manifest
-    query, gallery = (without_skipped(source.heatmaps, manifest.split(split)) for split in EMBEDDED_SPLITS)
-    require_valid_matches(
-        *(np.array([row.pid for row in rows]) for rows in (query, gallery)),
-        *(np.array([row.camid for row in rows]) for rows in (query, gallery)),
-    )
+    kept = (without_skipped(source.heatmaps, manifest.split(split)) for split in EMBEDDED_SPLITS)
+    query, gallery = (Rows.of(rows) for rows in kept)
+    require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
     return rows_to_embed(manifest)
 
 

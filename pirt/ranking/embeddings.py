@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from pirt.core.errors import DataError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
-from pirt.core.manifest import ImageRow, Split
+from pirt.core.manifest import SPLITS, ImageRow, Rows, Split
 from pirt.core.params import Frozen, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
 from pirt.ranking.hdf5 import written_hdf5
@@ -82,14 +82,16 @@ def write_embeddings(
 
 
 def _write_images(file: h5py.File, images: Sequence[ImageRow]) -> None:
-    order = [EMBEDDED_SPLITS.index(image.split) for image in images]
+    rows = Rows.of(images)
+    splits = [SPLITS[code] for code in rows.splits.tolist()]
+    order = [EMBEDDED_SPLITS.index(split) for split in splits]
     if order != sorted(order):
         raise ValueError("queries must stand before the gallery")
     for name, values in {
-        "keys": np.array([image.key.encode() for image in images]),
-        "pids": np.array([image.pid for image in images], np.int64),
-        "camids": np.array([image.camid for image in images], np.int64),
-        "splits": np.array([image.split.encode() for image in images]),
+        "keys": np.array([key.encode() for key in rows.keys]),
+        "pids": rows.pids,
+        "camids": rows.camids,
+        "splits": np.array([split.encode() for split in splits]),
     }.items():
         file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
 

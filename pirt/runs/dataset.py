@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from pirt.core.errors import DataError
 from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.manifest import ImageRow, Manifest, Rows
 from pirt.heatmaps.codec import Codes
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.machine import cores
@@ -59,11 +59,10 @@ class PersonDataset(Dataset[Item]):
         cache: HeatmapCache | None,
         transform: EvalTransform,
     ) -> None:
-        self.manifest, self.rows, self.cache, self.transform = manifest, tuple(rows), cache, transform
-        pids = sorted({row.pid for row in rows})
+        # Columns, which loader processes share: they would copy every row's objects by counting references to them.
+        self.manifest, self.rows, self.cache, self.transform = manifest, Rows.of(rows), cache, transform
+        pids, self.labels = np.unique(self.rows.pids, return_inverse=True)
         self.num_classes = len(pids)
-        label_of = {pid: label for label, pid in enumerate(pids)}
-        self.labels = tuple(label_of[row.pid] for row in rows)
         self._pixels: Tensor | None = None
 
     def __len__(self) -> int:
@@ -89,7 +88,7 @@ class PersonDataset(Dataset[Item]):
         return Item(
             image=torch.from_numpy(image),
             heatmaps=torch.from_numpy(np.ascontiguousarray(codes)),
-            label=self.labels[index],
+            label=int(self.labels[index]),
             index=index,
         )
 

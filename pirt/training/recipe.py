@@ -133,7 +133,7 @@ class Training:
         on_gpu = fabric.device.type == "cuda"
 
         self.sampler = PKSampler(
-            self.dataset.labels,
+            self.dataset.labels.tolist(),
             by=recipe.sampler,
             identities=recipe.identities,
             instances=recipe.instances,

@@ -1,12 +1,13 @@
 """What a training is made of, checked before anything runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
 from pirt.core.errors import CheckpointError, ParamsError
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, Rows
 from pirt.core.sizes import without_memory
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt, load_published
@@ -40,13 +41,14 @@ def training_set(manifest: Manifest, heatmaps: HeatmapStore | None, params: Para
     return PersonDataset(manifest, rows, cache, transform)
 
 
-def _persons(manifest: Manifest) -> tuple[ImageRow, ...]:
-    return tuple(row for row in manifest.split("train") if row.pid > 0)
+def _persons(manifest: Manifest) -> Rows:
+    rows = manifest.split("train")
+    return rows.take(rows.pids > DISTRACTOR_PID)
 
 
 def readable_rows(
-    manifest: Manifest, rows: tuple[ImageRow, ...], heatmaps: HeatmapStore | None, params: Params
-) -> tuple[tuple[ImageRow, ...], HeatmapCache | None]:
+    manifest: Manifest, rows: Sequence[ImageRow], heatmaps: HeatmapStore | None, params: Params
+) -> tuple[Sequence[ImageRow], HeatmapCache | None]:
     """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
     rows, cache = without_skipped(heatmaps, rows), None
     if params.model.parts or params.model.intra:
@@ -104,7 +106,7 @@ def record_of(
     evaluate: dict[str, JsonValue] | None,
 ) -> RunRecord:
     """Return what the run folder will say of this training."""
-    cache, keys = dataset.cache, {row.key for row in dataset.rows}
+    cache, keys = dataset.cache, set(dataset.rows.keys)
     return RunRecord(
         variant=variant,
         num_classes=dataset.num_classes,
@@ -112,7 +114,7 @@ def record_of(
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         heatmap_size=None if cache is None else cache.size,
         initial_weights_sha256=None if init_from is None else weights_sha256(init_from),
-        unreadable=tuple(row.key for row in _persons(dataset.manifest) if row.key not in keys),
+        unreadable=tuple(key for key in _persons(dataset.manifest).keys if key not in keys),
         params=params,
         evaluate=evaluate,
     )

@@ -1,10 +1,6 @@
 """How good the model is so far: query against gallery, as `pirt-eval` measures it."""
 
-from typing import Literal
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pirt.core.manifest import Manifest, Split
 from pirt.heatmaps.reader import HeatmapStore
@@ -33,10 +29,8 @@ class Evaluation:
         self.query = self._images("query", manifest, heatmaps)
         self.gallery = self._images("gallery", manifest, heatmaps)
         # Now, not after the first epochs.
-        (query, query_cameras), (gallery, gallery_cameras) = (
-            (_numbers(images, "pid"), _numbers(images, "camid")) for images in (self.query, self.gallery)
-        )
-        require_valid_matches(query, gallery, query_cameras, gallery_cameras)
+        query, gallery = self.query.rows, self.gallery.rows
+        require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
 
     @tf32(allowed=False)
     def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
@@ -58,8 +52,4 @@ class Evaluation:
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
         loader = make_loader(images, _BATCH_SIZE, self.workers, on_gpu=device.type == "cuda")
         outputs = (network(batch["image"], batch["heatmaps"]) for batch in batches_of(loader, device))
-        return Persons(features_of(outputs, network.global_names), _numbers(images, "pid"), _numbers(images, "camid"))
-
-
-def _numbers(images: PersonDataset, name: Literal["pid", "camid"]) -> NDArray[np.int64]:
-    return np.array([getattr(row, name) for row in images.rows])
+        return Persons(features_of(outputs, network.global_names), images.rows.pids, images.rows.camids)

@@ -65,7 +65,7 @@ def test_identities_in_both_halves(manifest: Manifest) -> None:
 
 def test_images_in_two_splits(manifest: Manifest) -> None:
     train, gallery = manifest.split("train")[0], manifest.split("gallery")[-1]
-    spoilt = changed(manifest, lambda row: row is gallery, path=train.path, sha256=train.sha256)
+    spoilt = changed(manifest, lambda row: row == gallery, path=train.path, sha256=train.sha256)
     assert bad(check(spoilt)) == {"no image in two splits": f"1: {train.key} = {gallery.key}"}
 
 
