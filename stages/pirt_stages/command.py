@@ -8,11 +8,8 @@ import errno
 import io
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import click
 
 from pirt.core.errors import ParamsError, PirtError
 from pirt_stages.locking import held
+from pirt_stages.signals import ending_on_signals
 
 _FIXES = {
     errno.ENOSPC: "make room there",
@@ -54,19 +52,6 @@ class UserError(click.ClickException):
         shown = _CONTROL.sub("?", message)
         left_out = len(shown) - 2 * _MOST_SHOWN
         super().__init__(shown if left_out <= 0 else f"{shown[:_MOST_SHOWN]} … {shown[-_MOST_SHOWN:]}")
-
-
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the program as an exception does, so that half-written outputs are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -125,11 +110,16 @@ class Command(Told):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an error that the user can fix into click's message with exit code 2."""
         try:
-            with _ending_on_sigterm(), _output_of(ctx):
+            with ending_on_signals(), _output_of(ctx):
                 return super().invoke(ctx)
         except PirtError as error:
             raise UserError(str(error)) from error
         except (MemoryError, RuntimeError) as error:
+            if how := _died_loading(error):
+                raise UserError(
+                    f"a process that loads images died ({how}), for lack of memory as a rule; run the same command "
+                    "again with fewer --workers, 0 takes none"
+                ) from error
             if not _lacks_memory(error):
                 raise
             raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
@@ -138,6 +128,15 @@ class Command(Told):
             if not error.errno or not error.strerror or error.errno == errno.EPIPE:
                 raise
             raise UserError(_refusal(error)) from error
+
+
+def _died_loading(error: BaseException) -> str | None:
+    """Say how a loader process died, where that is what an error of PyTorch's is about.
+
+    It comes from a handler of SIGCHLD, so in the midst of anything.
+    """
+    found = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))
+    return found[1] if found else None
 
 
 def _lacks_memory(error: MemoryError | RuntimeError) -> bool:

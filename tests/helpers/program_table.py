@@ -9,17 +9,18 @@ from pathlib import Path
 
 import click
 
+from pirt_stages.programs import MODULES
+
 _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 _EXAMPLE = re.compile(r"^ +((?:pirt-\w+|torchrun) (?:.*\\\n)*.*)$", re.MULTILINE)
 
 
-def _loaded(place: str) -> click.Command:
-    module, _, name = place.partition(":")
-    found: click.Command = getattr(import_module(module), name)
+def _loaded(name: str) -> click.Command:
+    found: click.Command = import_module(MODULES[name.removeprefix("pirt-")]).main
     return found
 
 
-PROGRAMS = {name: _loaded(place) for name, place in tomllib.loads(_PYPROJECT.read_text())["project"]["scripts"].items()}
+PROGRAMS = {name: _loaded(name) for name in tomllib.loads(_PYPROJECT.read_text())["project"]["scripts"]}
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -1,3 +1,3 @@
-from pirt_stages.data.cli import main
+from pirt_stages.programs import data
 
-main()
+data()

@@ -1,3 +1,3 @@
-from pirt_stages.evaluate.cli import main
+from pirt_stages.programs import evaluate
 
-main()
+evaluate()

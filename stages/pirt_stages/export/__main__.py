@@ -1,3 +1,3 @@
-from pirt_stages.export.cli import main
+from pirt_stages.programs import export
 
-main()
+export()

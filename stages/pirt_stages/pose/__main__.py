@@ -1,3 +1,3 @@
-from pirt_stages.pose.cli import main
+from pirt_stages.programs import pose
 
-main()
+pose()

@@ -1,3 +1,3 @@
-from pirt_stages.report.cli import main
+from pirt_stages.programs import report
 
-main()
+report()

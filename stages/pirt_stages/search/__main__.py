@@ -1,3 +1,3 @@
-from pirt_stages.search.cli import main
+from pirt_stages.programs import search
 
-main()
+search()

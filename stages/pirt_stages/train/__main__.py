@@ -1,3 +1,3 @@
-from pirt_stages.train.cli import main
+from pirt_stages.programs import train
 
-main()
+train()

@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,47 @@ def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(20) == 143
     assert not list(tmp_path.iterdir())
+
+
+_SWALLOWS = """
+import sys, time
+import click
+from pirt_stages.command import Command
+
+@click.command(cls=Command)
+def main():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    except:  # as MMEngine's formatter of configs does
+        raise SyntaxError("Failed to format the config file")
+main(args=[])
+"""
+
+_LOADS_SLOWLY = """
+import sys, types
+from pirt_stages import programs
+programs.MODULES["train"] = "slow"
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "slow":
+            print("working", flush=True)
+            import time
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+programs.train()
+"""
+
+
+@pytest.mark.parametrize("script", [_SWALLOWS, _LOADS_SLOWLY], ids=["in a command", "while libraries are loaded"])
+def test_ctrl_c_is_one_line_and_130(script: str) -> None:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1] == b"Aborted!\n"
+    assert process.returncode == 130
 
 
 def test_a_bug_keeps_its_traceback() -> None:

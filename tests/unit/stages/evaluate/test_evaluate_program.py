@@ -1,5 +1,8 @@
 import json
+import os
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import h5py
@@ -20,6 +23,7 @@ from pirt.ranking.matching import coarse_to_fine, global_distances, make_feature
 from pirt.ranking.metrics import rank_metrics
 from pirt.ranking.results import read_metrics
 from pirt.runs.cache import load_heatmaps, store_for
+from pirt.runs.dataset import PersonDataset
 from pirt.runs.run import load_run, read_record, write_record
 from pirt.runs.transforms import EvalTransform
 from pirt_stages.evaluate.cli import main
@@ -32,6 +36,16 @@ def invoke(*arguments: object) -> Result:
 @pytest.fixture(scope="session")
 def metrics(embeddings_file: Path) -> dict:
     return json.loads(embeddings_file.with_name("metrics.json").read_text())
+
+
+def test_the_death_of_a_loader_process_is_one_line(arguments_for, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(PersonDataset, "__getitems__", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    ended = invoke(*arguments_for(tmp_path / "run"), "--workers", "1")
+    assert ended.exit_code == 2, ended.exception
+    said = ended.stderr.splitlines()[-1]
+    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers, 0 takes none", said)
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "embeddings.h5").exists()
 
 
 def test_a_shard_of_another_store_is_refused(evaluated: Path, tmp_path: Path, arguments_for):

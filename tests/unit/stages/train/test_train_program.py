@@ -21,6 +21,7 @@ from tiny_stores import noise, write_store
 from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest, write_manifest
 from pirt.ranking import evaluation as ranking
+from pirt.runs.dataset import PersonDataset
 from pirt.runs.run import load_run
 from pirt.training import recipe
 from pirt.training.resume import resume_folder
@@ -100,6 +101,16 @@ def assert_same_run(one: Path, two: Path):
     assert files == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
     for file in files:
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_the_death_of_a_loader_process_is_one_line(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(PersonDataset, "__getitems__", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    ended = run(*arguments, "--workers", "1", "--image-memory", "0")
+    assert ended.exit_code == 2, ended.exception
+    said = ended.stderr.splitlines()[-1]
+    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers, 0 takes none", said)
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "embeddings.h5").exists()
 
 
 def test_a_shard_of_another_store_is_refused(persons, arguments, tmp_path):

@@ -1,0 +1,62 @@
+"""Where the programs are entered: a Ctrl-C ends them in one line, be it while their libraries are still loaded."""
+
+import os
+import signal
+from importlib import import_module
+from types import FrameType
+
+MODULES = {
+    "data": "pirt_stages.data.cli",
+    "pose": "pirt_stages.pose.cli",
+    "train": "pirt_stages.train.cli",
+    "eval": "pirt_stages.evaluate.cli",
+    "report": "pirt_stages.report.cli",
+    "export": "pirt_stages.export.cli",
+    "search": "pirt_stages.search.cli",
+}
+
+
+def data() -> None:
+    """Run `pirt-data`."""
+    _run("data")
+
+
+def pose() -> None:
+    """Run `pirt-pose`."""
+    _run("pose")
+
+
+def train() -> None:
+    """Run `pirt-train`."""
+    _run("train")
+
+
+def evaluate() -> None:
+    """Run `pirt-eval`."""
+    _run("eval")
+
+
+def report() -> None:
+    """Run `pirt-report`."""
+    _run("report")
+
+
+def export() -> None:
+    """Run `pirt-export`."""
+    _run("export")
+
+
+def search() -> None:
+    """Run `pirt-search`."""
+    _run("search")
+
+
+def _run(name: str) -> None:
+    signal.signal(signal.SIGINT, _end)
+    import_module(MODULES[name]).main()
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """End at once: before a command and after it there is nothing to clear up."""
+    os.write(2, b"Aborted!\n")
+    os._exit(128 + number)
