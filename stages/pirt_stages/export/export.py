@@ -63,7 +63,7 @@ def require_packages() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ParamsError(
-            f"pirt-export needs {error.name}, which is not installed: pip install 'pirt[export]'"
+            f"pirt-export onnx needs {error.name}, which is not installed: pip install 'pirt[export]'"
         ) from None
 
 

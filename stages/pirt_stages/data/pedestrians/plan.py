@@ -30,6 +30,8 @@ class Profile:
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(6, 8, 48, 8, 16, 8, 56, 4, 4),
     "demo": Profile(6, 80, 1280, 40, 120, 40, 600, 40, 20),
+    # Many people and hardly a test: weights of other trainings start from it, in another world than theirs.
+    "pretraining": Profile(8, 500, 6_000, 8, 16, 8, 56, 4, 4),
     "large": Profile(8, 702, 15_618, 519, 2_210, 1_110, 17_661, 1_500, 400),
 }
 

@@ -23,7 +23,7 @@ def invoke(*arguments: object):
 def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, run, outputs):
     import onnxruntime
 
-    ended = invoke("--run", evaluated / run, "--out", tmp_path / "pirt.onnx")
+    ended = invoke("onnx", "--run", evaluated / run, "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output
     session = onnxruntime.InferenceSession(str(tmp_path / "pirt.onnx"))
     assert [output.name for output in session.get_outputs()] == outputs
@@ -45,7 +45,7 @@ def test_grids_that_do_not_divide_are_exported_too(tmp_path):
 
     train = TrainParams(image_size=(80, 72), image_mean=(0.5, 0.4, 0.3))
     write_run(tmp_path / "run", SMALL, train, heatmap_size=(20, 18))
-    ended = invoke("--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
+    ended = invoke("onnx", "--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 0, ended.output
     assert "largest difference to PyTorch at batch 1 and 7" in ended.output
     session = onnxruntime.InferenceSession(str(tmp_path / "pirt.onnx"))
@@ -61,7 +61,7 @@ def test_a_network_that_differs_is_not_kept(evaluated, tmp_path, monkeypatch):
         return (stripe + 2e-3, *others)
 
     monkeypatch.setattr(exporting.NamedOutputs, "forward", a_little_apart)
-    ended = invoke("--run", evaluated / "run", "--out", tmp_path / "pirt.onnx")
+    ended = invoke("onnx", "--run", evaluated / "run", "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 2
     assert "output stripe of the ONNX file differs by 0.002 from PyTorch at batch 1" in ended.output
     assert not list(tmp_path.iterdir())
@@ -91,6 +91,6 @@ def test_the_check_refuses_a_file_of_another_network(evaluated, tmp_path, scale)
 
 
 def test_missing_run_is_one_line(tmp_path):
-    ended = invoke("--run", tmp_path, "--out", tmp_path / "pirt.onnx")
+    ended = invoke("onnx", "--run", tmp_path, "--out", tmp_path / "pirt.onnx")
     assert ended.exit_code == 2
     assert "run.json is missing" in ended.output

@@ -106,7 +106,7 @@ def test_the_report_draws_the_groups_of_its_runs(
 def test_a_network_of_four_groups_is_exported(evaluated: Callable[[str], Path], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    run(export, "--run", evaluated("four") / "run", "--out", tmp_path / "four.onnx")
+    run(export, "onnx", "--run", evaluated("four") / "run", "--out", tmp_path / "four.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "four.onnx"))
     assert json.loads(session.get_modelmeta().custom_metadata_map["pirt.groups"]) == list(FOUR)
     assert {output.name: output.shape[1:] for output in session.get_outputs()}["confidence"] == [4]
