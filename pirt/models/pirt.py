@@ -12,7 +12,7 @@ from pirt.models.confidence import ConfidenceScore
 from pirt.models.heads import BNNeck
 from pirt.models.initialise import init_inter_part, init_intra_part, init_weights
 from pirt.models.inter_part import InterPart, mean_of_tokens, patch_tokens, stripe_tokens
-from pirt.models.intra_part import IntraPart
+from pirt.models.intra_part import IntraPart, MaskReading
 from pirt.models.part_groups import Grouping, named_groups
 from pirt.models.part_masks import PartGroups, human_mask, keypoint_features, pool_heatmaps
 from pirt.models.refine import Refine
@@ -149,6 +149,7 @@ def build_pirt(
     intra_heads: int = 4,
     intra_projection: bool = True,
     intra_dropout: float = 0.3,
+    intra_mask: MaskReading = "raw",
     inter_heads: int = 8,
     feedforward: int = 512,
     inter_dropout: float = 0.1,
@@ -175,6 +176,8 @@ def build_pirt(
         intra_heads: heads of the IRM's attention.
         intra_projection: W_H of eq. 7, which the authors' program leaves out.
         intra_dropout: of F_φ in eq. 5.
+        intra_mask: how eq. 8 reads C: "raw" as it is, "normalised" by each image's maximum, "raised" as (1 + C)/2, or
+            "one" in its place.
         inter_heads: heads of the IRT's attention.
         feedforward: hidden channels of eq. 11.
         inter_dropout: of the IRT's attention, its output, and the feed-forward's hidden and output features.
@@ -187,7 +190,11 @@ def build_pirt(
     C = network.feature_channels
     _check_heads("intra_heads", intra_heads, "bottleneck", bottleneck)
     _check_heads("inter_heads", inter_heads, "the backbone's channels", C)
-    irm = IntraPart(C, bottleneck, intra_heads, projection=intra_projection, dropout=intra_dropout) if intra else None
+    irm = (
+        IntraPart(C, bottleneck, intra_heads, projection=intra_projection, dropout=intra_dropout, mask=intra_mask)
+        if intra
+        else None
+    )
     irt = InterPart(C, inter_layers, inter_heads, feedforward, inter_dropout) if inter_layers else None
     part_groups = PartGroups(named_groups(groups)) if parts else None
     csm = ConfidenceScore(C, confidence_hidden) if parts else None

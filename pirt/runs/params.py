@@ -22,6 +22,7 @@ from pirt.core.params import (
     read_sections,
 )
 from pirt.models.backbone import known_backbone
+from pirt.models.intra_part import MaskReading
 from pirt.models.part_groups import Grouping, NamedGroups, checked_grouping, named_groups
 from pirt.models.resnet_ibn import StemPool
 from pirt.runs.transforms import IMAGENET_MEAN, IMAGENET_STD
@@ -62,6 +63,8 @@ class ModelParams(Frozen):
     intra_heads: Channels = 4
     intra_projection: bool = True
     intra_dropout: Fraction = 0.3
+    intra_mask: MaskReading = "raw"
+    """How eq. 8 reads the human mask C."""
     inter_heads: Channels = 8
     feedforward: Channels = 512
     inter_dropout: Fraction = 0.1

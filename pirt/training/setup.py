@@ -17,7 +17,7 @@ from pirt.runs.params import ModelParams, Params
 from pirt.runs.run import RunRecord, build_model, load_weights, read_record, run_weights, weights_sha256
 from pirt.training.augmentation import TrainTransform
 
-_MAY_CHANGE = {"tau", "intra_dropout", "inter_dropout"}
+_MAY_CHANGE = {"tau", "intra_dropout", "intra_mask", "inter_dropout"}
 _OPTIONS_MAY_CHANGE = {"drop_path", "checkpointing", "semantic_weight"}
 
 

@@ -45,3 +45,23 @@ def test_dropout_is_on_the_encoded_features_not_on_the_attention():
         ).transpose(1, 2)
         expected = module.decode(module.norm(attended).clamp_min(0)).clamp_min(0)
         assert (module(encoded, torch.zeros(2, 1, 3, 4).double()) - expected).abs().max() <= 1e-9
+
+
+def test_the_mask_is_read_as_told():
+    mask = torch.rand(3, 1, 3, 4, dtype=torch.float64)
+    mask[2] = 0  # nothing seen
+    expected = {reading: torch.empty_like(mask) for reading in ("raw", "normalised", "raised", "one")}
+    for b in range(3):
+        highest = max(value.item() for value in mask[b].flatten())
+        for y in range(3):
+            for x in range(4):
+                value = mask[b, 0, y, x].item()
+                expected["raw"][b, 0, y, x] = value
+                expected["normalised"][b, 0, y, x] = value / highest if highest else 0
+                expected["raised"][b, 0, y, x] = (1 + value) / 2
+                expected["one"][b, 0, y, x] = 1
+    features = torch.rand(3, 10, 3, 4, dtype=torch.float64)
+    for reading, read in expected.items():
+        module = randomise(IntraPart(10, 8, 2, projection=True, dropout=0.0, mask=reading)).eval()
+        with torch.no_grad():
+            assert (module(features, mask) - intra_part(features, read, module)).abs().max() <= 1e-9, reading

@@ -62,6 +62,18 @@ def test_any_groups_equal_the_equations(groups):
     assert_evaluation_equals_the_equations(TABLE_3["P+Intra+Inter"], grouping, groups)
 
 
+@pytest.mark.parametrize(
+    ("reading", "kept"), [("one", lambda c: torch.ones_like(c)), ("raised", lambda c: (1 + c) / 2)]
+)
+def test_the_model_reads_the_mask_as_told(reading, kept):
+    row, (images, heatmaps) = TABLE_3["P+Intra"], batch(dtype=torch.float64)
+    model = randomise(small_pirt(row, intra_mask=reading)).eval()
+    with torch.no_grad():
+        mask = pooled_heatmaps(heatmaps, 8, 4).amax(dim=1, keepdim=True)
+        expected = intra_part(model.backbone(images), kept(mask), model.intra)
+        assert (model.intra_features(images, heatmaps) - expected).abs().max() <= 1e-9
+
+
 def assert_evaluation_equals_the_equations(row, grouping, groups):
     model = randomise(small_pirt(row, groups=grouping)).eval()
     assert_outputs_equal_the_equations(model, *batch(dtype=torch.float64), (8, 4), groups)

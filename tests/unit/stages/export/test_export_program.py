@@ -53,6 +53,14 @@ def test_grids_that_do_not_divide_are_exported_too(tmp_path):
 
 
 @pytest.mark.slow
+def test_another_reading_of_the_mask_is_exported(tmp_path):
+    model = SMALL.model_copy(update={"intra_mask": "normalised"})
+    write_run(tmp_path / "run", model, TrainParams(image_size=(64, 32)), heatmap_size=(16, 8))
+    ended = invoke("onnx", "--run", tmp_path / "run", "--out", tmp_path / "pirt.onnx")
+    assert ended.exit_code == 0, ended.output
+
+
+@pytest.mark.slow
 def test_a_network_that_differs_is_not_kept(evaluated, tmp_path, monkeypatch):
     forward = exporting.NamedOutputs.forward
 
