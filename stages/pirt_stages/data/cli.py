@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from pirt.benchmarks import BENCHMARKS, counts_of
+from pirt.core.errors import ParamsError
 from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
+from pirt.core.params import mapping, read_sections
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
@@ -201,10 +203,16 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
 
 
 @main.command("weights")
-@params_option("its section `train` names the weights", required=True)
+@params_option("it names the weights", required=True)
+@click.option(
+    "--parameter",
+    type=click.Choice(["train.backbone_weights", "pose.train.init_from"]),
+    default="train.backbone_weights",
+    help="Which of its parameters names them.",
+)
 @out_option("JSON file to write.", FILE)
-def weights_command(params_file: Path, out: Path) -> None:
-    """Write the SHA-256 of the backbone weights that a parameter file names, or their URL.
+def weights_command(params_file: Path, parameter: str, out: Path) -> None:
+    """Write the SHA-256 of the weights that a parameter file names for a training to start from, or their URL.
 
     A pipeline runs this before it trains, so that weights replaced in place are noticed. Nothing is fetched.
 
@@ -212,13 +220,16 @@ def weights_command(params_file: Path, out: Path) -> None:
     Example:
       pirt-data weights --params params.yaml --out runs/weights.json
     """
-    # Parameters of a training bring PyTorch along, which the other commands do without.
-    from pirt.runs.params import load_params
-
-    source = load_params(params_file).train.backbone_weights
+    *sections, name = parameter.split(".")
+    table, where = read_sections(params_file), str(params_file)
+    for section in sections:
+        where = f"{where}, section {section}"
+        table = mapping(table.get(section), where)
+    source = table.get(name)
+    if not isinstance(source, str | None):
+        raise ParamsError(f"{where}: {name} = {source!r}, expected a file or URL")
     with written_whole(out) as beside:
-        weights = None if source is None else sha256_or_url(source)
-        beside.write_text(json.dumps({"backbone_weights": weights}) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps({name: source and sha256_or_url(source)}) + "\n", encoding="utf-8")
     click.echo(f"wrote {out}")
 
 

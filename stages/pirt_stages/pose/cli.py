@@ -79,7 +79,8 @@ def train_command(
 ) -> None:
     """Train a small HRNet on labelled keypoints of the manifest's train split.
 
-    Identities held out of training measure it: PCK@0.2 of the torso length, on visible keypoints.
+    Identities held out of training measure it: PCK@0.2 of the torso length, on visible keypoints. With
+    pose.train.init_from the training goes on from the weights of another one, such as of other people.
 
     \b
     Example:

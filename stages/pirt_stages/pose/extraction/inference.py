@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.files import sha256_of
-from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, default_input_size, geometry_of
+from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import (
     HeatmapNetwork,
     build_network,

@@ -36,6 +36,8 @@ class PoseTrainParams(Frozen):
     batch_size: BatchSize = 32
     learning_rate: PositiveRate = 2e-3
     weight_decay: Rate = 1e-4
+    init_from: str | None = None
+    """A file or URL with weights of the same network, to go on from; None draws them."""
     held_out: Fraction = 0.125
     """Share of the training identities that only measure."""
 

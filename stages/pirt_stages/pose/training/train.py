@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pirt.core.errors import DataError, DivergenceError, ParamsError
-from pirt.core.files import refuse_other_files, written_whole
+from pirt.core.files import refuse_other_files, sha256_of, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.progress import progress, progress_over
+from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
-from pirt_stages.pose.networks.openmmlab import MMLogger
+from pirt_stages.pose.networks.openmmlab import Config, MMLogger
 from pirt_stages.pose.training.accuracy import pck, visibility_auc
 from pirt_stages.pose.training.augment import augment, second_view
 from pirt_stages.pose.training.checkpoint import checkpoint_bytes
@@ -59,6 +60,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
     refuse_other_files(out, (*_FILES, _IGNORED))
+    config = small_hrnet_config(params.input_size, params.channels, params.sigma)
+    network, initial = initial_network(config, params, device)
     rows = manifest.split("train")
     manifest.require_files(rows)
     learn, hold = _by_identity(rows, params.held_out)
@@ -66,12 +69,6 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     learned = load_labelled(manifest, learn, labels, keypoints, params.input_size)
     held = load_labelled(manifest, hold, labels, keypoints, params.input_size)
 
-    torch.manual_seed(params.seed)
-    config = small_hrnet_config(params.input_size, params.channels, params.sigma)
-    network = channels_last(build_network(config, "small HRNet").to(device))
-    MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line a tensor
-    estimator: Any = network.estimator
-    estimator.init_weights()
     fit(network, learned, params, device)
     metrics = accuracy_of(network, held, device)
     metrics["parameters"] = sum(weight.numel() for weight in network.estimator.parameters())
@@ -88,11 +85,26 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
             shutil.copyfile(out / _IGNORED, folder / _IGNORED)
         config_file, checkpoint_file, *tables = (folder / name for name in _FILES)
         config.dump(str(config_file))
-        meta = {"epoch": params.epochs, "seed": params.seed}
+        meta = {"epoch": params.epochs, "seed": params.seed, **initial}
         checkpoint_file.write_bytes(checkpoint_bytes(network.estimator, meta))
         for file, content in zip(tables, (metrics, scores), strict=True):
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return metrics
+
+
+def initial_network(config: Config, params: PoseTrainParams, device: str) -> tuple[HeatmapNetwork, dict[str, str]]:
+    """Return the network that a training starts from, and what the checkpoint is to say of its weights."""
+    torch.manual_seed(params.seed)
+    network = channels_last(build_network(config, "small HRNet").to(device))
+    MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line a tensor
+    estimator: Any = network.estimator
+    estimator.init_weights()
+    initial = {}
+    if params.init_from is not None:
+        path = find_checkpoint(params.init_from)
+        load_checkpoint(estimator, path, f"pose.train with {params.channels} channels")
+        initial = {"initial_weights_sha256": sha256_of(path)}
+    return network, initial
 
 
 def _by_identity(rows: Sequence[ImageRow], share: float) -> tuple[list[ImageRow], list[ImageRow]]:

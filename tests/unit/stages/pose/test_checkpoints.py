@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pirt.core.errors import CheckpointError
-from pirt_stages.pose.extraction.checkpoints import find_checkpoint, load_checkpoint
+from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import build_network, read_config
 from pirt_stages.pose.networks.openmmlab import Config
 

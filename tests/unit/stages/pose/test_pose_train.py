@@ -192,3 +192,33 @@ def test_what_cannot_be_trained_on_is_told(people: People, tmp_path: Path) -> No
     one = make_people(tmp_path / "one", identities=1)
     with pytest.raises(DataError, match="two are needed"):
         train(one.manifest, one.keypoints, SHORT, tmp_path / "net", "cpu")
+
+
+def test_a_training_goes_on_from_other_weights(people: People, tmp_path: Path) -> None:
+    from pirt.core.files import sha256_of
+    from pirt.core.weights import read_weights
+
+    train(people.manifest, people.keypoints, SHORT, tmp_path / "first", "cpu")
+    first = tmp_path / "first" / "checkpoint.pth"
+    # So small a rate leaves the weights where they were.
+    still = SHORT.model_copy(update={"init_from": str(first), "learning_rate": 1e-12, "seed": 5})
+    train(people.manifest, people.keypoints, still, tmp_path / "second", "cpu")
+    second = tmp_path / "second" / "checkpoint.pth"
+    before, after = read_weights(first), read_weights(second)
+    trained = [name for name in before if "running_" not in name and "num_batches" not in name]
+    assert max((before[name] - after[name]).abs().max().item() for name in trained) < 1e-9
+    meta = torch.load(second, weights_only=True)["meta"]
+    assert meta["initial_weights_sha256"] == sha256_of(first)
+
+
+@pytest.mark.parametrize("fault", ["missing", "of another size"])
+def test_weights_that_do_not_fit_are_told_before_anything_is_read(people: People, tmp_path: Path, fault: str) -> None:
+    source = tmp_path / "other.pth"
+    if fault == "of another size":
+        train(people.manifest, people.keypoints, SHORT.model_copy(update={"channels": 8}), tmp_path / "other", "cpu")
+        source = tmp_path / "other" / "checkpoint.pth"
+    wrong = SHORT.model_copy(update={"init_from": str(source)})
+    said = "does not exist" if fault == "missing" else "is not of network pose.train with 4 channels"
+    with pytest.raises(PirtError, match=said):
+        train(people.manifest, people.manifest.root / "not read", wrong, tmp_path / "net", "cpu")
+    assert not (tmp_path / "net").exists()
