@@ -89,6 +89,14 @@ class SameOrDifferent(Frozen):
     calibration: Calibration
 
 
+class PerQuery(Frozen):
+    """What each query that counts came to, in the manifest's order: intervals of differences are made of it."""
+
+    pids: tuple[int, ...]
+    average_precisions: tuple[Fraction, ...]
+    """To six digits."""
+
+
 class Metrics(Scores):
     """The whole file. A field that a later version adds has a default, so that files of earlier ones stay valid."""
 
@@ -104,6 +112,7 @@ class Metrics(Scores):
     train: TrainParams
     lineage: Origins
     same_or_different: SameOrDifferent | None = None
+    per_query: PerQuery | None = None
 
 
 def metrics_of(
@@ -129,6 +138,16 @@ def metrics_of(
         train=lineage.train,
         lineage=Origins(**lineage.model_dump(include=set(Origins.model_fields))),
         same_or_different=_same_or_different(pairs, default_mode(embeddings)),
+        per_query=_per_query(default, query, params),
+    )
+
+
+def _per_query(metrics: RankMetrics, query: Persons, params: EvaluateParams) -> PerQuery:
+    values = metrics.average_precisions
+    counted = ~np.isnan(values) | (params.unmatched == "zero")
+    return PerQuery(
+        pids=tuple(query.pids[counted].tolist()),
+        average_precisions=tuple(np.round(np.nan_to_num(values[counted]), 6).tolist()),
     )
 
 

@@ -153,15 +153,18 @@ class Params(Frozen):
 
 
 def load_params(path: Path, variant: str | None = None) -> Params:
-    """Read seed, model and training from `path`; `variant` names an entry of its `variants`, laid over `model`."""
+    """Read seed, model and training from `path`; `variant` names an entry of its `variants`.
+
+    An entry is laid over `model`, but for its own section `train`, which is laid over `train`.
+    """
     table = read_sections(path)
     known = {name: table[name] for name in table.keys() & Params.model_fields.keys()}
     if variant is not None:
         variants = mapping(table.get("variants"), f"{path}, section variants")
         if variant not in variants:
             raise ParamsError(f"{path}: no variant {variant!r}; it has {sorted(map(str, variants))}")
-        known["model"] = {
-            **mapping(known.get("model"), f"{path}, section model"),
-            **mapping(variants[variant], f"{path}, variant {variant}"),
-        }
+        model = dict(mapping(variants[variant], f"{path}, variant {variant}"))
+        changes = {"train": mapping(model.pop("train", None), f"{path}, variant {variant}, train"), "model": model}
+        for name, changed in changes.items():
+            known[name] = {**mapping(known.get(name), f"{path}, section {name}"), **changed}
     return checked(Params, known, str(path))

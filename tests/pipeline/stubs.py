@@ -36,7 +36,8 @@ for part in ("variant", "seed"):
 named = [line.split(": ", 1)[1].strip() for line in Path("params.yaml").read_text().splitlines() if "local" in line]
 content = name
 if name in ("identify", "weights"):
-    kind = ("checkpoint.pth", "config.py") if name == "identify" else ("backbone.pth",)
+    of_pose = option.get("--parameter") == "pose.train.init_from"
+    kind = ("checkpoint.pth", "config.py") if name == "identify" else ("start.pth" if of_pose else "backbone.pth",)
     content += "".join(Path(file).read_text() for file in named if file.endswith(kind))
 made = [Path(words[0]) / "report.html"] if name == "html" else []
 if out:

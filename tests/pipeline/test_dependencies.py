@@ -15,7 +15,7 @@ from pirt.runs.params import ModelParams, TrainParams
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "stages")
-PIPELINES = (".", "pipelines/market1501", "pipelines/dukemtmc_reid", "pipelines/occluded_duke")
+PIPELINES = (".", "pipelines/pretraining", "pipelines/market1501", "pipelines/dukemtmc_reid", "pipelines/occluded_duke")
 PROGRAMS = {
     "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
     "import": (

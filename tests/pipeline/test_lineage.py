@@ -131,6 +131,20 @@ def test_weights_and_configs_replaced_in_place_re_run_what_they_feed(
 
 
 @pytest.mark.slow
+def test_weights_that_the_pose_network_starts_from_replaced_in_place_re_run_it(tmp_path: Path) -> None:
+    folder = copy_with_stubs(tmp_path, "dvc.yaml", "params.yaml")
+    (folder / "local").mkdir()
+    start = folder / "local/start.pth"
+    start.write_text("first")
+    train = {"epochs": 1, "init_from": "local/start.pth"}
+    set_params(folder / "params.yaml", pose={"train": train}, variants={"pirt": {}})
+    dvc(folder, "repro")
+    assert ran(dvc(folder, "repro")) == {"weights", "pose-weights"}
+    start.write_text("second")
+    assert ran(dvc(folder, "repro")) == {"weights", "pose-weights", "pose"}
+
+
+@pytest.mark.slow
 def test_no_parameter_runs_a_second_command(tmp_path: Path) -> None:
     folder = copy_with_stubs(tmp_path, "dvc.yaml", "params.yaml")
     hostile = "x; touch pwned #"

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from pirt.benchmarks import BENCHMARKS, counts_of
-from pirt.core.errors import ParamsError
 from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
-from pirt.core.params import mapping, read_sections
+from pirt.core.params import read_sections
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
@@ -27,6 +26,7 @@ from pirt_stages.data.pedestrians.plan import PROFILES
 from pirt_stages.data.pedestrians.synthesize import synthesize
 from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
+from pirt_stages.data.weights import weights_named
 from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, Number, out_option, params_option
 
 _SHARE = Number(0, 1)
@@ -221,15 +221,10 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
       pirt-data weights --params params.yaml --out runs/weights.json
     """
     *sections, name = parameter.split(".")
-    table, where = read_sections(params_file), str(params_file)
-    for section in sections:
-        where = f"{where}, section {section}"
-        table = mapping(table.get(section), where)
-    source = table.get(name)
-    if not isinstance(source, str | None):
-        raise ParamsError(f"{where}: {name} = {source!r}, expected a file or URL")
+    found = weights_named(read_sections(params_file), sections, name, str(params_file))
     with written_whole(out) as beside:
-        beside.write_text(json.dumps({name: source and sha256_or_url(source)}) + "\n", encoding="utf-8")
+        told = {place: source and sha256_or_url(source) for place, source in found.items()}
+        beside.write_text(json.dumps(told) + "\n", encoding="utf-8")
     click.echo(f"wrote {out}")
 
 

@@ -30,7 +30,7 @@ from pirt_stages.train.evaluation import Evaluation
 
 @click.command(cls=Command)
 @params_option("its sections `seed`, `model`, `variants` and `train` say what to train", required=True)
-@click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
+@click.option("--variant", help="Entry of the file's `variants`, laid over its `model`, its `train` over `train`.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
 @manifest_option(required=True)
 @heatmaps_option()

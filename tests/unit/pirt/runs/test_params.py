@@ -53,6 +53,15 @@ def test_a_wrong_value_is_named_in_one_line(tmp_path: Path, text: str, message: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_variant_may_train_otherwise(tmp_path: Path) -> None:
+    text = "train: {epochs: 5, backbone_weights: w.pth}\n"
+    text += "variants: {scratch: {parts: false, train: {backbone_weights: null}}}"
+    params = load_params(write(tmp_path, text), "scratch")
+    assert (params.model.parts, params.train.epochs, params.train.backbone_weights) == (False, 5, None)
+    with pytest.raises(ParamsError, match="variant odd, train must be a mapping, found int 3"):
+        load_params(write(tmp_path, "variants: {odd: {train: 3}}"), "odd")
+
+
 def test_missing_file_and_variant_are_named(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"nowhere\.yaml does not exist"):
         load_params(tmp_path / "nowhere.yaml")

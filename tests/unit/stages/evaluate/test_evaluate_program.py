@@ -94,6 +94,9 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
         expected = rank_metrics(ranking, pids[:5], pids[5:], camids[:5], camids[5:])
         assert metrics["confidence_modes"][mode]["mAP"] == pytest.approx(expected.mAP)
         assert metrics["confidence_modes"][mode]["mINP"] == pytest.approx(expected.mINP)
+        if mode == "query-gallery":
+            assert metrics["per_query"]["average_precisions"] == pytest.approx(expected.average_precisions, abs=1e-6)
+    assert metrics["per_query"]["pids"] == pids[:5]
     assert metrics["mAP"] == metrics["confidence_modes"]["query-gallery"]["mAP"]
 
 
@@ -107,18 +110,18 @@ def test_thresholds_are_of_all_pairs_that_the_protocol_leaves_in(metrics, embedd
 
 
 def test_metrics_of_earlier_versions_can_be_read(metrics, tmp_path):
-    old = {name: value for name, value in metrics.items() if name != "same_or_different"}
+    old = {name: value for name, value in metrics.items() if name not in ("same_or_different", "per_query")}
     for section, later in (
         ("confidence_modes", ["even"]),
         ("protocol", ["coarse", "group_distance"]),
-        ("model", ["stem_pool"]),
+        ("model", ["stem_pool", "intra_mask"]),
         ("train", ["sampler", "triplet_weight"]),
     ):
         assert old[section].keys() >= set(later)
         old[section] = {name: value for name, value in old[section].items() if name not in later}
     (tmp_path / "metrics.json").write_text(json.dumps(old))
     read = read_metrics(tmp_path / "metrics.json")
-    assert read.same_or_different is None
+    assert (read.same_or_different, read.per_query) == (None, None)
     assert (read.protocol.coarse, read.protocol.group_distance) == ("sum", "euclidean")
 
 

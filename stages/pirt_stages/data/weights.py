@@ -1,0 +1,34 @@
+"""Which files of weights a parameter file names for trainings to start from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pirt.core.errors import ParamsError
+from pirt.core.params import mapping
+
+
+def weights_named(table: Mapping[str, Any], sections: Sequence[str], name: str, where: str) -> dict[str, str | None]:
+    """Return the files or URLs that `name` names in a section of a parameter file, and in each variant's own.
+
+    Args:
+        table: the whole parameter file.
+        sections: the path to the section, such as ("pose", "train").
+        name: the parameter, under which its value is returned; that of a variant comes under the variant's name too.
+        where: the file, for messages.
+    """
+    found = {name: _source(table, sections, name, where)}
+    for variant, changes in mapping(table.get("variants"), f"{where}, section variants").items():
+        changes = mapping(changes, f"{where}, variant {variant}")
+        if name in mapping(changes.get(sections[-1]), f"{where}, variant {variant}, {sections[-1]}"):
+            found[f"{variant}: {name}"] = _source(changes, sections[-1:], name, f"{where}, variant {variant}")
+    return found
+
+
+def _source(table: Mapping[str, Any], sections: Sequence[str], name: str, where: str) -> str | None:
+    for section in sections:
+        where = f"{where}, section {section}"
+        table = mapping(table.get(section), where)
+    source = table.get(name)
+    if not isinstance(source, str | None):
+        raise ParamsError(f"{where}: {name} = {source!r}, expected a file or URL")
+    return source

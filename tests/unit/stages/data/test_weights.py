@@ -1,0 +1,72 @@
+"""`pirt-data weights`: what a training starts from, as a file that DVC can watch."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pirt_stages.data.cli import main
+
+SHA = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("backbone", "pose", "other")}
+
+
+def told(folder: Path, params: str, *options: str) -> tuple[int, str]:
+    for name in SHA:
+        (folder / f"{name}.pth").write_text(name)
+    (folder / "params.yaml").write_text(params.replace("HERE", str(folder)))
+    words = ["weights", "--params", str(folder / "params.yaml"), "--out", str(folder / "weights.json"), *options]
+    ended = CliRunner().invoke(main, words)
+    return ended.exit_code, ended.output
+
+
+PARAMS = """\
+pose: {train: {init_from: HERE/pose.pth}}
+train: {backbone_weights: HERE/backbone.pth}
+variants: {pirt: {}, scratch: {train: {backbone_weights: null}}, other: {train: {backbone_weights: HERE/other.pth}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "expected"),
+    [
+        (
+            PARAMS,
+            (),
+            {
+                "backbone_weights": SHA["backbone"],
+                "scratch: backbone_weights": None,
+                "other: backbone_weights": SHA["other"],
+            },
+        ),
+        (PARAMS, ("--parameter", "pose.train.init_from"), {"init_from": SHA["pose"]}),
+        ("seeds: [0]", (), {"backbone_weights": None}),
+        (
+            "train: {backbone_weights: https://x.org/w-0123abcd.pth}",
+            (),
+            {"backbone_weights": "https://x.org/w-0123abcd.pth"},
+        ),
+    ],
+)
+def test_files_are_hashed_and_urls_named(
+    params: str, options: tuple[str, ...], expected: dict[str, str | None], tmp_path: Path
+) -> None:
+    assert told(tmp_path, params, *options)[0] == 0
+    assert json.loads((tmp_path / "weights.json").read_text()) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("train: {backbone_weights: 5}", "backbone_weights = 5, expected a file or URL"),
+        ("train: {backbone_weights: nowhere.pth}", "nowhere.pth cannot be read"),
+        ("train: [5]", "section train must be a mapping"),
+        ("variants: {a: {train: {backbone_weights: [5]}}}", "variant a, section train: backbone_weights = [5]"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(params: str, said: str, tmp_path: Path) -> None:
+    code, output = told(tmp_path, params)
+    assert code == 2
+    assert said in output
+    assert not (tmp_path / "weights.json").exists()
