@@ -6,6 +6,7 @@ images that are nearer, and of equally near ones that stand earlier in the galle
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -26,6 +27,7 @@ Floats: TypeAlias = NDArray[Any]
 _LANES = 8  # bytes in the 64-bit words that are added instead of single bytes
 _WORDS = 255  # as many as can be added before a byte overflows
 _COLUMNS = 8 * _LANES * _WORDS  # of the gallery at a time: small for the cache, large for numpy's vector loops
+_QUERIES = 64  # that a thread takes at a time
 _SORT_FROM = 128  # matches of one query from which sorting its row is faster than counting
 
 
@@ -122,11 +124,27 @@ class RankMeter:
             raise DataError(
                 f"distances are {rows.shape}, expected queries × gallery {expected}, for {len(camids)} query camids"
             )
+        blocks = [slice(first, first + _QUERIES) for first in range(0, len(rows), _QUERIES)]
+        done = len(self._positions)
+        # NumPy works without Python's lock; as many threads as PyTorch was told to use.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            work = [pool.submit(self._positions_of, rows, pids, camids, block, done) for block in blocks]
+            try:
+                for found in work:
+                    self._positions += found.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, block: slice, done: int) -> list[Integers]:
+        """Return the positions of the matches of a block's queries; messages count queries from `done`."""
         counter = _Counter(self._gallery.size, np.result_type(rows.dtype, np.float32))
-        for row, pid, camid in zip(rows, pids.tolist(), camids.tolist(), strict=True):
+        positions = []
+        queries = zip(rows[block], pids[block].tolist(), camids[block].tolist(), strict=True)
+        for number, (row, pid, camid) in enumerate(queries, done + block.start):
             matches, same_camera = self._gallery.of(pid, camid)
-            counter.load(row, (self._junk, same_camera), len(self._positions))
-            self._positions.append(counter.positions(matches))
+            counter.load(row, (self._junk, same_camera), number)
+            positions.append(counter.positions(matches))
+        return positions
 
     def compute(self) -> RankMetrics:
         """Measure all queries so far."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pirt.core.errors import DataError
+from pirt.ranking import metrics
 from pirt.ranking.metrics import RankMeter, rank_metrics
 
 
@@ -100,3 +101,21 @@ def test_meter_reports_what_it_has_so_far():
 def test_bfloat16_distances_are_ranked():
     found = rank_metrics(torch.tensor([[0.3, 0.1, 0.2]], dtype=torch.bfloat16), [1], [2, 2, 1], [0], [1, 1, 1])
     assert found.mAP == 0.5
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_queries_on_several_threads_stay_in_order(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(metrics, "_QUERIES", 3)
+    chance = np.random.default_rng(0)
+    distances, pids = chance.integers(0, 9, (20, 40)).astype(np.float32), chance.integers(1, 5, 60)
+    camids = chance.integers(0, 3, 60)
+    meter = RankMeter(pids[20:], camids[20:])
+    for rows in (slice(0, 11), slice(11, 20)):
+        meter.update(distances[rows], pids[:20][rows], camids[:20][rows])
+    for query, places in enumerate(meter.compute().places):
+        alone = rank_metrics(distances[[query]], pids[[query]], pids[20:], camids[[query]], camids[20:])
+        assert places.tolist() == alone.places[0].tolist()
+    distances[[13, 19], 7] = np.nan
+    with pytest.raises(DataError, match="query 13 to gallery image 7 is NaN"):
+        rank_metrics(distances, pids[:20], pids[20:], camids[:20], camids[20:])
