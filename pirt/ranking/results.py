@@ -14,6 +14,7 @@ from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
+from pirt.ranking.intervals import bootstrap
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode
 from pirt.ranking.metrics import DISTRACTOR_PID, JUNK_PID, RankMetrics
 from pirt.ranking.params import EvaluateParams
@@ -95,6 +96,8 @@ class PerQuery(Frozen):
     pids: tuple[int, ...]
     average_precisions: tuple[Fraction, ...]
     """To six digits."""
+    interval: tuple[Fraction, Fraction] | None = None
+    """Of mAP, 95 %, over persons; one person alone has none."""
 
 
 class Metrics(Scores):
@@ -145,9 +148,15 @@ def metrics_of(
 def _per_query(metrics: RankMetrics, query: Persons, params: EvaluateParams) -> PerQuery:
     values = metrics.average_precisions
     counted = ~np.isnan(values) | (params.unmatched == "zero")
+    pids, precisions = query.pids[counted], np.nan_to_num(values[counted])
+    around = bootstrap(precisions, pids)
+    bounds = None
+    if around is not None and around.low is not None and around.high is not None:
+        bounds = (min(around.low, 1.0), min(around.high, 1.0))  # sums of ones may round upwards
     return PerQuery(
-        pids=tuple(query.pids[counted].tolist()),
-        average_precisions=tuple(np.round(np.nan_to_num(values[counted]), 6).tolist()),
+        pids=tuple(pids.tolist()),
+        average_precisions=tuple(np.round(precisions, 6).tolist()),
+        interval=bounds,
     )
 
 

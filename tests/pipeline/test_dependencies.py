@@ -15,7 +15,14 @@ from pirt.runs.params import ModelParams, TrainParams
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (ROOT, ROOT / "stages")
-PIPELINES = (".", "pipelines/pretraining", "pipelines/market1501", "pipelines/dukemtmc_reid", "pipelines/occluded_duke")
+PIPELINES = (
+    ".",
+    "pipelines/pretraining",
+    "pipelines/rendered_study",
+    "pipelines/market1501",
+    "pipelines/dukemtmc_reid",
+    "pipelines/occluded_duke",
+)
 PROGRAMS = {
     "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
     "import": (
@@ -119,7 +126,8 @@ def chosen(pipeline: str, stage: str) -> set[str]:
 
 def stages_of(pipeline: str) -> dict[str, Any]:
     stages: dict[str, Any] = read_yaml(ROOT / pipeline / "dvc.yaml")["stages"]
-    return {name: stage for name, stage in stages.items() if name in PROGRAMS}
+    # A stage of `foreach` says under `do` what it does.
+    return {name: stage.get("do", stage) for name, stage in stages.items() if name in PROGRAMS}
 
 
 def behind(pipeline: str, name: str) -> set[str]:

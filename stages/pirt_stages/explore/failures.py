@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.reader import HeatmapStore
-from pirt_stages.explore.intervals import bootstrap
+from pirt.ranking.intervals import bootstrap
 from pirt_stages.explore.pictures import Look
 from pirt_stages.explore.retrieval import RANKED, Pairs, Retrieval
 from pirt_stages.explore.sources import Evaluation

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pirt.core.errors import ParamsError
 from pirt.core.manifest import read_manifest
 from pirt.visual.rows import Selection
 from pirt_stages.command import Group
@@ -45,13 +46,21 @@ def main() -> None:
 )
 @_PARAMS
 @click.option(
+    "--variant", "variants", multiple=True, help="Only this one of the variants of --params; may be repeated."
+)
+@click.option(
     "--stand-in",
     is_flag=True,
     help="The images stand in for the benchmark's, as known of `pirt-data standin`: no published numbers.",
 )
 @out_option("Report folder; the tables go into its folder tables.")
 def tables(
-    benchmark: str | None, metrics: tuple[Path, ...], params_file: Path | None, stand_in: bool, out: Path
+    benchmark: str | None,
+    metrics: tuple[Path, ...],
+    params_file: Path | None,
+    variants: tuple[str, ...],
+    stand_in: bool,
+    out: Path,
 ) -> None:
     """Write Tables 1 to 5 as Markdown, CSV and LaTeX with the lineage of every cell.
 
@@ -64,7 +73,7 @@ def tables(
     told = ReportParams() if params_file is None else load_report_params(params_file)
     if (benchmark := benchmark or told.benchmark) is None:
         raise click.UsageError("pass --benchmark, or --params with a section report that has one")
-    results = read_results(metrics, _selection(params_file))
+    results = read_results(metrics, _selected(params_file, variants))
     write_tables(build_report(benchmark, results, stand_in=stand_in or told.stand_in), out)
 
 
@@ -173,6 +182,18 @@ def show(report: Path) -> None:
       pirt-report show runs/report
     """
     click.echo(print_report(report), nl=False)
+
+
+def _selected(params: Path | None, variants: tuple[str, ...]) -> Selection | None:
+    """Return the runs that a parameter file selects, and of its variants only those named, if any are."""
+    selection = _selection(params)
+    if not variants:
+        return selection
+    if selection is None:
+        raise click.UsageError("--variant needs --params, whose variants it is one of")
+    if unknown := sorted(set(variants) - selection.variants):
+        raise ParamsError(f"{params}: no variant {unknown[0]!r}; it has {sorted(selection.variants)}")
+    return Selection(selection.seeds, frozenset(variants))
 
 
 def _selection(params: Path | None) -> Selection | None:

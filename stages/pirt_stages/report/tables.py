@@ -10,6 +10,7 @@ from pirt_stages.report.backbones import backbone_table
 from pirt_stages.report.measured import FEW_SEEDS, measured
 from pirt_stages.report.results import Result
 from pirt_stages.report.schema import Entry, Report, Row, RunLineage, Table
+from pirt_stages.report.steps import step_notes
 
 MODES = {"query-gallery": "Q & G", "query": "Q only", "gallery": "G only", "none": "No confidence score"}
 
@@ -155,7 +156,8 @@ def _components(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation
         )
         for row, published in paper.TABLE_3.items()
     ]
-    return _table(3, "Components", name, ("P", "Intra", "Inter"), rows)
+    made = _table(3, "Components", name, ("P", "Intra", "Inter"), rows)
+    return made.model_copy(update={"notes": tuple(step_notes(by_row, paper.TABLE_3))})
 
 
 def _layers(name: str, by_row: Mapping[TableRow, Sequence[Result]], ablation: bool) -> Table:

@@ -97,6 +97,8 @@ def test_numbers_follow_from_the_model_by_hand(evaluated, metrics):
         if mode == "query-gallery":
             assert metrics["per_query"]["average_precisions"] == pytest.approx(expected.average_precisions, abs=1e-6)
     assert metrics["per_query"]["pids"] == pids[:5]
+    low, high = metrics["per_query"]["interval"]
+    assert low <= metrics["mAP"] <= high
     assert metrics["mAP"] == metrics["confidence_modes"]["query-gallery"]["mAP"]
 
 

@@ -11,8 +11,8 @@ from explorer_world import CPU, PEOPLE, TOP_N, write_evaluation
 
 from pirt.core.manifest import read_manifest
 from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.intervals import bootstrap
 from pirt.ranking.params import RerankParams
-from pirt_stages.explore.intervals import bootstrap
 from pirt_stages.explore.retrieval import EVEN, GLOBAL, RANKED, TOP_K, retrieve, take_apart
 from pirt_stages.explore.sources import open_evaluations
 

@@ -1,0 +1,43 @@
+"""What each row adds to the row before it, and how far that can be trusted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from pirt.ranking.intervals import Floats, Interval, bootstrap
+from pirt.ranking.results import PerQuery
+from pirt.visual.rows import TableRow, row_label
+from pirt_stages.report.formats import signed
+from pirt_stages.report.results import Result
+
+
+def step(before: Sequence[Result], after: Sequence[Result]) -> Interval | None:
+    """Return the gain in average precision from `before` to `after`, runs of a row each, with its interval.
+
+    Paired: each query's difference of its means over the seeds. None where a run does not say what its queries came to.
+    """
+    told = [result.per_query for result in (*before, *after)]
+    if not before or not after or any(one is None or one.pids != getattr(told[0], "pids", None) for one in told):
+        return None
+    known: list[PerQuery] = [one for one in told if one is not None]
+    gain = _mean(known[len(before) :]) - _mean(known[: len(before)])
+    return bootstrap(gain, np.array(known[0].pids))
+
+
+def _mean(runs: Sequence[PerQuery]) -> Floats:
+    """Average each query's precision over the runs: one value a query."""
+    precisions: Floats = np.array([run.average_precisions for run in runs], np.float64).mean(axis=0)
+    return precisions
+
+
+def step_notes(by_row: Mapping[TableRow, Sequence[Result]], rows: Iterable[TableRow]) -> Iterable[str]:
+    """Say for each of `rows` what it adds to the one before it among those that were run."""
+    for one, other in pairwise(row for row in rows if by_row.get(row)):
+        found = step(by_row[one], by_row[other])
+        if found is not None and found.low is not None and found.high is not None:
+            low, high = signed(100 * found.low), signed(100 * found.high)
+            yield (
+                f"From {row_label(one)} to {row_label(other)}: {signed(100 * found.mean)} mAP, 95 % interval {low} to "
+                f"{high} (paired bootstrap over the queries' persons, seeds averaged)."
+            )
