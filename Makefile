@@ -47,8 +47,11 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	OMP_NUM_THREADS=1 pytest -m slow
 
-.PHONY: bench bench-pose bench-store bench-train bench-eval bench-explore
-bench: bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
+.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-explore
+bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
+
+bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
+	python benchmarks/manifest.py
 
 bench-pose: demo  ## Extraction over the bare network, over MMPose's API; cached against live heatmaps; adapted statistics
 	python benchmarks/pose.py --trained runs/pose --manifest runs/manifest.csv

@@ -1,10 +1,9 @@
 """The published benchmarks and their counts, to tell whether data are complete."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pirt.core.manifest import ImageRow
+from pirt.core.manifest import DISTRACTOR_PID, JUNK_PID, SPLITS, ImageRow, Rows
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 
 def counts_of(rows: Iterable[ImageRow]) -> dict[str, int]:
     """Count rows as `Benchmark.counts` does."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts[row.split] += 1
-        if row.split == "gallery" and row.pid <= 0:
-            counts["junk" if row.pid < 0 else "distractors"] += 1
-    return {name: counts[name] for name in ("train", "query", "gallery", "junk", "distractors")}
+    held = Rows.of(rows)
+    counts: dict[str, int] = {split: int(held.of_split(split).sum()) for split in SPLITS}
+    pids = held.pids[held.of_split("gallery")]
+    return {**counts, "junk": int((pids <= JUNK_PID).sum()), "distractors": int((pids == DISTRACTOR_PID).sum())}
 
 
 def benchmark_with(counts: dict[str, int]) -> Benchmark | None:

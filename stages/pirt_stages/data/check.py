@@ -1,18 +1,21 @@
 """Recipe: look for what is wrong with a data set before anything is computed from it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+import numpy as np
 
 from pirt.benchmarks import BENCHMARKS, Benchmark, benchmark_with, counts_of
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
 from pirt.core.images import read_image
-from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, Split
+from pirt.core.manifest import DISTRACTOR_PID, JUNK_PID, ImageRow, Manifest, Rows, Split
+from pirt.core.rows import Integers
 from pirt_stages.data.importing.recipe import in_threads
 
 _EXAMPLES = 2
+_NO_PID = JUNK_PID - 1
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,15 @@ class Finding:
 def check(manifest: Manifest, benchmark: str | None = None) -> list[Finding]:
     """Answer every question about `manifest`; `benchmark` names whose published counts it must have."""
     rows = manifest.rows
-    return [
-        *_counts(rows, benchmark),
-        _files(manifest),
-        _overlap(rows),
-        _nobody(rows),
-        _duplicates(rows),
-        _unmatched(rows),
-        _one_camera(rows),
-    ]
+    return [*_counts(rows, benchmark), _files(manifest), *check_rows(rows)]
 
 
-def _counts(rows: Sequence[ImageRow], name: str | None) -> list[Finding]:
+def check_rows(rows: Rows) -> list[Finding]:
+    """Answer what can be answered without looking at the images."""
+    return [_overlap(rows), _nobody(rows), _duplicates(rows), _unmatched(rows), _one_camera(rows)]
+
+
+def _counts(rows: Rows, name: str | None) -> list[Finding]:
     found = counts_of(rows)
     expected = _benchmark(name) if name is not None else benchmark_with(found)
     if expected is None:
@@ -63,40 +63,39 @@ def _benchmark(name: str) -> Benchmark:
 def _files(manifest: Manifest) -> Finding:
     """Read every file once as an image and once for its hash."""
 
-    def trouble(path: Path) -> str | None:
+    def trouble(row: ImageRow) -> str | None:
+        path = manifest.image_path(row)
         try:
             read_image(path)
         except DataError as error:
             return str(error)
-        return None if sha256_of(path) == expected[path] else f"{path} was changed after the import"
+        return None if sha256_of(path) == row.sha256 else f"{path} was changed after the import"
 
-    expected = {manifest.image_path(row): row.sha256 for row in manifest.rows}
-    bad = [said for said in in_threads(trouble, list(expected), "read") if said is not None]
-    return Finding("files readable and as imported", not bad, _examples(bad) or f"all {len(expected):,}")
+    # A file may stand in two splits.
+    files = manifest.rows.take(np.sort(np.unique(manifest.rows.paths.hashes(), return_index=True)[1]))
+    bad = [said for said in in_threads(trouble, files, "read") if said is not None]
+    return Finding("files readable and as imported", not bad, _examples(bad) or f"all {len(files):,}")
 
 
-def _overlap(rows: Iterable[ImageRow]) -> Finding:
-    pids: dict[bool, set[int]] = {True: set(), False: set()}
-    for row in rows:
-        if row.pid > 0:
-            pids[row.split == "train"].add(row.pid)
-    both = sorted(pids[True] & pids[False])
-    answer = (
-        _examples([f"pid {pid}" for pid in both]) or f"{len(pids[True]):,} train, {len(pids[False]):,} test identities"
-    )
+def _overlap(rows: Rows) -> Finding:
+    persons, train = rows.pids > DISTRACTOR_PID, rows.of_split("train")
+    trained, tested = np.unique(rows.pids[persons & train]), np.unique(rows.pids[persons & ~train])
+    both = [f"pid {pid}" for pid in np.intersect1d(trained, tested, assume_unique=True).tolist()]
+    answer = _examples(both) or f"{len(trained):,} train, {len(tested):,} test identities"
     return Finding("train and test identities differ", not both, answer)
 
 
-def _nobody(rows: Iterable[ImageRow]) -> Finding:
+def _nobody(rows: Rows) -> Finding:
     """Find distractors where persons are expected, as in data that are numbered from 0."""
-    nobody = [row.key for row in rows if row.pid == DISTRACTOR_PID and row.split != "gallery"]
+    nobody = rows.take((rows.pids == DISTRACTOR_PID) & ~rows.of_split("gallery")).keys
     return Finding("no query or training image of pid 0", not nobody, _examples(nobody) or "none")
 
 
-def _duplicates(rows: Iterable[ImageRow]) -> Finding:
+def _duplicates(rows: Rows) -> Finding:
     """Find the same bytes in two splits; a gallery copy that the protocol drops for its query does no harm."""
+    _, image, count = np.unique(rows.sha256s.hashes(), return_inverse=True, return_counts=True)
     places: dict[str, list[ImageRow]] = defaultdict(list)
-    for row in rows:
+    for row in rows.take(count[image] > 1):
         places[row.sha256].append(row)
     harmful, dropped = [], 0
     for copies in places.values():
@@ -112,25 +111,29 @@ def _duplicates(rows: Iterable[ImageRow]) -> Finding:
     return Finding("no image in two splits", not harmful, answer)
 
 
-def _cameras(rows: Iterable[ImageRow], split: Split) -> dict[int, set[int]]:
-    cameras: dict[int, set[int]] = defaultdict(set)
-    for row in rows:
-        if row.split == split and row.pid > 0:
-            cameras[row.pid].add(row.camid)
-    return cameras
+def _cameras(rows: Rows, split: Split) -> tuple[Integers, Integers, Integers]:
+    """Return the persons of a split, ascending, and the lowest and highest camid of each: one camera if they agree."""
+    persons = rows.of_split(split) & (rows.pids > DISTRACTOR_PID)
+    pids, camids = rows.pids[persons], rows.camids[persons]
+    order = np.lexsort((camids, pids))
+    pids, camids = pids[order], camids[order]
+    first = np.flatnonzero(np.diff(pids, prepend=DISTRACTOR_PID))
+    last = np.append(first[1:], len(pids))[: len(first)] - 1
+    return pids[first], camids[first], camids[last]
 
 
-def _unmatched(rows: Sequence[ImageRow]) -> Finding:
-    gallery = _cameras(rows, "gallery")
-    queries = [row for row in rows if row.split == "query"]
-    alone = [row.key for row in queries if not gallery.get(row.pid, set()) - {row.camid}]
-    answer = _examples(alone) or f"all {len(queries):,}"
-    return Finding("queries have a match in another camera", not alone, answer)
+def _unmatched(rows: Rows) -> Finding:
+    pids, lowest, highest = (np.append(numbers, _NO_PID) for numbers in _cameras(rows, "gallery"))
+    queries = rows.take(rows.of_split("query"))
+    place = np.searchsorted(pids[:-1], queries.pids)
+    elsewhere = (lowest[place] != queries.camids) | (highest[place] != queries.camids)
+    alone = queries.take((pids[place] != queries.pids) | ~elsewhere).keys
+    return Finding("queries have a match in another camera", not alone, _examples(alone) or f"all {len(queries):,}")
 
 
-def _one_camera(rows: Sequence[ImageRow]) -> Finding:
-    cameras = _cameras(rows, "train")
-    alone = [f"pid {pid}" for pid, seen in sorted(cameras.items()) if len(seen) < 2]
+def _one_camera(rows: Rows) -> Finding:
+    pids, lowest, highest = _cameras(rows, "train")
+    alone = [f"pid {pid}" for pid in pids[lowest == highest].tolist()]
     return Finding("train identities seen by one camera only", None, _examples(alone) or "none")
 
 

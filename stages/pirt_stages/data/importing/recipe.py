@@ -18,6 +18,8 @@ from pirt_stages.data.importing.marks import mark_of
 from pirt_stages.data.importing.names import keep_names, require_place
 
 _THREADS = 8
+_AT_A_TIME = 4096
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -101,11 +103,13 @@ def _keys(images: Sequence[FoundImage], root: Path) -> list[str]:
     raise DataError(f"image {path!r} of {root} stands twice in the {split} split; list it once")
 
 
-def in_threads(work: Callable[[Path], _Result], paths: Sequence[Path], title: str) -> list[_Result]:
-    """Return `work(path)` of every path in order, with a progress bar."""
-    with ThreadPoolExecutor(_THREADS) as pool, progress(len(paths), title, "image") as bar:
+def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item], title: str) -> list[_Result]:
+    """Return `work(item)` of every item in order, with a progress bar."""
+    with ThreadPoolExecutor(_THREADS) as pool, progress(len(items), title, "image") as bar:
         results = []
-        for result in pool.map(work, paths):
-            results.append(result)
-            bar.update()
+        # Some at a time, since what waits in a pool takes more memory than what came out of it.
+        for first in range(0, len(items), _AT_A_TIME):
+            for result in pool.map(work, items[first : first + _AT_A_TIME]):
+                results.append(result)
+                bar.update()
         return results

@@ -3,12 +3,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
 from pirt.benchmarks import BENCHMARKS, benchmark_with, counts_of
-from pirt.core.manifest import ImageRow, Manifest, read_manifest, write_manifest
-from pirt_stages.data.check import Finding, check
+from pirt.core.manifest import SPLITS, ImageRow, Manifest, read_manifest, write_manifest
+from pirt_stages.data.check import Finding, check, check_rows
 
 Run = Callable[..., Result]
 
@@ -128,3 +129,40 @@ def test_persons_numbered_from_0_are_found(split: str, manifest: Manifest) -> No
     finding = found["no query or training image of pid 0"]
     assert finding.good is False
     assert finding.answer == f"1: {row.key}"
+
+
+def plain_check(rows: list[ImageRow]) -> list[tuple[int, list[object]]]:
+    """Answer `check_rows`' questions by plain loops: how many are wrong, and which come first."""
+    trained, tested = (
+        {row.pid for row in rows if row.pid > 0 and (row.split == "train") == side} for side in (True, False)
+    )
+    overlap: list[object] = [f"pid {pid}" for pid in sorted(trained & tested)]
+    nobody: list[object] = [row.key for row in rows if row.pid == 0 and row.split != "gallery"]
+    unmatched: list[object] = [
+        query.key
+        for query in rows
+        if query.split == "query"
+        and not any(row.split == "gallery" and row.pid == query.pid > 0 and row.camid != query.camid for row in rows)
+    ]
+    seen = {pid: {row.camid for row in rows if row.split == "train" and row.pid == pid} for pid in sorted(trained)}
+    one_camera: list[object] = [f"pid {pid}" for pid, cameras in seen.items() if len(cameras) == 1]
+    return [(len(found), found[:2]) for found in (overlap, nobody, unmatched, one_camera)]
+
+
+def test_checks_of_random_rows_are_those_of_plain_loops() -> None:
+    chance = np.random.default_rng(0)
+    for count in chance.integers(1, 14, 200).tolist():
+        pids, camids, splits = (
+            chance.integers(-1, 5, count),
+            chance.integers(-1, 3, count),
+            chance.integers(0, 3, count),
+        )
+        rows = [
+            ImageRow(f"k{i}", f"p{i}", SPLITS[splits[i]], int(pids[i]), int(camids[i]), f"{i}") for i in range(count)
+        ]
+        found = check_rows(Manifest(rows, Path()).rows)
+        for finding, (number, first) in zip([found[i] for i in (0, 1, 3, 4)], plain_check(rows), strict=True):
+            if number:
+                assert finding.answer.removesuffix(", …") == f"{number}: {', '.join(map(str, first))}"
+            else:
+                assert not finding.answer[0].isdigit() or "identities" in finding.answer
