@@ -1,0 +1,62 @@
+"""The study of rendered people and the demo's seeds, with programs that do nothing but write their outputs."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from stubs import copy_with_stubs, dvc, ran
+
+from pirt.core.params import read_yaml
+from pirt.runs.params import load_params
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+STUDY, DEMO = PIPELINES / "rendered_study/params.yaml", PIPELINES.parent / "params.yaml"
+ALWAYS = {"weights", "pose-weights"}
+
+
+def few(path: Path, *variants: str) -> None:
+    yaml = YAML()
+    table = yaml.load(path)
+    table["seeds"] = [0]
+    if variants:
+        table["variants"] = {name: table["variants"][name] for name in variants}
+    yaml.dump(table, path)
+
+
+def test_the_rows_of_the_study_are_the_demos_and_share_its_sizes() -> None:
+    study, demo = read_yaml(STUDY), read_yaml(DEMO)
+    assert study["model"] == demo["model"]
+    assert {name: study["variants"][name] for name in demo["variants"]} == demo["variants"]
+    scratch = [name for name in study["variants"] if load_params(STUDY, name).train.backbone_weights is None]
+    assert scratch == [f"{row}-scratch" for row in ("baseline", "parts", "intra", "pirt")]
+    readings = {load_params(STUDY, name).model.intra_mask for name in study["variants"]}
+    assert readings == {"raw", "normalised", "raised", "one"}
+
+
+def test_every_variant_of_the_study_stands_in_one_report() -> None:
+    settings = read_yaml(PIPELINES / "rendered_study/dvc.yaml")["stages"]["report"]["foreach"]
+    named = [word for words in settings.values() for word in words.split() if word != "--variant"]
+    assert sorted(named) == sorted(read_yaml(STUDY)["variants"])
+
+
+@pytest.mark.slow
+def test_the_study_runs_once(tmp_path: Path) -> None:
+    folder = copy_with_stubs(tmp_path, "pipelines/rendered_study") / "pipelines/rendered_study"
+    few(folder / "params.yaml", "pirt", "pirt-scratch")
+    reports = {f"report@{name}" for name in ("pretrained", "scratch", "normalised", "raised", "one")}
+    runs = {f"{stage}@{variant}-0" for stage in ("train", "evaluate") for variant in ("pirt", "pirt-scratch")}
+    depths = {f"depth@pirt-0-{n}" for n in (10, 50, 20000)}
+    first = ran(dvc(folder, "repro"))
+    assert first == ALWAYS | {"render", "import", "pose", "extract"} | runs | depths | reports
+    assert ran(dvc(folder, "repro")) == ALWAYS
+
+
+@pytest.mark.slow
+def test_the_demos_seeds_take_its_images_and_heatmaps(tmp_path: Path) -> None:
+    folder = copy_with_stubs(tmp_path, "dvc.yaml", "params.yaml", "pipelines/demo_seeds")
+    few(folder / "params.yaml", "pirt")
+    demo = {"render", "import", "pose", "extract"}
+    runs = {f"{stage}@pirt-{seed}" for stage in ("train", "evaluate") for seed in range(3)}
+    assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS | demo | runs | {"report"}
+    assert (folder / "pipelines/demo_seeds/runs/evaluate/pirt-seed2/metrics.json").is_file()
+    assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS
