@@ -21,7 +21,7 @@ from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.heatmaps.reader import open_store
 from pirt_stages.pose.cli import main
-from pirt_stages.pose.cluster import on_cluster
+from pirt_stages.pose.cluster import code_sha256, on_cluster
 from pirt_stages.pose.extraction import extract as recipe
 from pirt_stages.pose.extraction import inference
 from pirt_stages.pose.extraction.extract import ExtractOptions, Work
@@ -134,7 +134,7 @@ def test_a_worker_writes_the_bytes_of_the_local_run(
 
     extract(people.manifest, tmp_path / "here.zarr", params)
     monkeypatch.setattr(
-        recipe, "run_here", lambda work: [compute_shard(shard, work.part(shard)) for shard in (2, 0, 1)]
+        recipe, "run_here", lambda work: [compute_shard(shard, work.part(shard), code_sha256()) for shard in (2, 0, 1)]
     )
     extract(people.manifest, tmp_path / "there.zarr", params)
     assert digest(tmp_path / "there.zarr") == digest(tmp_path / "here.zarr")
@@ -147,7 +147,7 @@ def test_only_the_workers_of_a_cluster_need_the_device(
 
     def at_a_worker(work: recipe.Work) -> None:
         assert work.network.device == "cuda"
-        cluster.compute_shard(0, work.part(0))
+        cluster.compute_shard(0, work.part(0), cluster.code_sha256())
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ParamsError, match="device cuda is not available here"):
