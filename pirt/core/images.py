@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pirt.core.errors import DataError
+from pirt.core.files import is_refusal
 
 MAX_PIXELS = 100_000_000
 # Named ones only: Pillow also opens formats that start other programs (EPS).
@@ -46,6 +47,8 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
+        if is_refusal(error):
+            raise DataError(f"the system refused to read image {path}, which may be good: {error}; fix that") from error
         raise DataError(f"image {path} cannot be decoded: {error}") from error
 
 

@@ -120,6 +120,8 @@ class Command(Told):
                     f"a process that loads images died ({how}), for lack of memory as a rule; run the same command "
                     "again with fewer --workers, 0 takes none"
                 ) from error
+            if refused := _refused_to_torch(error):
+                raise UserError(_refusal(refused)) from error
             if not _lacks_memory(error):
                 raise
             raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
@@ -137,6 +139,12 @@ def _died_loading(error: BaseException) -> str | None:
     """
     found = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))
     return found[1] if found else None
+
+
+def _refused_to_torch(error: BaseException) -> OSError | None:
+    """Return what the system refused, where PyTorch names it with its number at the end of what it says of a file."""
+    found = re.fullmatch(r"unable to .* (?:file|shared memory).*: (.+) \((\d+)\)", str(error))
+    return OSError(int(found[2]), found[1], "/dev/shm") if found else None
 
 
 def _lacks_memory(error: MemoryError | RuntimeError) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from explorer_world import EVIL, PEOPLE, data_of, write_evaluation, write_store
 from PIL import Image
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
 from pirt_stages.explore.traits import by_cover, by_quarter
@@ -129,3 +130,10 @@ def test_evaluations_of_one_name_are_told_apart_by_their_folders(explore, world,
     assert explore(tmp_path / "out", evaluations=names).exit_code == 0
     shown = [one["name"] for one in data_of(tmp_path / "out", "overview")["evaluations"]]
     assert shown == ["a/eval", "b/eval"]
+
+
+def test_a_disk_without_room_is_one_line(explore, tmp_path):
+    with files_up_to(200):
+        ended = explore(tmp_path / "out")
+    assert_refused_in_one_line(ended)
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ from foreign_shards import with_foreign_shard
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
@@ -496,3 +497,12 @@ def test_what_desktops_leave_in_a_store_is_no_damage(cli: Cli, store: Path) -> N
     assert cli("verify", store).exit_code == 0, cli("verify", store).output
     (store / "notes.txt").touch()
     assert "notes.txt does not belong to it" in cli("verify", store).output
+
+
+@pytest.mark.parametrize("form", ["hdf5", "npy", "coco"])
+def test_a_disk_without_room_for_an_export_is_one_line(cli: Cli, tmp_path: Path, store: Path, form: str) -> None:
+    more = ["--manifest", tmp_path / "manifest.csv"] if form == "coco" else []
+    with files_up_to(1000):
+        ended = cli("export", store, "--format", form, "--out", tmp_path / "out", *more)
+    assert_refused_in_one_line(ended)
+    assert not list(tmp_path.glob("*out*"))

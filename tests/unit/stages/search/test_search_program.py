@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
 from pirt.heatmaps.reader import open_store
@@ -179,3 +180,11 @@ def test_wrong_requests_are_one_line(search, evaluated, embeddings_file, tmp_pat
     copy = shutil.copy(embeddings_file, tmp_path / "cut.h5")
     Path(copy).write_bytes(embeddings_file.read_bytes()[:9000])
     assert_refused(search("--queries", copy), "damaged")
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_a_disk_without_room_for_the_index_is_one_line(search, tmp_path, kind):
+    with files_up_to(512):
+        ended = search("--index", kind, "--index-at", tmp_path / "index")
+    assert_refused_in_one_line(ended)
+    assert not list(tmp_path.glob("*index*"))

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner
 from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file
+from small_disks import assert_refused_in_one_line, files_up_to
 from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
 from tiny_stores import noise, write_store
 
@@ -647,3 +648,14 @@ def test_float32_on_a_gpu_is_wholly_tf32_or_not_at_all(arguments, persons, tmp_p
     assert set(seen) == {("seed_step", allowed, allowed), ("global_distances", False, False)}
     assert flags() == before
     assert load_run(tmp_path / "run")[1].params.train.tf32 is allowed
+
+
+@pytest.mark.parametrize("size", [512, 400_000])
+def test_a_disk_without_room_is_one_line_and_is_gone_on_from_when_there_is(whole, persons, tmp_path, size):
+    with files_up_to(size):
+        ended = run(*training_arguments(persons, tmp_path / "run"))
+    assert_refused_in_one_line(ended)
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert run(*training_arguments(persons, tmp_path / "run")).exit_code == 0
+    assert_same_run(whole[0], tmp_path / "run")
