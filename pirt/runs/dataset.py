@@ -146,6 +146,9 @@ def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Itera
             moved["image"] = dataset.transform.normalise(moved["image"])
             moved["heatmaps"] = dataset.decoded(moved["heatmaps"])
             yield moved
+        return
     except DataError as error:
         # From a loader process the message comes at the end of that process's traceback.
-        raise DataError(str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()) from error
+        told = str(error).rsplit(f"{DataError.__name__}: ", 1)[-1].strip()
+    # Not from the first error, whose traceback would hold the loader's processes after all else has let go of them.
+    raise DataError(told)

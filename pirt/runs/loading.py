@@ -1,8 +1,8 @@
 """Loaders of images, and the memory and processes that they may take."""
 
-import atexit
+import os
 import signal
-import weakref
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def make_loader(
         num_workers=workers,
         pin_memory=on_gpu,
         persistent_workers=workers > 0 and not in_order,
-        worker_init_fn=_leave_signals_to_parent if workers else None,
+        worker_init_fn=_heed_parent_alone if workers else None,
         prefetch_factor=_PREFETCHED if workers else None,
     )
 
@@ -64,28 +64,24 @@ class _Loader(DataLoader[Item]):
     """A loader whose processes never die of a signal that was meant for their parent, not even while they start.
 
     torchrun, srun and a terminal signal the whole group: the parent stops as it sees fit, and its loader with it.
-    A new process inherits which signals are blocked, and takes none before it has learned to ignore them.
+    A new process inherits which signals are blocked, and keeps them so.
     """
 
     def __iter__(self) -> "_BaseDataLoaderIter":
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
         try:
-            batches = super().__iter__()
+            return super().__iter__()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if self.num_workers:
-            # At exit multiprocessing ends what still runs by SIGTERM, which the processes ignore, and then waits for
-            # them for ever. Batches that an exception's traceback holds, say, are still there at that time.
-            atexit.register(_end_processes, weakref.ref(batches))
-        return batches
 
 
-def _end_processes(of: "weakref.ref[Any]") -> None:
-    if (batches := of()) is not None:
-        batches._shutdown_workers()
+def _heed_parent_alone(_: int) -> None:
+    threading.Thread(target=_end_when_parent_says, daemon=True).start()
 
 
-def _leave_signals_to_parent(_: int) -> None:
-    for number in _PARENTS_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
+def _end_when_parent_says() -> None:
+    # Not every end comes by the loader's queues: those of batches in a reference cycle, as of an error's traceback,
+    # are closed before the loader can say so. Then, and at exit, the parent sends SIGTERM and waits without limit.
+    while signal.sigwaitinfo(_PARENTS_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)
