@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+from pirt.core.texts import json_of
+
 _SEAL = "sha256"
 
 
@@ -19,7 +21,7 @@ def with_seal(record: dict[str, Any]) -> dict[str, Any]:
 
 def unsealed(text: str | bytes) -> dict[str, Any]:
     """Return the record of a JSON text that `sealed` made; anything else is a ValueError."""
-    return without_seal(json.loads(text))
+    return without_seal(json_of(text))
 
 
 def without_seal(record: Any) -> dict[str, Any]:
@@ -30,7 +32,11 @@ def without_seal(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict) or _SEAL not in record:
         raise ValueError(f"it lacks the {_SEAL} of its content")
     content = {name: value for name, value in record.items() if name != _SEAL}
-    if record[_SEAL] != _digest(content):
+    try:
+        whole = record[_SEAL] == _digest(content)
+    except RecursionError:
+        raise ValueError("its lists and tables are nested too deep") from None
+    if not whole:
         raise ValueError("its content is not what was written (its SHA-256 differs): it was damaged or edited")
     return content
 

@@ -18,21 +18,22 @@ from pirt.core.files import pass_on_refusal
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
-_LARGEST_JSON = 32 * MEBIBYTE
+LARGEST_JSON = 32 * MEBIBYTE
 """Python's objects take up to twenty times the bytes of their JSON."""
+LARGEST_LABELS = 512 * MEBIBYTE
+"""Bytes of a JSON with the keypoints of a data set."""
 _DEEPEST = 32
 _LONGEST_WRITTEN_OUT = MEBIBYTE
 
 
 def bytes_within(path: Path, most: int) -> bytes:
     """Return the bytes of a file; more than `most`, or what is not a file and may never end, is a ValueError."""
-    with path.open("rb") as file:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is a pipe or device, not a file")
-        if found.st_size > most:
-            raise ValueError(f"it has {found.st_size:,} bytes, over the limit of {most:,}")
-        return file.read(most + 1)
+    found = path.stat()  # opening a pipe waits for whoever writes to it
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError("it is a pipe or device, not a file")
+    if found.st_size > most:
+        raise ValueError(f"it has {found.st_size:,} bytes, over the limit of {most:,}")
+    return path.read_bytes()
 
 
 def yaml_in(path: Path) -> Any:
@@ -59,7 +60,7 @@ def yaml_of(text: str) -> Any:
         raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def json_in(path: Path, most: int = _LARGEST_JSON) -> Any:
+def json_in(path: Path, most: int = LARGEST_JSON) -> Any:
     """Return what a JSON file of at most `most` bytes holds; an OSError or a ValueError says why not."""
     return json_of(bytes_within(path, most))
 

@@ -6,7 +6,7 @@ One reader serves pose networks, backbones and runs. What a name means is the ma
 import hashlib
 import pickle
 import re
-import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
@@ -26,6 +25,7 @@ from pirt.core.files import pass_on_refusal, sha256_of
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
 _WRAPPERS = ("state_dict", "model", "teacher", "student")
 """Under what training programs put the state dict beside their own notes; a teacher is what its student became."""
+_MOST_SHARED = 4
 _PARALLEL = "module."
 """What DataParallel puts before every name."""
 
@@ -82,6 +82,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; pass a file of weights")
     tensors = _tensors(_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path), path)
+    _require_numbers_of_their_own(tensors, path)
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
     weights = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
@@ -98,13 +99,16 @@ def _kept_at(url: str) -> Path:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (OSError, SafetensorError, struct.error) as error:
+    except Exception as error:  # its header is JSON of any form
         pass_on_refusal(error)
-        raise CheckpointError(f"{path} is damaged: {error}; restore the file or make it anew") from error
+        raise CheckpointError(
+            f"{path} is damaged: {' '.join(str(error).split())}; restore the file or make it anew"
+        ) from error
 
 
 def _unpickled(path: Path) -> object:
     try:
+        _require_stored(path)
         with safe_globals(_allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -114,6 +118,14 @@ def _unpickled(path: Path) -> object:
         if "TorchScript" in str(error):
             raise CheckpointError(f"{path} is a TorchScript program; save its state_dict() alone") from error
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
+
+
+def _require_stored(path: Path) -> None:
+    """Raise for an archive whose records are compressed, as PyTorch writes none: one may unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            if any(record.compress_type != zipfile.ZIP_STORED for record in packed.infolist()):
+                raise ValueError("its records are compressed")
 
 
 def _tensors(content: object, path: Path) -> dict[str, Tensor]:
@@ -132,6 +144,20 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
 
 def _is_weight(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def _require_numbers_of_their_own(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise for what is not a plain tensor, and where few bytes stand for many numbers, as a stride of 0 lets them."""
+    odd = [name for name, value in tensors.items() if not _is_plain(value)]
+    if odd:
+        raise CheckpointError(f"{path} holds {odd[0]!r:.200}, which is not a plain tensor; save the weights alone")
+    # Weights that several names share stand in the file once.
+    if sum(value.numel() for value in tensors.values()) > _MOST_SHARED * path.stat().st_size:
+        raise CheckpointError(f"{path} has fewer bytes than its tensors have numbers; save copies of them")
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and value.device.type == "cpu" and not (value.is_quantized or value.is_nested)
 
 
 def _require_finite(weights: dict[str, Tensor], path: Path) -> None:

@@ -1,6 +1,5 @@
 """Reading a finished store; anything unfinished, damaged or foreign is a StoreError."""
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.params import checked
 from pirt.core.sealed import without_seal
+from pirt.core.texts import json_in
 from pirt.heatmaps.codec import Codes, code_dtype, decode
 from pirt.heatmaps.schema import (
     ATTRIBUTES,
@@ -40,6 +40,7 @@ Indices = NDArray[np.int64]
 Rows = slice | Sequence[int] | Indices
 
 _DIGESTS_SINCE = 3
+_MOST_IMAGES, _LONGEST_KEY = 100_000_000, 1 << 16
 _MEND = "restore the store or make it anew with `pirt-pose extract --restart`"
 
 
@@ -187,11 +188,12 @@ def open_unsealed(path: Path) -> HeatmapStore:
     """Open a store of which shards may still be missing."""
     attributes, seal = _root(path)
     try:
+        for name in (HEATMAPS, SCORES, KEYS):
+            json_in(path / name / METADATA)  # of a file, of a size; zarr would wait for a pipe
         root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
         layout = Layout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
-        if not (path / layout.keys_file).is_file():
-            raise ValueError(f"{layout.keys_file} is missing")
+        _require_keys(keys, path / layout.keys_file, layout.count)
         decoded = decode_keys(np.asarray(keys[...]))
         if len(decoded) != layout.count:
             raise ValueError(f"it has {len(decoded)} keys for {layout.count} images")
@@ -200,7 +202,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")
-    except (ValueError, KeyError, OSError, RuntimeError, TypeError, AttributeError, ArithmeticError) as error:
+    except Exception as error:  # zarr and its codecs raise anything on metadata of another form
         pass_on_refusal(error)
         raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
     return store
@@ -209,7 +211,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
 def is_store(path: Path) -> bool:
     """Say whether `path` is a heatmap store, be it unfinished or damaged."""
     try:
-        return ATTRIBUTES in json.loads((path / METADATA).read_bytes())["attributes"]
+        return ATTRIBUTES in json_in(path / METADATA)["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -232,7 +234,7 @@ def _damage_named(file: Path) -> Iterator[None]:
 
 def _root(path: Path) -> tuple[StoreAttributes, Seal | None]:
     try:
-        table = json.loads((path / METADATA).read_bytes())["attributes"]
+        table = json_in(path / METADATA)["attributes"]
         attributes = checked(StoreAttributes, table[ATTRIBUTES], str(path))
         if SEAL not in table:
             return attributes, None
@@ -251,6 +253,17 @@ def _sealed_root(table: dict[str, Any], path: Path) -> dict[str, Any]:
         return without_seal(table)
     except ValueError as error:
         raise StoreError(f"{path} is a damaged heatmap store: {METADATA}: {error}; {_MEND}") from error
+
+
+def _require_keys(keys: zarr.Array[Any], file: Path, count: int) -> None:
+    """Raise ValueError unless as many keys as images can be in their file, before memory for them is asked for."""
+    if not file.is_file():
+        raise ValueError(f"{file.parent.name}/{file.name} is missing")
+    if keys.shape[0] != count or not 0 < count <= _MOST_IMAGES:
+        raise ValueError(f"it has {keys.shape[0]} keys for {count} images, up to {_MOST_IMAGES} can be")
+    bytes_an_image = keys.shape[1] if keys.ndim == 2 else 1
+    if keys.ndim > 2 or bytes_an_image > _LONGEST_KEY:
+        raise ValueError(f"its keys have {bytes_an_image} bytes each, up to {_LONGEST_KEY} can be")
 
 
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -57,6 +57,8 @@ def short_digest(content: bytes) -> str:
 
 def read_shard_file(file: Path, chunks: int, chunk_images: int) -> Shard:
     """Read a shard of `chunks` chunks of `chunk_images` images each."""
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a file")  # a pipe may never end
     return shard_of(file.read_bytes(), chunks, chunk_images)
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pirt.core.errors import DataError, StoreError
+from pirt.core.errors import DataError, PirtError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import SPLITS, ImageRow, Rows, Split
 from pirt.core.params import Frozen, Size, first_problem
@@ -225,13 +225,19 @@ def open_embeddings(path: Path) -> Embeddings:
 
 def _lineage(file: h5py.File, path: Path) -> EmbeddingsLineage:
     try:
-        return EmbeddingsLineage.model_validate(unsealed(file.attrs[ATTRIBUTES]))
+        return EmbeddingsLineage.model_validate(unsealed(_text(file.attrs[ATTRIBUTES])))
     except KeyError:
         raise StoreError(f"{path} is an HDF5 file but not embeddings of pirt-eval; {_MEND}") from None
     except ValidationError as error:
         raise StoreError(f"{path} is not of this version: {first_problem(error)}; {_MEND}") from error
     except ValueError as error:
         raise StoreError(f"{path}: {ATTRIBUTES}: {error}; {_MEND}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it is not a text")
+    return value
 
 
 def _column(file: h5py.File, name: str, kind: str) -> Array:
@@ -243,10 +249,20 @@ def _column(file: h5py.File, name: str, kind: str) -> Array:
 
 
 def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
+    # Whoever made the file could name others through it: links, storage elsewhere, datasets of datasets.
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise StoreError(f"{file.filename}: {name} is missing or links elsewhere; {_MEND}")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != kind:
         found = getattr(dataset, "dtype", "a folder")
         raise StoreError(f"{file.filename}: {name} is {found}, expected an array of another type; {_MEND}")
+    if dataset.external or dataset.is_virtual:
+        raise StoreError(f"{file.filename}: {name} lies in other files; {_MEND}")
+    # What was never written reads as zeros, however many are said to be there.
+    if not dataset.nbytes <= dataset.id.get_storage_size() <= file.id.get_filesize():
+        raise StoreError(
+            f"{file.filename}: {name} is said to have {dataset.nbytes:,} bytes, which are not there; {_MEND}"
+        )
     return dataset
 
 
@@ -272,7 +288,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except FileNotFoundError:
         raise StoreError(f"embeddings {path} do not exist; {_MEND}") from None
-    except (KeyError, OSError, RuntimeError) as error:
+    except PirtError:
+        raise
+    except Exception as error:  # h5py raises most kinds, and what it reads may be of another form
         pass_on_refusal(error)
         reason = " ".join(str(error).split()).strip("'\"")
         raise StoreError(f"embeddings {path} are damaged or not an HDF5 file: {reason}; {_MEND}") from error

@@ -12,6 +12,7 @@ from pirt.core.errors import DataError
 from pirt.core.files import written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
+from pirt.core.texts import MEBIBYTE, bytes_within
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.intervals import bootstrap
@@ -201,13 +202,13 @@ def write_metrics(metrics: Metrics, folder: Path) -> None:
 def read_metrics(path: Path) -> Metrics:
     """Read a `metrics.json`; one that is missing, damaged or of another program is a `DataError`."""
     try:
-        return Metrics.model_validate_json(path.read_text(encoding="utf-8"))
+        return Metrics.model_validate_json(bytes_within(path, MEBIBYTE))
     except FileNotFoundError:
         raise DataError(f"metrics file {path} does not exist; `pirt-eval --out` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"metrics file {path} cannot be read: {error}") from error
     except ValidationError as error:
         raise DataError(f"{path} is not a metrics.json of pirt-eval: {first_problem(error)}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"metrics file {path} cannot be read: {error}") from error
 
 
 def _counts(embeddings: Embeddings, query: Persons, gallery: Persons, metrics: RankMetrics) -> Counts:

@@ -12,6 +12,7 @@ from pirt.core.files import sha256_of, written_whole
 from pirt.core.params import Frozen, Positive, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.sizes import require_buildable
+from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
@@ -84,7 +85,7 @@ def read_record(folder: Path) -> RunRecord:
     """Read what the run in `folder` was trained with."""
     path = folder / RECORD_FILE
     try:
-        return RunRecord.model_validate(unsealed(path.read_bytes()))
+        return RunRecord.model_validate(unsealed(bytes_within(path, LARGEST_JSON)))
     except (FileNotFoundError, NotADirectoryError):
         raise _unfinished(folder, RECORD_FILE) from None
     except ValidationError as error:

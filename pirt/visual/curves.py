@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pirt.core.errors import ReportError
 from pirt.core.files import is_clutter
+from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.runs.run import RunRecord
 from pirt.visual.rows import TableRow, row_label, table_row
 from pirt.visual.style import COLOURS, new_figure
@@ -44,10 +45,10 @@ def read_curves(runs: Sequence[tuple[Path, RunRecord]]) -> Curves:
 
 
 def _read_curve(path: Path) -> Curve:
-    lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
     try:
+        lines = list(csv.reader(bytes_within(path, LARGEST_JSON).decode().splitlines(), delimiter="\t"))
         pairs = [(float(line[0]), float(line[-1])) for line in lines[1:]]
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, csv.Error):
         raise ReportError(f"{path} is not a curve as DVCLive writes it (step and value, parted by a tab)") from None
     return Curve(tuple(step for step, _ in pairs), tuple(value for _, value in pairs))
 

@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pirt.core.manifest import ImageRow
+from pirt.core.plain import plain_cell
 from pirt_stages.explore.failures import Found, known_or_none
 from pirt_stages.explore.retrieval import RANKED
 from pirt_stages.explore.traits import BODY, Trait
@@ -143,7 +144,7 @@ def write_table(out: Path, found: Sequence[Found], queries: Sequence[ImageRow], 
     places = [one.retrieval.rankings[RANKED].places for one in found]
     with (out / TABLE).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(head)
+        table.writerow(map(plain_cell, head))
         for number, row in enumerate(queries):
             scores: list[object] = []
             for one, of_one in zip(found, places, strict=True):
@@ -151,4 +152,5 @@ def write_table(out: Path, found: Sequence[Found], queries: Sequence[ImageRow], 
                 scores += ["" if np.isnan(precision) else f"{precision:.6f}"]
                 scores += [int(of_one[number][0]) + 1 if len(of_one[number]) else ""]
             known = [row.key, row.path, row.pid, row.camid, len(places[0][number])]
-            table.writerow([*known, *(column[number] for column in labels), *scores])
+            cells = [*known, *(column[number] for column in labels), *scores]
+            table.writerow(plain_cell(cell) if isinstance(cell, str) else cell for cell in cells)

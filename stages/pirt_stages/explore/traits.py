@@ -1,6 +1,5 @@
 """What queries have in common: the groups that an explorer compares failures by."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import ImageRow
+from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import GROUPINGS, VISIBLE_FROM, visible_groups
 
@@ -41,7 +41,7 @@ def visible_parts(store: HeatmapStore, rows: Sequence[ImageRow]) -> tuple[NDArra
 def known_cover(path: Path, rows: Sequence[ImageRow]) -> Floats:
     """Read from the keypoints of rendered pedestrians which share of each body an occluder covers."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json_in(path, LARGEST_LABELS)
         files = {image["id"]: image["file_name"] for image in table["images"]}
         shares = {files[a["image_id"]]: float(a["occlusion"]) for a in table["annotations"]}
     except FileNotFoundError:

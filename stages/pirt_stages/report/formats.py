@@ -5,10 +5,11 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pirt.core.plain import plain_cell
 from pirt_stages.report.lineage import anchor
 from pirt_stages.report.measured import METRICS, Measured
 from pirt_stages.report.paper import Published
-from pirt_stages.report.plain import plain_cell, plain_markdown
+from pirt_stages.report.plain import plain_markdown
 from pirt_stages.report.schema import Entry, Row, Table
 
 MISSING = "–"
@@ -100,7 +101,7 @@ def as_markdown(table: Table) -> str:
     align = [":--"] * laid.labels + ["--:"] * (len(columns) - laid.labels)
     lines = [f"### {plain_markdown(table.title)}", "", _piped(map(plain_markdown, columns)), _piped(align)]
     lines += [_piped([_linked(cell) for cell in row]) for row in laid.rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in table.notes), ""])
+    return "\n".join([*lines, "", *(f"- {plain_markdown(note)}" for note in table.notes), ""])
 
 
 def _piped(cells: Iterable[str]) -> str:

@@ -4,8 +4,9 @@ import csv
 import io
 import json
 
+from pirt.core.plain import plain_cell
 from pirt.ranking.results import Origins
-from pirt_stages.report.plain import plain_cell, plain_code, plain_markdown
+from pirt_stages.report.plain import plain_code, plain_markdown
 from pirt_stages.report.schema import Report, RunLineage
 
 _ORIGINS = tuple(Origins.model_fields)
@@ -70,7 +71,7 @@ def lineage_markdown(report: Report) -> str:
         ]
         for run in runs:
             lines += [
-                f"- seed {run.seed} ({run.run})",
+                f"- seed {run.seed} ({plain_markdown(run.run)})",
                 *(f"  - {name}: `{plain_code(value)}`" for name, value in facts(run)),
             ]
         lines.append("")

@@ -1,12 +1,10 @@
 """Unpacking zip and tar files from strangers: nothing outside the target, no links, no bombs, no half result."""
 
 import json
-import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from pirt.core.errors import DataError
-from pirt.core.files import is_clutter, is_free, stays_inside, written_whole
+from pirt.core.errors import DataError, PirtError
+from pirt.core.files import is_clutter, is_free, pass_on_refusal, stays_inside, written_whole
+from pirt.core.texts import json_in
 from pirt.progress import progress
 
 MARK = ".pirt-unpacked.json"
@@ -89,7 +88,7 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
 
 def _stamp(folder: Path) -> object:
     try:
-        return json.loads((folder / MARK).read_bytes())
+        return json_in(folder / MARK)
     except (OSError, ValueError):
         return None
 
@@ -98,17 +97,8 @@ def _stamp(folder: Path) -> object:
 def _damage_named(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        zlib.error,
-        lzma.LZMAError,
-        NotImplementedError,
-        UnicodeDecodeError,
-        RecursionError,  # of extensions that extend extensions
-    ) as error:
-        raise DataError(f"archive {archive} is damaged or of an unknown kind: {error}") from error
+    except PirtError:
+        raise
     except OSError as error:
         # bz2 says so of damage; what the system refuses has a number.
         if error.errno is not None:
@@ -118,6 +108,10 @@ def _damage_named(archive: Path) -> Iterator[None]:
         raise DataError(
             f"archive {archive} holds {error}; if you trust it, unpack it yourself and pass the folder"
         ) from error
+    except Exception as error:  # the readers trust headers: sizes, offsets, names and numbers may be anything
+        pass_on_refusal(error)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"archive {archive} is damaged or of an unknown kind: {reason}") from error
 
 
 def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
@@ -142,6 +136,8 @@ class _Gate:
     def admit(self, members: Iterator[Member]) -> Iterator[tuple[Member, PurePosixPath]]:
         """Yield each member with its path in the target; raise at the first that must not be unpacked."""
         for member in members:
+            if member.size < 0:
+                raise DataError(f"archive {self.archive}: {member.name!r} has {member.size} bytes; it is damaged")
             path = _inside(self.archive, member.name)
             if any(map(is_clutter, path.parts)):
                 continue

@@ -1,7 +1,8 @@
 """The mark by which a stand-in of a published data set is known."""
 
-import json
 from pathlib import Path
+
+from pirt.core.texts import json_in
 
 MAKER, MARK = "pirt-data standin", "STANDIN.json"
 
@@ -14,6 +15,6 @@ def mark_of(root: Path) -> Path | None:
 def maker_of(mark: Path) -> object:
     """Return what program the file `mark` says wrote the folder, None if it says nothing."""
     try:
-        return json.loads(mark.read_bytes())["maker"] if mark.is_file() else None
+        return json_in(mark)["maker"] if mark.is_file() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

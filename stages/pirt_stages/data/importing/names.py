@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
+from pirt.core.plain import plain_cell
 
 COLUMNS = ("kind", "number", "name")
 
@@ -31,7 +32,8 @@ def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> None:
     with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        table.writerows((kind, *pair) for kind, of_kind in names.items() for pair in sorted(of_kind.items()))
+        for kind, of_kind in names.items():
+            table.writerows((kind, number, plain_cell(name)) for number, name in sorted(of_kind.items()))
 
 
 def _is_ours(path: Path) -> bool:

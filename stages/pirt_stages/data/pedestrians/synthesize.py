@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from pirt.core.files import written_whole
+from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
 from pirt_stages.data.pedestrians.plan import PROFILES, Entry, plan
@@ -55,6 +56,6 @@ def _written(
 
 def _maker(keypoints: Path) -> object:
     try:
-        return json.loads(keypoints.read_bytes())["info"]["maker"]
+        return json_in(keypoints, LARGEST_LABELS)["info"]["maker"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

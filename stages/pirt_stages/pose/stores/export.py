@@ -14,6 +14,7 @@ from pirt.core.errors import DataError, StoreError
 from pirt.core.files import refuse_folder, refuse_other_files, stays_inside, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
+from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.heatmaps.schema import StoreAttributes
@@ -119,7 +120,7 @@ def _image_ids(manifest: Manifest, annotations: Path | None) -> list[int]:
     if annotations is None:
         return list(range(1, len(manifest.rows) + 1))
     try:
-        images = json.loads(annotations.read_text(encoding="utf-8"))["images"]
+        images = json_in(annotations, LARGEST_LABELS)["images"]
         known = {str(image["file_name"]): int(image["id"]) for image in images}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"annotations {annotations} are not COCO JSON with images of file_name and id") from error

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pirt.core.errors import DataError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.params import first_problem
+from pirt.core.texts import LARGEST_LABELS, bytes_within
 
 OCCLUDED, VISIBLE = 1, 2
 """COCO's visibility flags of a labelled keypoint; 0 is not labelled."""
@@ -68,8 +69,10 @@ def read_keypoints(path: Path) -> dict[str, Labels]:
 
 def _parsed(path: Path) -> _Labels:
     try:
-        return _Labels.model_validate_json(path.read_bytes())
+        return _Labels.model_validate_json(bytes_within(path, LARGEST_LABELS))
     except OSError as error:
         raise DataError(f"keypoints {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path} is not COCO keypoints JSON: {first_problem(error)}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not COCO keypoints JSON: {error}") from error
