@@ -24,6 +24,9 @@ LARGEST_LABELS = 512 * MEBIBYTE
 """Bytes of a JSON with the keypoints of a data set."""
 _DEEPEST = 32
 _LONGEST_WRITTEN_OUT = MEBIBYTE
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How a formula begins; spreadsheets of East Asia take the wide signs too."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def bytes_within(path: Path, most: int) -> bytes:
@@ -80,6 +83,11 @@ def _require_few_open(text: str) -> None:
         depth = depth + 1 if mark in "[{" else max(depth - 1, 0)
         if depth > 2 * _DEEPEST:  # quotes and comments may hold some more
             raise ValueError(f"its lists and mappings are nested deeper than {_DEEPEST}")
+
+
+def plain_cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: what it would is put behind an apostrophe."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 class _Bounded(Composer):

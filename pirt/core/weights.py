@@ -25,7 +25,7 @@ from pirt.core.files import pass_on_refusal, sha256_of
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
 _WRAPPERS = ("state_dict", "model", "teacher", "student")
 """Under what training programs put the state dict beside their own notes; a teacher is what its student became."""
-_MOST_SHARED = 4
+_MOST_SHARED, _MOST_CODE = 4, 1 << 20
 _PARALLEL = "module."
 """What DataParallel puts before every name."""
 
@@ -108,7 +108,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> object:
     try:
-        _require_stored(path)
+        _require_unpacked(path)
         with safe_globals(_allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -120,11 +120,11 @@ def _unpickled(path: Path) -> object:
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
 
 
-def _require_stored(path: Path) -> None:
-    """Raise for an archive whose records are compressed, as PyTorch writes none: one may unpack to any size."""
+def _require_unpacked(path: Path) -> None:
+    """Raise for an archive that unpacks to any size: PyTorch compresses a program's code at most, never tensors."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as packed:
-            if any(record.compress_type != zipfile.ZIP_STORED for record in packed.infolist()):
+            if sum(record.file_size for record in packed.infolist()) > 2 * path.stat().st_size + _MOST_CODE:
                 raise ValueError("its records are compressed")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pirt.core.manifest import ImageRow
-from pirt.core.plain import plain_cell
+from pirt.core.texts import plain_cell
 from pirt_stages.explore.failures import Found, known_or_none
 from pirt_stages.explore.retrieval import RANKED
 from pirt_stages.explore.traits import BODY, Trait

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pirt.core.plain import plain_cell
+from pirt.core.texts import plain_cell
 from pirt_stages.report.lineage import anchor
 from pirt_stages.report.measured import METRICS, Measured
 from pirt_stages.report.paper import Published

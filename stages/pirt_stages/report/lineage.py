@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-from pirt.core.plain import plain_cell
+from pirt.core.texts import plain_cell
 from pirt.ranking.results import Origins
 from pirt_stages.report.plain import plain_code, plain_markdown
 from pirt_stages.report.schema import Report, RunLineage

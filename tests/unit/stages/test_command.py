@@ -30,6 +30,16 @@ def bug() -> None:
 
 
 @program.command()
+def hungry() -> None:
+    raise MemoryError
+
+
+@program.command()
+def loud() -> None:
+    raise DataError(f"\x1b[2J {'x' * 100_000}; copy it again")
+
+
+@program.command()
 @click.argument("path", type=Path)
 def write(path: Path) -> None:
     with written_whole(path) as beside:
@@ -46,6 +56,19 @@ def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(program, ["mendable"])
     assert result.exit_code == 2
     assert result.stderr == "Error: image 'a.jpg' is empty; copy it again\n"
+
+
+def test_a_lack_of_memory_is_one_line_and_exit_code_2() -> None:
+    result = CliRunner().invoke(program, ["hungry"])
+    assert result.exit_code == 2
+    assert "not enough memory" in result.stderr
+
+
+def test_a_message_neither_fills_nor_steers_the_terminal() -> None:
+    shown = CliRunner().invoke(program, ["loud"]).stderr
+    assert len(shown) < 3000
+    assert "\x1b" not in shown
+    assert shown.endswith("; copy it again\n")
 
 
 _SLOW = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
-from pirt.core.plain import plain_cell
+from pirt.core.texts import plain_cell
 
 COLUMNS = ("kind", "number", "name")
 

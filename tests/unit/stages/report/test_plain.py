@@ -2,7 +2,7 @@ import html
 
 import pytest
 
-from pirt.core.plain import plain_cell
+from pirt.core.texts import plain_cell
 from pirt_stages.report.plain import plain_code, plain_markdown
 
 
