@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pirt.backbone_table import BACKBONES
 from pirt.core.errors import ReportError
 from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
@@ -25,7 +26,9 @@ from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
 from pirt.visual.style import save
 
 PERSONS = 5
-_FILES = ("curves.png", "heatmaps.png", "activations.png", "ranks.png", SUMMARY_FILE)
+_KINDS = ("curves", "heatmaps", "activations", "ranks")
+_FILES = {f"{kind}{mark}.png" for kind in _KINDS for mark in ("", *(f"-{name}" for name in BACKBONES))} | {SUMMARY_FILE}
+"""Several backbones have curves, activations and rank lists each."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,21 @@ def write_figures(out: Path, sources: Sources) -> None:
     groups = next((params.model.part_groups for _, params in in_order if params.model.parts), named_groups("paper"))
     with written_whole(out) as folder:
         folder.mkdir()
-        if curves := read_curves(sources.runs):
-            save(draw_curves(curves), folder / "curves.png")
         write_summary(_summary(sources.manifest, store, groups), folder)
         for name, figure in _people(sources, store, in_order, groups):
             save(figure, folder / f"{name}.png")
-        if models := _compared(sources.embeddings):
-            lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
-            save(lists, folder / "ranks.png")
+        backbones = sorted({record.params.model.backbone for _, record in sources.runs})
+        for backbone in backbones:
+            _draw_results(folder, sources, backbone, f"-{backbone}" if len(backbones) > 1 else "")
+
+
+def _draw_results(folder: Path, sources: Sources, backbone: str, mark: str) -> None:
+    """Draw the curves and the rank lists of one backbone; `mark` ends the files' names."""
+    if curves := read_curves([(run, r) for run, r in sources.runs if r.params.model.backbone == backbone]):
+        save(draw_curves(curves), folder / f"curves{mark}.png")
+    if models := _compared([one for one in sources.embeddings if one.lineage.model.backbone == backbone]):
+        lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
+        save(lists, folder / f"ranks{mark}.png")
 
 
 def _summary(manifest: Manifest, store: HeatmapStore, groups: NamedGroups) -> DataSummary:
@@ -98,7 +108,7 @@ def _full_model_first(runs: Sequence[tuple[Path, RunRecord]]) -> list[tuple[Path
 def _people(
     sources: Sources, store: HeatmapStore, in_order: Sequence[tuple[Path, Params]], groups: NamedGroups
 ) -> Iterator[tuple[str, Figure]]:
-    """The heatmaps by part group, and the activations where a run has an IRM: of the first such run."""
+    """The heatmaps by part group, and for each backbone the activations of its first run that has an IRM."""
     manifest = sources.manifest
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
@@ -109,9 +119,13 @@ def _people(
         return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
 
     yield "heatmaps", draw_heatmaps(persons(sources.runs[0][1].params), groups)
-    if with_irm := [pair for pair in in_order if pair[1].model.intra]:
-        run, params = with_irm[0]
-        yield "activations", draw_activations(load_run(run)[0], persons(params))
+    with_irm: dict[str, tuple[Path, Params]] = {}
+    for run, params in in_order:
+        if params.model.intra:
+            with_irm.setdefault(params.model.backbone, (run, params))
+    several = len({params.model.backbone for _, params in in_order}) > 1
+    for backbone, (run, params) in sorted(with_irm.items()):
+        yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], persons(params))
 
 
 def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:

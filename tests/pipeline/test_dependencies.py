@@ -22,6 +22,7 @@ PIPELINES = (
     "pipelines/market1501",
     "pipelines/dukemtmc_reid",
     "pipelines/occluded_duke",
+    "pipelines/rendered_backbones",
 )
 PROGRAMS = {
     "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
@@ -161,14 +162,16 @@ def empty(file: str) -> bool:
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_a_stage_watches_six_pieces_of_code_at_most(pipeline: str) -> None:
     for name, stage in stages_of(pipeline).items():
-        assert len(code_of(pipeline, stage)) <= 6, name
+        assert len(set(code_of(pipeline, stage)) - {ROOT / "pirt/backbones"}) <= 6, name
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES[1:])
 def test_the_pipelines_watch_the_same_code(pipeline: str) -> None:
     ours, default = stages_of(pipeline), stages_of(".")
+    of_backbones = {ROOT / "pirt/backbones"} if pipeline == "pipelines/rendered_backbones" else set()
     for name in ours:
-        assert code_of(pipeline, ours[name]) == code_of(".", default[name]), name
+        code, more = code_of(".", default[name]), of_backbones if name in BUILDING else set()
+        assert set(code_of(pipeline, ours[name])) == {*code, *more}, name
 
 
 def test_the_papers_report_watches_what_a_report_watches() -> None:

@@ -168,16 +168,23 @@ def _figures(figures: Sequence[Path], benchmarks: Sequence[str]) -> Iterable[str
         yield '<h2 id="figures">Figures</h2>'
     by_slug = {slug(benchmark): benchmark for benchmark in benchmarks}
     folders, names = list(by_slug), list(_CAPTIONS)
-    for path in sorted(figures, key=lambda path: (_place(path.parent.name, folders), _place(path.stem, names))):
-        of = by_slug.get(path.parent.name)
-        caption = escape((f"{of}. " if of else "") + _CAPTIONS.get(path.stem, path.stem))
+    for path in sorted(figures, key=lambda path: (_place(path.parent.name, folders), *_kind(path.stem, names))):
+        of, (kind, _, backbone) = by_slug.get(path.parent.name), path.stem.partition("-")
+        told = f"{_CAPTIONS[kind]}{f' On {backbone}.' if backbone else ''}" if kind in _CAPTIONS else path.stem
+        caption = escape((f"{of}. " if of else "") + told)
         image = _base64(path.read_bytes())
         yield (
             # A box that is checked by a click or the space bar makes the picture large, without a script.
-            f'<figure class="{escape(path.stem)}"><label class="large"><input type="checkbox" aria-label="large">'
+            f'<figure class="{escape(kind)}"><label class="large"><input type="checkbox" aria-label="large">'
             f'<img alt="{caption}" src="data:image/png;base64,{image}"></label>'
             f"<figcaption>{caption}</figcaption></figure>"
         )
+
+
+def _kind(stem: str, kinds: Sequence[str]) -> tuple[int, str]:
+    """Order figures by what they show, then by backbone."""
+    kind, _, backbone = stem.partition("-")
+    return _place(kind, kinds), backbone
 
 
 def _place(name: str, names: Sequence[str]) -> int:

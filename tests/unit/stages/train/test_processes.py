@@ -66,4 +66,5 @@ def test_two_processes_train_as_one(persons, five_steps):
     assert losses_of_two == pytest.approx(losses, abs=1e-5)
     assert weights.keys() == weights_of_two.keys()
     for name, value in weights.items():
-        torch.testing.assert_close(weights_of_two[name], value, atol=1e-5, rtol=0, msg=name)
+        # Relative too: files hold float32, and Swin's variances are large.
+        torch.testing.assert_close(weights_of_two[name], value, atol=1e-5, rtol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
