@@ -70,7 +70,7 @@ def test_the_rows_run_to_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         typed("pirt-train", *chosen, *given, "--out", f"train/{variant}")
         typed("pirt-eval", "--run", f"train/{variant}", *given, "--out", f"evaluate/{variant}")
         if variant.endswith("pirt"):
-            typed("pirt-export", "--run", f"train/{variant}", "--out", f"{variant}.onnx")
+            typed("pirt-export", "onnx", "--run", f"train/{variant}", "--out", f"{variant}.onnx")
     ours = ("--params", "params.yaml", "--out", "report")
     typed("pirt-report", "figures", "--runs", "train", "--evaluations", "evaluate", *given, *ours)
     typed("pirt-report", "tables", "--metrics", "evaluate", *ours)

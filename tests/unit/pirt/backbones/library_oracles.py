@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import SwinBackbone, SwinConfig, ViTConfig, ViTModel
+from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
+from transformers.models.vit.modeling_vit import ViTEmbeddings
 
 _BLOCK = (
     (r"\.norm1\.", ".layernorm_before."),
@@ -75,3 +77,21 @@ def swin_features(published: dict[str, Tensor], images: Tensor, heads: int, dept
     with torch.no_grad():
         features: Tensor = model(images).feature_maps[0]
     return features
+
+
+def positions_resampled(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Square grid side×side×C -> H·W×C, linear by weights that the library writes out; `size` is nowhere smaller."""
+    shapes: Any = torch.tensor([size])
+    resized: Tensor = Siglip2VisionEmbeddings.resize_positional_embeddings(grid, shapes, size[0] * size[1])[0]
+    return resized
+
+
+def table_resampled(table: Tensor, side: int) -> Tensor:
+    """Square table old²×C -> side²×C, bicubic, as the library resamples a ViT's positions with patches of one pixel."""
+    old, C = round(len(table) ** 0.5), table.shape[1]
+    config: Any = ViTConfig(image_size=old, patch_size=1, hidden_size=C, num_attention_heads=1)
+    embeddings = ViTEmbeddings(config)
+    embeddings.position_embeddings.data = torch.cat([torch.zeros(1, 1, C), table[None]], dim=1)
+    with torch.no_grad():
+        resized: Tensor = embeddings.interpolate_pos_encoding(torch.empty(1, 1 + side * side, C), side, side)
+    return resized[0, 1:]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from published import swin_state, vit_state
 
-from pirt.backbones.swin import swin_base, swin_tiny
-from pirt.backbones.vit import vit_base, vit_small
+from pirt.backbones.swin import resample_biases, swin_base, swin_tiny
+from pirt.backbones.vit import resample_positions, vit_base, vit_small
 
 pytestmark = pytest.mark.slow
 SIZES = [(256, 128), (384, 128)]
@@ -43,3 +43,19 @@ def test_swin_transformers(library, build, width, heads, depths, size):
     with torch.no_grad():
         difference = network(images) - library.swin_features(state, images, heads, depths)
     assert difference.abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(("side", "new"), [(14, (24, 14)), (8, (16, 8)), (8, (24, 10)), (8, (31, 10))])
+def test_positions_are_resampled_as_the_library_does(library, side, new):
+    positions = torch.randn(1, 1 + side * side, 5)
+    found = resample_positions(positions, (side, side), new)
+    expected = library.positions_resampled(positions[0, 1:].reshape(side, side, 5), new)
+    torch.testing.assert_close(found[0, 1:], expected, atol=1e-5, rtol=0)
+    assert torch.equal(found[:, :1], positions[:, :1])
+
+
+@pytest.mark.parametrize(("window", "other"), [(7, 12), (12, 7), (7, 4)])
+def test_biases_are_resampled_as_the_library_does(library, window, other):
+    table, places = torch.randn((2 * window - 1) ** 2, 3), (2 * other - 1) ** 2
+    expected = library.table_resampled(table, 2 * other - 1)
+    torch.testing.assert_close(resample_biases(table, places), expected, atol=1e-5, rtol=0)

@@ -24,11 +24,20 @@ main(sys.argv[1:])
 """
 
 
-@pytest.fixture
-def five_steps(persons, tmp_path):
+BACKBONES = {
+    "resnet": "backbone: resnet18_ibn_a\n  width: 8\n  strides: [1, 2, 1, 1]",
+    "vit": "backbone: vit_small\n  backbone_options: {depth: 2, drop_path: 0, checkpointing: true}",
+    "swin": "backbone: swin_tiny\n  refine: 2\n"
+    "  backbone_options: {depths: [1, 2, 1, 1], window: 2, semantic_weight: 0.2, drop_path: 0}",
+}
+
+
+@pytest.fixture(params=BACKBONES)
+def five_steps(persons, tmp_path, request):
     """Parameters of five steps with all identities; dropout is off, since each process draws its own."""
     text = (persons / "params.yaml").read_text()
     for old, new in [
+        (BACKBONES["resnet"], BACKBONES[request.param]),
         ("  confidence_hidden: 8", "  confidence_hidden: 8\n  intra_dropout: 0\n  inter_dropout: 0"),
         ("epochs: 3", "epochs: 5"),
         ("identities: 4", "identities: 6"),
@@ -67,4 +76,6 @@ def test_two_processes_train_as_one(persons, five_steps):
     assert weights.keys() == weights_of_two.keys()
     for name, value in weights.items():
         # Relative too: files hold float32, and Swin's variances are large.
-        torch.testing.assert_close(weights_of_two[name], value, atol=1e-5, rtol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            weights_of_two[name], value, atol=1e-5, rtol=1e-6, msg=lambda said, name=name: f"{name}: {said}"
+        )
