@@ -36,25 +36,33 @@ def picture_name(number: int) -> str:
     return f"{number // _PER_FOLDER:03}/{number % _PER_FOLDER:03}.webp"
 
 
-def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow], query_count: int) -> dict[int, Look]:
-    """Write the thumbnails of `rows`, numbered as in the embeddings; those of queries are larger."""
+def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow], query_count: int) -> list[Look]:
+    """Write the thumbnails of `rows`, numbered as in the embeddings; return how the queries, which come first, look.
+
+    Queries have larger ones.
+    """
     for folder in {(out / THUMBNAILS / picture_name(number)).parent for number in rows}:
         folder.mkdir(parents=True)
 
-    def write(number: int) -> Look:
+    def write(number: int) -> Look | None:
         image = read_image(manifest.image_path(rows[number]))
-        look = Look(image.height, image.width, float(np.asarray(image.convert("L").resize((16, 32))).mean()))
-        image.thumbnail(_QUERY if number < query_count else _THUMBNAIL, Image.Resampling.BICUBIC, reducing_gap=2)
+        of_query = number < query_count
+        look = _look(image) if of_query else None
+        image.thumbnail(_QUERY if of_query else _THUMBNAIL, Image.Resampling.BICUBIC, reducing_gap=2)
         image.save(out / THUMBNAILS / picture_name(number), "WEBP", quality=_QUALITY, method=_METHOD)
         return look
 
     # Pillow decodes and encodes outside of Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress(len(rows), "thumbnails", "image") as bar:
-        looks = {}
-        for number, look in zip(rows, pool.map(write, rows), strict=True):
-            looks[number] = look
+        looks = []
+        for look in pool.map(write, sorted(rows)):
+            looks += [look] if look else []
             bar.update()
         return looks
+
+
+def _look(image: Image.Image) -> Look:
+    return Look(image.height, image.width, float(np.asarray(image.convert("L").resize((16, 32))).mean()))
 
 
 def write_heatmaps(out: Path, store: HeatmapStore, rows: Sequence[ImageRow]) -> None:

@@ -44,7 +44,7 @@ def explore(
         folder.mkdir()
         looks = write_thumbnails(folder, manifest, {n: rows[n] for n in [*range(count), *shown.tolist()]}, count)
         write_heatmaps(folder, store, queries)
-        traits = traits_of(found, store, queries, [looks[number] for number in range(count)], cover)
+        traits = traits_of(found, store, queries, looks, cover)
         write_data(folder, found, rows, overview_of(found, traits, embeddings.pids[:count]))
         write_table(folder, found, queries, traits)
         write_page(folder, found)
