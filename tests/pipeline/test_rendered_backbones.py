@@ -53,6 +53,7 @@ def peaks(count: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_rows_run_to_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
