@@ -4,6 +4,7 @@ A shard of the store is the unit of work. Batches never cross shards, so what a 
 run was taken up again, nor on which machine computed it.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -34,6 +35,8 @@ from pirt_stages.pose.extraction.running import NetworkThreads
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 SHARD_SIZE = 256
+_WRITERS = 4
+"""Shards encoded and flushed to disk at once: one after another they come more slowly than a GPU makes them."""
 BATCH_SIZE: dict[Device, int] = {"cpu": 16, "cuda": 64}
 """What a device likes best: beyond it a CPU's memory pages cost more than the batch gains."""
 
@@ -125,16 +128,16 @@ def extract(
 
 
 def run_here(work: Work) -> None:
-    """Compute what is missing on this machine: threads decode, others run the network, one more writes."""
+    """Compute what is missing on this machine: threads decode, others run the network, others encode and write."""
     pending = work.writer.pending()
-    with progress_over(work, pending) as progress, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
-        writing: Future[None] | None = None
+    writing: deque[Future[None]] = deque()
+    with progress_over(work, pending) as progress, ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as pool:
         for shard, heatmaps in computed(work, pending, progress):
-            if writing is not None:
-                writing.result()
-            writing = pool.submit(work.writer.write, shard, heatmaps)
-        if writing is not None:
-            writing.result()
+            if len(writing) == _WRITERS:
+                writing.popleft().result()
+            writing.append(pool.submit(work.writer.write, shard, heatmaps))
+        for last in writing:
+            last.result()
 
 
 def progress_over(work: Work, pending: Iterable[int]) -> Bar:
