@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 
 class StopRequest:
@@ -18,9 +19,14 @@ class StopRequest:
         self.signal: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; a second one ends the process at once."""
+        """Note the signal; a second one ends the process at once.
+
+        Not under torchrun: SLURM signals it and its processes, to which it passes the signal on, and it kills them
+        itself if they take too long.
+        """
         self.signal = number
-        signal.signal(number, signal.SIG_DFL)
+        if not dist.is_torchelastic_launched():
+            signal.signal(number, signal.SIG_DFL)
 
     @property
     def exit_code(self) -> int:
