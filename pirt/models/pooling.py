@@ -16,8 +16,9 @@ def max_pool_to(features: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def _windows(length: int, parts: int, device: torch.device) -> Tensor:
     """Number the cells of each part, parts×n; a part shorter than others repeats its last cell."""
-    starts = [part * length // parts for part in range(parts)]
-    ends = [-(-(part + 1) * length // parts) for part in range(parts)]
-    longest = max(end - start for start, end in zip(starts, ends, strict=True))
-    cells = [[min(start + i, end - 1) for i in range(longest)] for start, end in zip(starts, ends, strict=True)]
-    return torch.tensor(cells, device=device)
+    bounds = [(part * length // parts, -(-(part + 1) * length // parts)) for part in range(parts)]
+    longest = max(end - start for start, end in bounds)
+    # Counted on the device: the host would wait for a GPU to take a list.
+    part = torch.arange(parts, device=device)[:, None]
+    last = -(-(part + 1) * length // parts) - 1
+    return torch.minimum(part * length // parts + torch.arange(longest, device=device), last)

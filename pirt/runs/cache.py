@@ -1,6 +1,6 @@
 """All heatmaps that a run needs, in one piece of memory shared by every loader worker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,14 @@ class HeatmapCache:
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return float32 heatmaps in [0, 1], of the shape and on the device of `codes`."""
+        return self.decoder(codes.device)(codes)
+
+    def decoder(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Return `decode` for many tensors on `device`, where the table goes now."""
         if self.table is None:
-            return codes.float()
-        return self.table.to(codes.device, non_blocking=True).index_select(0, codes.flatten().int()).view(codes.shape)
+            return Tensor.float
+        table = self.table.to(device)
+        return lambda codes: table.index_select(0, codes.flatten().int()).view(codes.shape)
 
 
 def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache:

@@ -1,6 +1,6 @@
 """Images with their cached heatmaps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypedDict, cast
 
@@ -71,16 +71,25 @@ class PersonDataset(Dataset[Item]):
     def __getitem__(self, draw: int | Draw) -> Item:
         item = self._coded(draw)
         item["image"] = self.transform.normalise(item["image"])
-        item["heatmaps"] = self.decoded(item["heatmaps"])
+        item["heatmaps"] = self._decoder(_CPU)(item["heatmaps"])
         return item
 
     def __getitems__(self, draws: Sequence[int | Draw]) -> list[Item]:
         """Return items for the loader: uint8 pixels and codes, a quarter of the bytes that the model reads."""
         return [self._coded(draw) for draw in draws]
 
-    def decoded(self, codes: Tensor) -> Tensor:
-        """Return the heatmaps of codes, of the same shape."""
-        return codes if self.cache is None else self.cache.decode(codes)
+    def finisher(self, device: torch.device) -> Callable[[Batch], Batch]:
+        """Return what moves a batch of the loader to `device`, normalises its images and decodes its heatmaps there."""
+        normalise, decode = self.transform.normaliser(device), self._decoder(device)
+
+        def finish(batch: Batch) -> Batch:
+            moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            return moved | {"image": normalise(moved["image"]), "heatmaps": decode(moved["heatmaps"])}
+
+        return finish
+
+    def _decoder(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        return Tensor.float if self.cache is None else self.cache.decoder(device)
 
     def _coded(self, draw: int | Draw) -> Item:
         index, seed = (draw, ()) if isinstance(draw, int) else draw
@@ -141,11 +150,9 @@ def batches_of(loader: "DataLoader[Item]", device: torch.device = _CPU) -> Itera
     """
     dataset = cast(PersonDataset, loader.dataset)
     try:
+        finish = dataset.finisher(device)
         for batch in loader:
-            moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-            moved["image"] = dataset.transform.normalise(moved["image"])
-            moved["heatmaps"] = dataset.decoded(moved["heatmaps"])
-            yield moved
+            yield finish(batch)
         return
     except DataError as error:
         # From a loader process the message comes at the end of that process's traceback.

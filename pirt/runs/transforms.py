@@ -3,7 +3,7 @@
 Images are `Hi×Wi×3` uint8, codes `K×Hm×Wm` as the store keeps them; a code of 0 means a heatmap value of 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,18 @@ class EvalTransform:
 
         On a GPU the channels stay last in memory, as its convolutions want them.
         """
+        return self.normaliser(pixels.device)(pixels)
+
+    def normaliser(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Return `normalise` for many tensors on `device`."""
         std = np.array(self.std, np.float32)
-        scale, offset = (1 / (255 * std))[:, None, None], (np.array(self.mean, np.float32) / std)[:, None, None]
-        channels_first = pixels.movedim(-1, -3)
-        normal = (channels_first.contiguous() if pixels.device.type == "cpu" else channels_first).float()
-        return normal.mul_(torch.from_numpy(scale).to(normal.device)).sub_(torch.from_numpy(offset).to(normal.device))
+        constants = (1 / (255 * std), np.array(self.mean, np.float32) / std)
+        # Once: the host waits for a GPU, and all that it has in hand, whenever it copies something of its own there.
+        scale, offset = (torch.from_numpy(values[:, None, None]).to(device) for values in constants)
+
+        def normalise(pixels: Tensor) -> Tensor:
+            channels_first = pixels.movedim(-1, -3)
+            normal = (channels_first.contiguous() if device.type == "cpu" else channels_first).float()
+            return normal.mul_(scale).sub_(offset)
+
+        return normalise

@@ -15,7 +15,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         labels: B, in 0..P−1.
         smoothing: ε.
     """
-    log_probabilities = functional.log_softmax(_at_least_float32(logits), dim=-1)
+    log_probabilities = functional.log_softmax(at_least_float32(logits), dim=-1)
     each = labels if logits.dim() == 2 else labels[:, None].expand(logits.shape[:2])
     on_target = log_probabilities.gather(-1, each[..., None]).squeeze(-1)
     off_target = log_probabilities.sum(dim=-1) - on_target
@@ -59,5 +59,6 @@ def pirt_losses(
     return terms | {"total": torch.stack(weighted).sum()}
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return half-precision values in float32, others as they are."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

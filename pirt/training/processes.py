@@ -99,18 +99,22 @@ class SumOverProcesses(torch.autograd.Function):
         return total
 
 
-def gather_batch(fabric: Fabric, rows: Tensor) -> Tensor:
+def gather_batch(rows: Tensor, rank: int, ranks: int) -> Tensor:
     """B×… of each process -> the global batch, in the order of the processes; gradients flow to all of them."""
-    if fabric.world_size == 1:
+    if ranks == 1:
         return rows
-    places = torch.arange(fabric.world_size, device=rows.device) == fabric.global_rank
+    places = torch.arange(ranks, device=rows.device) == rank
     padded = rows[None] * places.to(rows.dtype).view(-1, *[1] * rows.dim())
     return _sum(padded).flatten(0, 1)
 
 
-def share_batch_norm(network: nn.Module, on_gpu: bool) -> None:
-    """Let every batch norm below `network` see the global batch; names and values of its state dict stay."""
-    if on_gpu:
+def share_batch_norm(network: nn.Module, synchronised: bool) -> None:
+    """Let every batch norm below `network` see the global batch; names and values of its state dict stay.
+
+    `synchronised` takes PyTorch's SyncBatchNorm, which wants GPUs, cannot be compiled into one graph, and makes the
+    host wait for the GPU in every layer. Without kernels of its own `GlobalBatchNorm` is slower unless compiled.
+    """
+    if synchronised:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return
     for module in list(network.modules()):
@@ -120,7 +124,7 @@ def share_batch_norm(network: nn.Module, on_gpu: bool) -> None:
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the global batch on CPUs, which PyTorch's SyncBatchNorm refuses."""
+    """Batch norm over the global batch out of plain operations, for CPUs and compiled graphs."""
 
     @classmethod
     def like(cls, norm: nn.modules.batchnorm._BatchNorm) -> Self:
@@ -147,7 +151,8 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         shape = (1, C, *[1] * (features.dim() - 2))
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (features - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+        normed = (features - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+        return normed.to(features.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         assert self.num_batches_tracked is not None

@@ -10,22 +10,20 @@ from typing import Never
 import torch
 from lightning_fabric import Fabric
 from pydantic import JsonValue
-from torch import Tensor
 
 from pirt.core.errors import ParamsError
 from pirt.core.files import refuse_other_files
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import HeatmapStore
-from pirt.losses import metric_loss_named
 from pirt.models import Pirt
 from pirt.runs.dataset import Batch, PersonDataset, batches_of
 from pirt.runs.loading import default_workers, hold_pixels_within, make_loader
 from pirt.runs.params import Params
 from pirt.runs.precision import tf32
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
-from pirt.training.losses import pirt_losses
+from pirt.training.objective import TOTAL, Objective
 from pirt.training.optimizer import make_optimizer, set_learning_rate
-from pirt.training.processes import Device, gather_batch, launch, share_batch_norm
+from pirt.training.processes import Device, launch, share_batch_norm
 from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from pirt.training.sampler import PKSampler
 from pirt.training.schedule import learning_rate
@@ -129,7 +127,6 @@ class Training:
         self.job, self.fabric, self.stop, self.dataset, self.record = job, fabric, stop, dataset, record
         self.listener = listener
         self.recipe = recipe = job.params.train
-        self.metric_loss = metric_loss_named(recipe.metric_loss)
         on_gpu = fabric.device.type == "cuda"
 
         self.sampler = PKSampler(
@@ -149,11 +146,15 @@ class Training:
         if self.state.step:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:
-            share_batch_norm(self.network, on_gpu)
+            share_batch_norm(self.network, synchronised=on_gpu and not recipe.compile)
+        if on_gpu:
+            # As its convolutions want them, and as `batches_of` gives images; a CPU's results would change.
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
         self.bare_optimizer = make_optimizer(self.network, recipe, on_gpu)
+        objective = Objective(self.network, recipe, fabric.global_rank, fabric.world_size)
         if recipe.compile:
-            self.network.compile()
-        self.model, self.optimizer = fabric.setup(self.network, self.bare_optimizer)
+            objective.compile()  # An evaluation calls the network, which stays as it is.
+        self.model, self.optimizer = fabric.setup(objective, self.bare_optimizer)
         if self.state.step:
             self.bare_optimizer.load_state_dict(self.state.optimizer)
             fabric.strategy.precision.load_state_dict(self.state.scaler)
@@ -236,35 +237,13 @@ class Training:
         set_learning_rate(self.bare_optimizer, rate)
         seed_step(self.job.params.seed, step, self.fabric.global_rank)
 
-        outputs = self.model(batch["image"], batch["heatmaps"])
-        losses = pirt_losses(
-            outputs,
-            batch["label"],
-            label_smoothing=recipe.label_smoothing,
-            triplet_margin=recipe.triplet_margin,
-            triplet_weight=recipe.triplet_weight,
-            metric_loss=self.metric_loss,
-            gathered=self.global_batch(outputs, batch["label"]),
-        )
+        values = self.model(batch["image"], batch["heatmaps"], batch["label"])
         self.optimizer.zero_grad()
-        self.fabric.backward(losses["total"])
+        self.fabric.backward(values[TOTAL])
         self.optimizer.step()
 
         self.state.step += 1
-        values = {f"loss/{name}": value for name, value in losses.items()}
-        values["accuracy"] = self.accuracy(outputs, batch["label"])
         self.watch.add(step, rate, values, self.stop.signal is not None)
-
-    def global_batch(self, outputs: dict[str, Tensor], labels: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Gather what the triplet loss mines in: group features and labels of all processes."""
-        if "groups_scaled" not in outputs:
-            return None
-        return gather_batch(self.fabric, outputs["groups_scaled"]), gather_batch(self.fabric, labels)
-
-    def accuracy(self, outputs: dict[str, Tensor], labels: Tensor) -> Tensor:
-        """Return the share of the batch whose identity the global classifiers name, on average."""
-        logits = torch.stack([outputs[f"{name}_logits"] for name in self.network.global_names])
-        return (logits.mean(dim=0).argmax(dim=1) == labels).float().mean()
 
     def finish_epoch(self, epoch: int) -> None:
         """Measure the model if it is time to, and add the epoch to the curves."""

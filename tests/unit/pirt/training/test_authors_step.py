@@ -15,7 +15,7 @@ from pirt.core.manifest import read_manifest
 from pirt.core.params import read_yaml
 from pirt.runs.cache import store_for
 from pirt.runs.params import Params, load_params
-from pirt.training import processes, recipe
+from pirt.training import objective, processes, recipe
 
 AUTHORS = Path(__file__).parents[4] / "pipelines/occluded_duke/authors.yaml"
 SMALL = {
@@ -93,8 +93,8 @@ def recorded(persons, authors, tmp_path, monkeypatch):
         losses.append(pirt_losses(*arguments, **options))
         return losses[-1]
 
-    pirt_losses = recipe.pirt_losses
-    monkeypatch.setattr(recipe, "pirt_losses", noted)
+    pirt_losses = objective.pirt_losses
+    monkeypatch.setattr(objective, "pirt_losses", noted)
     monkeypatch.setattr(processes, "_precision", lambda precision, accelerator: Float64())
     recorder = Recorder()
     manifest = read_manifest(persons / "manifest.csv")

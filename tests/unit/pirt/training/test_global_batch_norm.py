@@ -5,8 +5,12 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
+from tiny_runs import SMALL
 from torch import nn
 
+from pirt.models import build_pirt
+from pirt.runs.params import TrainParams
+from pirt.training.objective import Objective
 from pirt.training.processes import GlobalBatchNorm, share_batch_norm
 
 
@@ -46,11 +50,28 @@ def test_it_is_batch_norm(group, norm, shape):
     torch.testing.assert_close(shared(features), own(features), atol=1e-12, rtol=0)
 
 
+# PyTorch's own compiler uses what PyTorch deprecates.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.slow
+def test_it_is_compiled_without_breaks_with_the_losses_of_two_processes(group):
+    network = build_pirt(5, image_size=(64, 32), **SMALL.model_dump())
+    share_batch_norm(network, synchronised=False)
+    objective = Objective(network, TrainParams(), rank=1, ranks=2)
+    torch._dynamo.reset()
+    report = torch._dynamo.explain(objective)(torch.randn(4, 3, 64, 32), torch.rand(4, 17, 16, 8), torch.arange(4) // 2)
+    assert (report.graph_count, report.graph_break_count) == (1, 0), report.break_reasons
+
+
+def test_in_half_precision_it_gives_half_precision(group):
+    norm = GlobalBatchNorm.like(nn.BatchNorm2d(4))
+    assert norm(torch.randn(3, 4, 5, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
 def test_every_batch_norm_is_replaced_and_the_state_dict_stays():
     network = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.BatchNorm1d(4), nn.BatchNorm1d(4)), nn.BatchNorm1d(4))
     network[2].bias.requires_grad_(False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    share_batch_norm(network, on_gpu=False)
+    share_batch_norm(network, synchronised=False)
     assert [type(module) for module in network.modules()].count(GlobalBatchNorm) == 3
     assert not network[2].bias.requires_grad
     after = network.state_dict()
