@@ -40,13 +40,22 @@ AUTHORS = {
 }
 
 
-def test_the_authors_recipe_differs_from_the_papers_only_where_it_says() -> None:
-    folder = PIPELINES / "occluded_duke"
-    paper, authors = (leaves(read_yaml(folder / name)) for name in ("params.yaml", "authors.yaml"))
-    assert paper.keys() == authors.keys()
-    assert {name: (paper[name], authors[name]) for name in paper if paper[name] != authors[name]} == AUTHORS
-    said = re.findall(r"^ +(\w+): (\S+)  # paper: (\S+)$", (folder / "authors.yaml").read_text(), re.MULTILINE)
-    differing = [(name.rpartition(".")[2], *values) for name, values in AUTHORS.items()]
+GPU = {"train.precision": ("float32", "bfloat16"), "train.compile": (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "name", "expected"),
+    [("occluded_duke", "authors", AUTHORS), *((benchmark, "gpu", GPU) for benchmark in BENCHMARKS)],
+)
+def test_a_recipe_differs_from_the_papers_only_where_it_says(
+    benchmark: str, name: str, expected: dict[str, Any]
+) -> None:
+    folder = PIPELINES / benchmark
+    paper, other = (leaves(read_yaml(folder / file)) for file in ("params.yaml", f"{name}.yaml"))
+    assert paper.keys() == other.keys()
+    assert {name: (paper[name], other[name]) for name in paper if paper[name] != other[name]} == expected
+    said = re.findall(r"^ +(\w+): (\S+)  # paper: (\S+)$", (folder / f"{name}.yaml").read_text(), re.MULTILINE)
+    differing = [(name.rpartition(".")[2], *values) for name, values in expected.items()]
     assert said == [(name, yaml_text(ours), yaml_text(papers)) for name, papers, ours in differing]
 
 
