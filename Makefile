@@ -47,7 +47,7 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	OMP_NUM_THREADS=1 pytest -m slow
 
-.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-explore
+.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore
 bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
 
 bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
@@ -71,6 +71,9 @@ bench-train: demo  ## Steps of each Table 3 row, what the cache saves, waiting f
 
 bench-eval: $(INSTALLED)  ## Metrics over argsort, matching over its matrix product, a million images, search
 	python benchmarks/evaluate.py
+
+bench-gpu: $(INSTALLED)  ## On a GPU: floors, steps, whole trainings, repeated steps, evaluation
+	python benchmarks/gpu.py
 
 bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium
 	python benchmarks/explore.py --manifest runs/manifest.csv
