@@ -151,6 +151,38 @@ def timed(contenders: list[Contender], step: str, rounds: int) -> list[list[floa
     return [list(column) for column in zip(*turns, strict=True)]
 
 
+def triplet(params: Params, rounds: int) -> None:
+    """Print what the triplet loss of group features takes, against choosing single numbers as it did before."""
+    B, G, C = params.train.identities * params.train.instances, 3, 2048
+    features = torch.randn(G, B, C, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.arange(B) // params.train.instances
+    losses = {"`take_along_dim`": with_take_along_dim, "whole rows by `index_select`": batch_hard_triplet}
+
+    def seconds(loss: Callable[..., Tensor]) -> float:
+        total = loss(features, labels, features, labels, None)
+        began = time.perf_counter()
+        torch.autograd.grad(total, features)
+        return time.perf_counter() - began
+
+    turns = [[seconds(loss) for loss in losses.values()] for _ in range(rounds + 2)][2:]
+    print(f"\n| triplet of {G}×{B}×{C}, backward | ms | ratio |\n|---|---|---|")
+    for name, column in zip(losses, zip(*turns, strict=True), strict=True):
+        ratio = statistics.median(mine / turn[0] for mine, turn in zip(column, turns, strict=True))
+        print(f"| {name} | {statistics.median(column) * 1e3:.2f} | {ratio:.2f} |", flush=True)
+
+
+def with_take_along_dim(anchors: Tensor, _: Tensor, features: Tensor, labels: Tensor, margin: None) -> Tensor:
+    """`batch_hard_triplet` with a soft margin and an index as large as the rows it chooses."""
+    same = labels[:, None] == labels[None, :]
+    with torch.no_grad():
+        distances = torch.cdist(anchors, features, compute_mode="donot_use_mm_for_euclid_dist")
+        chosen = distances.masked_fill(~same, -1.0).argmax(-1), distances.masked_fill(same, torch.inf).argmin(-1)
+    positive, negative = (
+        torch.linalg.vector_norm(anchors - features.take_along_dim(rows[..., None], dim=-2), dim=-1) for rows in chosen
+    )
+    return torch.nn.functional.softplus(positive - negative).mean()
+
+
 def peak_bytes(setting: Setting, row: str, pose_network: str | None, step: str) -> int:
     """Return the most memory that two steps of one contender take, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -200,6 +232,7 @@ def compare(setting: Setting, entrants: dict[str, Entrant], step: str, rounds: i
 @click.option("--compile", "compiled", is_flag=True)
 @click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall")
 @click.option("--threads", type=click.IntRange(min=1), help="Of PyTorch; without, its own choice.")
+@click.option("--only-triplet", is_flag=True, help="This table alone.")
 @click.option("--pose-network", type=click.Choice(POSE_NETWORKS), help="In the loop; without, the one of the size.")
 def main(
     params_file: Path | None,
@@ -211,9 +244,10 @@ def main(
     compiled: bool,
     clock: str,
     threads: int | None,
+    only_triplet: bool,
     pose_network: str | None,
 ) -> None:
-    """Print the model's size and three tables as Markdown."""
+    """Print the model's size and four tables as Markdown."""
     params = load_params(params_file, variant) if params_file else Params()
     setting = Setting(params, batch_size, device, precision, compiled, clock)
     if threads:
@@ -225,6 +259,9 @@ def main(
         f"batch {batch_size}, {precision}{', compiled' if compiled else ''}, {torch.get_num_threads()} threads, "
         f"{clock} time\n"
     )
+    triplet(params, max(rounds, 20))
+    if only_triplet:
+        return
     model = build_model(CLASSES, params)
     print(summary_table(summarise(model, params.train.image_size, setting.heatmap_size)))
     del model
