@@ -55,9 +55,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             raise
         if not beside.is_dir():
             refuse_folder(path)
-        elif path.is_dir():
-            shutil.rmtree(path)
-        beside.replace(path)
+        put_in_place(beside, path)
 
 
 @contextmanager
@@ -104,6 +102,25 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Rename `made`, which lies on the same disk, to `path`.
+
+    A folder that is there is removed only when the new one is in its place. Where the system refuses, as for a folder
+    that is a disk of its own, what is there stays whole.
+    """
+    if not (made.is_dir() and path.is_dir()):
+        made.replace(path)
+        return
+    former = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    path.rename(former)
+    try:
+        made.replace(path)
+    except BaseException:
+        former.rename(path)
+        raise
+    shutil.rmtree(former)
 
 
 def refuse_folder(path: Path) -> None:

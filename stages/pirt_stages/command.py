@@ -9,7 +9,8 @@ import io
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ _FIXES = {
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MOST_SHOWN = 1000
 """Letters of a message's beginning, and of its end, which says how to fix it."""
+_FILES_OR_URLS = ("config", "checkpoint")
+_WHOLE_FOLDERS = ("run", "store_path", "heatmaps")
 
 
 class UserError(click.ClickException):
@@ -109,27 +112,33 @@ class Command(Told):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an error that the user can fix into click's message with exit code 2."""
-        try:
-            with ending_on_signals(), _output_of(ctx):
-                return super().invoke(ctx)
-        except PirtError as error:
-            raise UserError(str(error)) from error
-        except (MemoryError, RuntimeError) as error:
-            if how := _died_loading(error):
-                raise UserError(
-                    f"a process that loads images died ({how}), for lack of memory as a rule; run the same command "
-                    "again with fewer --workers, 0 takes none"
-                ) from error
-            if refused := _refused_to_torch(error):
-                raise UserError(_refusal(refused)) from error
-            if not _lacks_memory(error):
-                raise
-            raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
-        except OSError as error:
-            # Libraries raise OSError without a number for much else; a closed pipe is click's to end.
-            if not error.errno or not error.strerror or error.errno == errno.EPIPE:
-                raise
-            raise UserError(_refusal(error)) from error
+        with reported(), ending_on_signals(), _output_of(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error that the user can fix into click's message with exit code 2."""
+    try:
+        yield
+    except PirtError as error:
+        raise UserError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if how := _died_loading(error):
+            raise UserError(
+                f"a process that loads images died ({how}), for lack of memory as a rule; run the same command "
+                "again with fewer --workers, 0 takes none"
+            ) from error
+        if refused := _refused_to_torch(error):
+            raise UserError(_refusal(refused)) from error
+        if not _lacks_memory(error):
+            raise
+        raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
+    except OSError as error:
+        # Libraries raise OSError without a number for much else; a closed pipe is click's to end.
+        if not error.errno or not error.strerror or error.errno == errno.EPIPE:
+            raise
+        raise UserError(_refusal(error)) from error
 
 
 def _died_loading(error: BaseException) -> str | None:
@@ -159,11 +168,32 @@ def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
     """Hold the command's --out, if it has one; of several processes under torchrun the first one does."""
     out = ctx.params.get("out")
+    if isinstance(out, Path):
+        _require_apart(ctx, out)
     if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
         return nullcontext()
     variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
     # The seed may come from the parameter file; until then all seeds of a variant are one output.
     return held(out if seed is None else filled(out, variant, seed) or out)
+
+
+def _require_apart(ctx: click.Context, out: Path) -> None:
+    """Raise where --out is also what the command reads, as a table to import or a run's weights to export."""
+    for param in ctx.command.params:
+        value = ctx.params.get(param.name or "")
+        # Of a store, the rows that stay are taken over into the one that replaces it.
+        if param.name in ("out", "reuse") or not (isinstance(param.type, click.Path) or param.name in _FILES_OR_URLS):
+            continue
+        for given in value if isinstance(value, tuple) else (value,):
+            if given is None or not out.exists() or not Path(given).exists():
+                continue
+            of_it = param.name in _WHOLE_FOLDERS and out.is_file() and out.resolve().is_relative_to(given.resolve())
+            if of_it or out.samefile(given):
+                name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+                raise ParamsError(
+                    f"--out {out} is {'a part of' if of_it else 'also'} {name} {given} and would be replaced; name "
+                    "another --out"
+                )
 
 
 def _refusal(error: OSError) -> str:

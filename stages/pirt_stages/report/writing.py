@@ -49,6 +49,8 @@ def write_tables(report: Report, out: Path) -> None:
 def _refuse_unless_a_report(out: Path, *folders: str) -> None:
     """Raise when a folder that no report made would be replaced."""
     for folder in (out / name for name in folders):
+        if folder.is_file():
+            raise ReportError(f"{folder} is a file and a folder is to be written; name another --out or remove it")
         if folder.is_dir() and not is_free(folder) and not (out / TABLES / _REPORT).is_file():
             raise ReportError(f"{folder} is not of a report and would be replaced; name another --out or remove it")
 

@@ -1,5 +1,6 @@
 """`pirt-search`: parse, embed new queries if there are any, search, show."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import get_args
 
@@ -28,7 +29,7 @@ from pirt_stages.options import (
 )
 from pirt_stages.search.found import SearchChoice, ThresholdName, choose_acceptance
 from pirt_stages.search.index import IndexKind
-from pirt_stages.search.recipe import IndexChoice, Pictures, embed_queries, run_search
+from pirt_stages.search.recipe import IndexChoice, Pictures, embedded_queries, index_of, run_search
 
 _COUNT = count()
 
@@ -122,24 +123,23 @@ def main(
         measured = read_metrics(gallery.parent / METRICS_FILE if metrics_file is None else metrics_file)
         acceptance = choose_acceptance(threshold, measured, opened, confidence, group_distance)
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
-    if run is not None:
-        if manifest is None or queries is not None:
-            raise ParamsError("new queries need --run and --manifest, and --queries has no place beside them")
-        store = None if heatmaps is None else store_for(heatmaps, manifest)
-        queries = embed_queries(
-            Source(run, manifest, store),
-            gallery,
-            out,
-            choose_speed(device, batch_size, workers),
-        )
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
-    table = run_search(
-        opened,
-        open_embeddings(gallery if queries is None else queries),
-        keys,
-        SearchChoice(top_k, top_n, confidence, group_distance, acceptance),
-        IndexChoice(kind, recall, index_at),
-        Pictures(manifest, shown, pictured),
-        out,
-    )
+    if run is not None and (manifest is None or queries is not None):
+        raise ParamsError("new queries need --run and --manifest, and --queries has no place beside them")
+    index = index_of(opened, IndexChoice(kind, recall, index_at))
+    known: AbstractContextManager[Path] = nullcontext(gallery if queries is None else queries)
+    if run is not None and manifest is not None:
+        store = None if heatmaps is None else store_for(heatmaps, manifest)
+        speed = choose_speed(device, batch_size, workers)
+        known = embedded_queries(Source(run, manifest, store), keys, opened, out, speed)
+    with known as place:
+        table = run_search(
+            opened,
+            open_embeddings(place),
+            keys,
+            SearchChoice(top_k, top_n, confidence, group_distance, acceptance),
+            index,
+            Pictures(manifest, shown, pictured),
+            out,
+        )
     click.echo(table)

@@ -235,13 +235,18 @@ def _as_text(confidence: dict[str, float]) -> str:
     return "".join(f"  {name} {value:.2f}" for name, value in confidence.items())
 
 
-def write_results(lists: Sequence[FoundList], path: Path) -> None:
-    """Write the rank lists as JSON."""
-    with written_whole(path) as beside:
+def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: Path) -> None:
+    """Write the rank lists as JSON, and their picture; an earlier search's goes where this one has none."""
+    with written_whole(out / RESULTS_FILE) as beside:
         beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
+    if picture is None:
+        (out / PICTURE_FILE).unlink(missing_ok=True)
+        return
+    with written_whole(out / PICTURE_FILE) as beside:
+        picture.save(beside, format="PNG")
 
 
-def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest, path: Path) -> None:
+def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest) -> Image.Image:
     """Draw the rank lists."""
     query_images, gallery_images = _Images(queries), _Images(gallery)
     rows = [
@@ -251,9 +256,7 @@ def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifes
         )
         for found in lists
     ]
-    picture = draw_rank_lists(["nearest in the gallery, with distance"], rows)
-    with written_whole(path) as beside:
-        picture.save(beside, format="PNG")
+    return draw_rank_lists(["nearest in the gallery, with distance"], rows)
 
 
 class _Images:

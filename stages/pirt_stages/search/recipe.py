@@ -1,17 +1,19 @@
 """What `pirt-search` does, from top to bottom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pirt.core.errors import StoreError
+from pirt.core.errors import DataError, StoreError
+from pirt.core.files import written_whole
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed
-from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.embeddings import Embeddings
+from pirt.runs.cache import without_skipped
 from pirt.runs.run import weights_sha256
 from pirt_stages.search.found import (
-    PICTURE_FILE,
     RESULTS_FILE,
     SearchChoice,
     as_table,
@@ -21,7 +23,7 @@ from pirt_stages.search.found import (
     search,
     write_results,
 )
-from pirt_stages.search.index import RECALLED, IndexKind, MadeFor, open_index
+from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, MadeFor, open_index
 
 QUERIES_FILE = "queries.h5"
 
@@ -44,16 +46,34 @@ class Pictures:
     count: int
 
 
-def embed_queries(source: Source, gallery: Path, out: Path, speed: Speed) -> Path:
-    """Embed the manifest's queries into OUT/queries.h5 with the run that made the gallery."""
-    found, expected = weights_sha256(source.run), open_embeddings(gallery).lineage.checkpoint_sha256
+def index_of(gallery: Embeddings, choice: IndexChoice) -> CoarseIndex:
+    """Build the index of the coarse stage, or read the one that is kept."""
+    images = gallery.rows("gallery")
+    with progress(images.stop - images.start, "indexing", "image") as bar:
+        return open_index(gallery, choice.kind, choice.recall, choice.folder, bar.update)
+
+
+@contextmanager
+def embedded_queries(
+    source: Source, keys: Sequence[str], gallery: Embeddings, out: Path, speed: Speed
+) -> Iterator[Path]:
+    """Embed the manifest's queries, `keys` among them, with the run that made the gallery.
+
+    They become OUT/queries.h5 when the block ends well, so that those of an earlier search stay with its results.
+    """
+    found, expected = weights_sha256(source.run), gallery.lineage.checkpoint_sha256
     if found != expected:
         raise StoreError(
-            f"gallery {gallery} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "
+            f"gallery {gallery.path} was embedded by another run (checkpoint {expected[:12]}, that of {source.run} is "
             f"{found[:12]}); features of different models cannot be compared"
         )
-    embed(source, source.manifest.split("query"), out / QUERIES_FILE, speed)
-    return out / QUERIES_FILE
+    queries = source.manifest.split("query")
+    known = [query.key for query in without_skipped(source.heatmaps, queries)]
+    if unknown := [key for key in keys if key not in known]:
+        raise DataError(f"the manifest has no readable query {unknown[0]!r}; it has {next(iter(known), 'none')!r}")
+    with written_whole(out / QUERIES_FILE) as beside:
+        embed(source, queries, beside, speed)
+        yield beside
 
 
 def run_search(
@@ -61,20 +81,17 @@ def run_search(
     queries: Embeddings,
     keys: Sequence[str],
     choice: SearchChoice,
-    index_choice: IndexChoice,
+    index: CoarseIndex,
     pictures: Pictures,
     out: Path,
 ) -> str:
-    """Write the results; return them as a table."""
+    """Write the results, and the picture where there is one; return them as a table."""
     require_same_model(gallery, queries)
-    rows = choose_queries(queries, keys)
-    images = gallery.rows("gallery")
-    with progress(images.stop - images.start, "indexing", "image") as bar:
-        index = open_index(gallery, index_choice.kind, index_choice.recall, index_choice.folder, bar.update)
-    lists = search(gallery, queries, rows, index, choice)
-    write_results(lists, out / RESULTS_FILE)
+    lists = search(gallery, queries, choose_queries(queries, keys), index, choice)
+    drawn = None
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
-        draw_results(lists[: pictures.count], pictures.queries, pictures.gallery, out / PICTURE_FILE)
+        drawn = draw_results(lists[: pictures.count], pictures.queries, pictures.gallery)
+    write_results(lists, drawn, out)
     lines = [as_table(lists), f"coarse stage: {described(index.made_for)}"]
     if gallery.has_parts:
         lines.append(

@@ -52,6 +52,42 @@ def fail(number: int) -> None:
     raise OSError(number, os.strerror(number)) if number else OSError("of a library")
 
 
+@program.command()
+@click.option("--run", type=click.Path(path_type=Path))
+@click.option("--checkpoint")
+@click.option("--variant")
+@click.option("--out", type=click.Path(path_type=Path))
+def make(run: Path | None, checkpoint: str | None, variant: str | None, out: Path) -> None:
+    with written_whole(out) as beside:
+        beside.write_text("made")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--checkpoint", "weights.pth", "--out", "./weights.pth"],
+            "--out weights.pth is also --checkpoint weights.pth",
+        ),
+        (["--run", "run", "--out", "run/weights.pth"], "--out run/weights.pth is a part of --run run and would be"),
+        (["--run", "run", "--out", "run/new"], None),
+        (["--variant", "weights.pth", "--out", "weights.pth"], None),
+        (["--checkpoint", "https://host/weights.pth", "--out", "weights.pth"], None),
+    ],
+)
+def test_an_input_is_never_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    for name in ("weights.pth", "run/weights.pth"):
+        Path(name).write_text("years")
+    result = CliRunner().invoke(program, ["make", *words])
+    assert result.exit_code == (2 if said else 0), result.output
+    assert said is None or said in result.stderr
+    assert Path(words[-1]).read_text() == ("years" if said else "made")
+
+
 def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(program, ["mendable"])
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_folder, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -28,6 +28,8 @@ def synthesize(
     """
     if not force:
         refuse_unless_made_by(out, _maker(out / KEYPOINTS), MAKER)
+    if sheet is not None:
+        refuse_folder(sheet)
     entries = plan(PROFILES[profile], seed)
     with written_whole(out) as folder:
         contact = ContactSheet(entries)

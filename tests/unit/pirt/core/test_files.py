@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pirt.core.errors import PirtError
-from pirt.core.files import is_free, refuse_other_files, sha256_of, written_whole
+from pirt.core.files import is_free, put_in_place, refuse_other_files, sha256_of, written_whole
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -28,6 +28,34 @@ def test_a_folder_replaces_the_earlier_one(tmp_path: Path) -> None:
         beside.mkdir()
         (beside / "new").touch()
     assert [entry.name for entry in path.iterdir()] == ["new"]
+
+
+def test_where_a_folder_cannot_be_replaced_the_earlier_one_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system refuses it for a folder that is a disk of its own, or when the new one is gone."""
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "old").touch()
+    rename = Path.rename
+    for refused in (tmp_path / "out", tmp_path / "new"):
+        (tmp_path / "new").mkdir()
+
+        def refusing(path: Path, target: Path) -> Path:
+            if path == refused:  # noqa: B023
+                raise OSError(errno.EBUSY, "is a mount point", str(path))
+            return rename(path, target)
+
+        for name in ("rename", "replace"):
+            monkeypatch.setattr(Path, name, refusing)
+        with pytest.raises(OSError, match="is a mount point"):
+            put_in_place(tmp_path / "new", tmp_path / "out")
+        monkeypatch.undo()
+        (tmp_path / "new").rmdir()
+        assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == [
+            "out",
+            "out/deep",
+            "out/deep/old",
+        ]
 
 
 def test_a_folder_behind_a_link_is_replaced_and_the_link_kept(tmp_path: Path) -> None:
