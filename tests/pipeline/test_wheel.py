@@ -27,6 +27,7 @@ def test_only_names_that_begin_with_pirt_are_installed(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"pirt", "pirt_stages", "pirt-0.1.0.dist-info"}
     assert {"pirt/py.typed", "pirt/__init__.pyi", "pirt_stages/py.typed"} <= set(names)
+    assert {f"pirt_stages/train/parameters/{name}.yaml" for name in ("paper", "small")} <= set(names)
     assert any(name.startswith("pirt_stages/explore/") and name.endswith(".js") for name in names)
 
 

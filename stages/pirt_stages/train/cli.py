@@ -26,9 +26,11 @@ from pirt_stages.options import (
 )
 from pirt_stages.train.console import Console
 from pirt_stages.train.evaluation import Evaluation
+from pirt_stages.train.starting_params import INIT_PARAMS
 
 
 @click.command(cls=Command)
+@INIT_PARAMS
 @params_option("its sections `seed`, `model`, `variants` and `train` say what to train", required=True)
 @click.option("--variant", help="Entry of the file's `variants`, laid over its `model`, its `train` over `train`.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
@@ -74,12 +76,13 @@ def main(
 
     \b
     Examples:
+      pirt-train --init-params own.yaml
       pirt-train --params params.yaml --variant pirt --manifest runs/manifest.csv \\
         --heatmaps runs/heatmaps.zarr --out runs/train/pirt-seed0
       torchrun --nproc-per-node 4 -m pirt_stages.train --params params.yaml --variant pirt \\
         --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/train/pirt-seed0
 
-    The second one trains on four GPUs of this machine.
+    The first one writes parameters to start from, the last one trains on four GPUs of this machine.
     """
     params = load_params(params_file, variant)
     out = filled(out, variant, params.seed if seed is None else seed) or out

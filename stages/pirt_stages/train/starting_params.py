@@ -1,0 +1,45 @@
+"""Parameter files to start from, for people with data of their own."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from pirt.core.errors import ParamsError
+from pirt.core.files import written_whole
+from pirt_stages.command import reported
+
+_PARAMETERS = files("pirt_stages.train") / "parameters"
+
+
+def write_starting_params(path: Path) -> tuple[Path, Path]:
+    """Write the paper's recipe to `path` and a small set to `STEM-small` beside it; what is there stays there."""
+    if path.suffix not in (".yaml", ".yml"):
+        raise ParamsError(f"{path} is not a name for a parameter file; give it one as params.yaml")
+    places = (path, path.with_stem(f"{path.stem}-small"))
+    if there := [place for place in places if place.exists()]:
+        raise ParamsError(f"{there[0]} is there already and would be replaced; name another file or move it away")
+    for place, name in zip(places, ("paper.yaml", "small.yaml"), strict=True):
+        with written_whole(place) as beside:
+            beside.write_bytes((_PARAMETERS / name).read_bytes())
+    return places
+
+
+def _write_and_exit(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None or context.resilient_parsing:
+        return
+    with reported():
+        paper, small = write_starting_params(path)
+    click.echo(f"{paper}: the paper's recipe, for a GPU")
+    click.echo(f"{small}: a small model and a short training")
+    context.exit()
+
+
+INIT_PARAMS = click.option(
+    "--init-params",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,  # before a missing option is complained about
+    expose_value=False,
+    callback=_write_and_exit,
+    help="Write the paper's parameters to this file, a small set for own data beside it, and exit.",
+)
