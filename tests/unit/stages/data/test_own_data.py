@@ -221,6 +221,7 @@ def test_somebody_elses_file_of_names_is_not_replaced(people: Path, refused: Imp
         ("Path, Split, PID, CamID", {}),
         ("path;split;pid;camid", {"delimiter": ";", "encoding": "utf-8-sig"}),
         ("PATH\tSPLIT\tPID\tCAMID", {"delimiter": "\t", "encoding": "utf-8-sig"}),
+        ("path\tsplit\tpid\tcamid", {"delimiter": "\t", "encoding": "utf-16"}),
         ('"path" , "split","pid","camid"', {}),
     ],
 )
@@ -436,9 +437,11 @@ def test_levels_say_what_folders_stand_for(
     assert "2 for the gallery alone" in said
 
 
-def test_a_folder_around_all_persons_is_nobody(importing: Import, tmp_path: Path) -> None:
-    people_in_folders(tmp_path / "root/dataset")
-    assert "levels */person/camera" in importing(tmp_path / "root", "--layout", "person-folders")
+@pytest.mark.parametrize("around", ["dataset", "data/set/images"])
+def test_folders_around_all_persons_are_nobody(around: str, importing: Import, tmp_path: Path) -> None:
+    people_in_folders(tmp_path / "root" / around)
+    levels = "*/" * len(around.split("/")) + "person/camera"
+    assert f"levels {levels}," in importing(tmp_path / "root", "--layout", "person-folders")
     assert len({pid for _, _, pid, _ in rows(tmp_path)}) == 6
 
 

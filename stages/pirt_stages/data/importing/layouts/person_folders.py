@@ -148,11 +148,13 @@ def _draw(seed: int, name: str) -> bytes:
 
 
 def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
-    """Tell persons and cameras from how deep the images lie; one folder around all of them is neither."""
+    """Tell persons and cameras from how deep the images lie; folders around all of them are neither."""
     folders = [path.parts[:-1] for path in paths if len(path.parts) > 1]
-    around = len(folders) > 0 and min(map(len, folders)) > 1 and len({parts[0] for parts in folders}) == 1
     depths = sorted({len(parts) for parts in folders})
-    wrapper = ("*",) if around else ()
+    around = next((n for n in range(min(depths, default=1)) if len({parts[n] for parts in folders}) > 1), None)
+    if around is None:  # one folder has them all
+        around = min(depths, default=1) - 1
+    wrapper = ("*",) * around
     if depths == [1 + around]:
         return *wrapper, "person"
     if depths == [2 + around]:

@@ -1,5 +1,6 @@
 """Own data: a CSV table with a row an image."""
 
+import codecs
 import csv
 import io
 import reprlib
@@ -92,9 +93,15 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"{table}, line {reader.line_num}: {error}") from error
 
 
+def _encoding(path: Path) -> str:
+    """Return UTF-16 where a spreadsheet has written its mark ("Unicode text"), else UTF-8."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding=_encoding(path))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"table {path} cannot be read as UTF-8 text: {error}; a spreadsheet saves it as 'CSV UTF-8'"
@@ -104,7 +111,7 @@ def _text(path: Path) -> str:
 def _first_line(path: Path) -> str:
     try:
         # Whether the rest is UTF-8 matters only of a table of ours.
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
+        with path.open(encoding=_encoding(path), errors="replace") as file:
             return file.readline(_HEADER_LENGTH)
     except OSError as error:
         raise DataError(f"table {path} cannot be read: {error}") from error
