@@ -47,6 +47,16 @@ test: lint  ## Lint and the fast tests
 test-slow: $(INSTALLED)  ## The heavier checks
 	OMP_NUM_THREADS=1 pytest -m slow
 
+STAGE_2 := tests/property tests/unit/pirt $(addprefix tests/unit/stages/,data train evaluate search export report)
+OTHER := .venv-stage2/bin
+
+.PHONY: test-python
+test-python:  ## Stage 2's tests on another Python, in .venv-stage2 (make test-python PYTHON=python3.13)
+	$(PYTHON) -m venv --clear .venv-stage2
+	$(OTHER)/pip install --quiet $(TORCH)
+	$(OTHER)/pip install --quiet '.[search,export]' hypothesis pytest pytest-timeout pytest-xdist
+	OMP_NUM_THREADS=1 $(OTHER)/pytest --numprocesses auto $(STAGE_2)
+
 .PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore
 bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
 

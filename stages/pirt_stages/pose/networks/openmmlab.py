@@ -5,9 +5,13 @@ They warn on import about compiled operators and pkg_resources, neither of which
 
 import importlib
 import pickle
+import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 
 def _import_yapf() -> None:
@@ -26,7 +30,38 @@ def _import_yapf() -> None:
     importlib.import_module("yapf")
 
 
-with warnings.catch_warnings():
+class _NotHereError(NotImplementedError):
+    """MMPose's data sets and COCO metrics are not used, and neither is what they are made of."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__("MMPose's own data sets and metrics cannot be used: xtcocotools is not there")
+
+
+@contextmanager
+def _without_xtcocotools() -> Iterator[None]:
+    """Let MMPose be imported without xtcocotools, of which there are wheels for Python 3.11 and numpy 1 alone.
+
+    No model calls it. The models import two small helpers from the packages of MMPose's data sets and metrics, and
+    those packages bind these three names on their way in. See docs/decisions/lock-file.md.
+    """
+    package, coco, cocoeval, mask = (
+        ModuleType(name) for name in ("xtcocotools", *(f"xtcocotools.{part}" for part in ("coco", "cocoeval", "mask")))
+    )
+    bound = {"coco": coco, "cocoeval": cocoeval, "mask": mask}
+    vars(package).update(bound, __path__=[])
+    vars(coco)["COCO"] = vars(cocoeval)["COCOeval"] = _NotHereError
+    names = {"xtcocotools": package} | {f"xtcocotools.{name}": module for name, module in bound.items()}
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(names)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+with warnings.catch_warnings(), _without_xtcocotools():
     warnings.simplefilter("ignore")
     _import_yapf()
     import mmpose

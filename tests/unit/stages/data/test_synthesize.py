@@ -50,7 +50,7 @@ def test_every_image_has_one_annotation_in_bounds(smoke: Path, truth: dict[str, 
 
 
 def test_coco_tools_read_the_truth(smoke: Path) -> None:
-    coco = pytest.importorskip("xtcocotools.coco").COCO(str(smoke / "keypoints.json"))
+    coco = pytest.importorskip("pycocotools.coco").COCO(str(smoke / "keypoints.json"))
     assert coco.loadCats(1)[0]["keypoints"] == list(COCO_KEYPOINTS)
     assert len(coco.getAnnIds(catIds=[1])) == len(coco.getImgIds()) == 120
 
