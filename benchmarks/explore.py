@@ -67,12 +67,11 @@ def write_store(folder: Path, manifest: Manifest) -> Path:
         network="drawn",
         config_sha256="0" * 64,
         weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
         precision="float32",
         flip_test=False,
         batch_size=1,
     )
-    writer = create_store(folder / "heatmaps.zarr", manifest.keys, attributes, shard_size=4096)
+    writer = create_store(folder / "heatmaps.zarr", manifest.rows, attributes, shard_size=4096)
     chance = np.random.default_rng(1)
     y, x = np.mgrid[: GRID[0], : GRID[1]]
     for shard in writer.pending():

@@ -35,7 +35,6 @@ ATTRIBUTES = StoreAttributes(
     network="none",
     config_sha256="0" * 64,
     weights_sha256="0" * 64,
-    manifest_fingerprint="0" * 64,
     precision="float32",
     flip_test=False,
     udp=False,
@@ -91,7 +90,7 @@ def check(path: Path) -> Callable[[], object]:
 def create(path: Path) -> Callable[[], object]:
     """A store is begun, before its first heatmap."""
     manifest = read_manifest(path)
-    return lambda: create_store(path.with_name("heatmaps.zarr"), manifest.keys, ATTRIBUTES, 256)
+    return lambda: create_store(path.with_name("heatmaps.zarr"), manifest.rows, ATTRIBUTES, 256)
 
 
 PARTS = (csv_reader, read, fingerprint, write, check, create)

@@ -55,8 +55,8 @@ def best_of(*works: Callable[[], object]) -> list[tuple[float, float]]:
 def write(path: Path, store: HeatmapStore, manifest: Manifest, values: Values, codec: CodecName) -> Path:
     """Write `values`, over and over until every row of `manifest` has some, as a store."""
     size = values.shape[2:]
-    changed = {"codec": codec, "manifest_fingerprint": manifest.fingerprint, "skipped": (), "heatmap_size": size}
-    writer = create_store(path, manifest.keys, store.attributes.model_copy(update=changed), SHARD_SIZE)
+    changed = {"codec": codec, "skipped": (), "heatmap_size": size}
+    writer = create_store(path, manifest.rows, store.attributes.model_copy(update=changed), SHARD_SIZE)
     for shard in writer.pending():
         writer.write(shard, values[np.array(writer.rows(shard)) % len(values)])
     return writer.seal()

@@ -118,7 +118,7 @@ def embed(
 ) -> Embedded:
     """Describe all images of a manifest with the model of a run.
 
-    `heatmaps` is a store that was made for the manifest, or a function as `live_heatmaps` returns; the baseline
+    `heatmaps` is a store that has the manifest's images, or a function as `live_heatmaps` returns; the baseline
     needs neither. Images that stage 1 could not read are left out.
     """
     speed = choose_speed(device, batch_size, workers)
@@ -129,7 +129,7 @@ def embed(
     else:
         store = heatmaps if isinstance(heatmaps, HeatmapStore) else None
         if store is not None:
-            store.require_made_for(images)
+            store.require_images(images)
         rows = without_skipped(store, images.rows)
         if not rows:
             raise DataError(f"all {len(images.rows)} images were skipped in stage 1, which could not read them")

@@ -28,11 +28,12 @@ from pirt.heatmaps.schema import (
     METADATA,
     SCORES,
     SEAL,
+    SHA256,
     Layout,
     Seal,
     SkippedImage,
     StoreAttributes,
-    decode_keys,
+    decode_texts,
 )
 from pirt.heatmaps.shards import Shard, read_shard_file
 
@@ -54,6 +55,8 @@ class HeatmapStore:
     path: Path
     layout: Layout
     keys: tuple[str, ...]
+    sha256: tuple[str, ...] | None
+    """Of each image's file; None in stores before version 3, which do not hold it."""
     seal: Seal | None
     """What was recorded of the contents on finishing; None while the store is unfinished."""
     scores_array: zarr.Array[Any]
@@ -69,6 +72,12 @@ class HeatmapStore:
         return self.attributes.skipped
 
     @cached_property
+    def skipped_rows(self) -> frozenset[int]:
+        """The rows of the skipped images."""
+        skipped = {image.key for image in self.skipped}
+        return frozenset(row for row, key in enumerate(self.keys) if key in skipped)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the root metadata, which holds that of the contents: `sha256sum STORE/zarr.json`."""
         return sha256_of(self.path / METADATA)
@@ -78,21 +87,43 @@ class HeatmapStore:
         """Each keypoint's highest value, N×K in [0, 1], taken before encoding."""
         return np.concatenate([self.read_shard_scores(shard) for shard in range(self.layout.shards)])
 
-    def require_made_for(self, manifest: Manifest) -> None:
-        """Raise StoreError when the store was made for another manifest."""
+    def require_images(self, manifest: Manifest) -> None:
+        """Raise StoreError unless the store has every image of `manifest`, in whatever order, split or name."""
         ours = self.attributes.manifest_fingerprint
-        if ours != manifest.fingerprint:
+        if self.sha256 is None and ours != manifest.fingerprint:
             raise StoreError(
-                f"heatmap store {self.path} was made for another manifest (fingerprint {ours[:12]}, this one is "
-                f"{manifest.fingerprint[:12]}); pass the one it was made for, or run `pirt-pose extract` on this one"
+                f"heatmap store {self.path} was made for another manifest (fingerprint {str(ours)[:12]}, this one is "
+                f"{manifest.fingerprint[:12]}) and, being of an older version, does not know its images; pass that "
+                "one, or run `pirt-pose extract` on this one"
             )
+        self.indices_of(manifest.rows)
 
     def indices_of(self, images: Sequence[ImageRow]) -> Indices:
-        """Return where n images of a manifest stand in the store; one that it lacks is a StoreError."""
-        place = {key: row for row, key in enumerate(self.keys)}
-        if missing := [image.key for image in images if image.key not in place]:
-            raise StoreError(f"heatmap store {self.path} lacks {len(missing)} images, the first is {missing[0]!r}")
-        return np.array([place[image.key] for image in images], dtype=np.int64)
+        """Return where n images stand in the store, found by their files' SHA-256; a StoreError where it lacks one."""
+        found = [self._row_of(image) for image in images]
+        if missing := [image for image, row in zip(images, found, strict=True) if row is None]:
+            changed = ", which was another image when the store was made" if missing[0].key in self.keys else ""
+            raise StoreError(
+                f"heatmap store {self.path} lacks {len(missing)} of {len(images)} images, the first is "
+                f"{missing[0].key!r}{changed}; run `pirt-pose extract` on this manifest, where --reuse takes over "
+                "what the store has"
+            )
+        return np.array(found, dtype=np.int64)
+
+    def _row_of(self, image: ImageRow) -> int | None:
+        if self.sha256 is None:
+            return self._place.get((image.key, ""))
+        # Of several copies its own: what else is in a batch may decide a heatmap's last bit.
+        return self._place.get((image.key, image.sha256), self._place.get(("", image.sha256)))
+
+    @cached_property
+    def _place(self) -> dict[tuple[str, str], int]:
+        """Each row by key and SHA-256, and by SHA-256 alone, where one that was read goes before a skipped one."""
+        hashes = self.sha256 or ("",) * len(self.keys)
+        # Of rows with one SHA-256 the last that is written here stays: the first that was read. No key is empty.
+        worst_first = sorted(range(len(self.keys)), key=lambda row: (row not in self.skipped_rows, -row))
+        place = {("", hashes[row]): row for row in worst_first}
+        return place | {(key, hashes[row]): row for row, key in enumerate(self.keys)}
 
     def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return the heatmaps of `rows` (a slice or indices), n×K×Hm×Wm in [0, 1]."""
@@ -144,6 +175,15 @@ class HeatmapStore:
         if self.seal is not None and self.seal.digests and self.seal.digests.get(name) != digest:
             raise ValueError(f"{name} is not the file that was sealed: it comes from another store or was changed")
 
+    def read_scores(self, rows: Indices) -> NDArray[np.float32]:
+        """Return the scores of the rows `rows`, n×K."""
+        scores = np.empty((len(rows), self.layout.image_shape[0]), np.float32)
+        shards = rows // self.layout.shard_size
+        for shard in np.unique(shards).tolist():
+            of_it = shards == shard
+            scores[of_it] = self.read_shard_scores(shard)[rows[of_it] - self.layout.rows(shard).start]
+        return scores
+
     def _read_from_shard(self, indices: Indices, places: Indices, into: Codes) -> None:
         """Read the images `indices[places]`, ascending and all of one shard, to `into[places]`."""
         size, per_shard = self.layout.chunk_images, self.layout.chunks_per_shard
@@ -194,10 +234,10 @@ def open_unsealed(path: Path) -> HeatmapStore:
         heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
         layout = Layout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
         _require_keys(keys, path / layout.keys_file, layout.count)
-        decoded = decode_keys(np.asarray(keys[...]))
+        decoded = decode_texts(np.asarray(keys[...]))
         if len(decoded) != layout.count:
             raise ValueError(f"it has {len(decoded)} keys for {layout.count} images")
-        store = HeatmapStore(path, layout, decoded, seal, scores)
+        store = HeatmapStore(path, layout, decoded, _read_hashes(root, path, layout), seal, scores)
         store.require_sealed(*layout.fixed_files)
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
@@ -206,6 +246,17 @@ def open_unsealed(path: Path) -> HeatmapStore:
         pass_on_refusal(error)
         raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
     return store
+
+
+def _read_hashes(root: zarr.Group, path: Path, layout: Layout) -> tuple[str, ...] | None:
+    if layout.attributes.format_version < 3:
+        return None
+    if not (path / layout.sha256_file).is_file():
+        raise ValueError(f"{layout.sha256_file} is missing")
+    hashes = decode_texts(np.asarray(_array(root, SHA256)[...]))
+    if len(hashes) != layout.count:
+        raise ValueError(f"it has {len(hashes)} images' SHA-256 for {layout.count} images")
+    return hashes
 
 
 def is_store(path: Path) -> bool:

@@ -1,16 +1,18 @@
-"""What a store is: its attributes, its three zarr v3 arrays and how they are cut into shards.
+"""What a store is: its attributes, its four zarr v3 arrays and how they are cut into shards.
 
-    heatmaps  N×K×Hm×Wm  codes (see `codec`), one file a shard of `shard_size` images
-    scores    N×K        float32, each keypoint's highest value, one file a shard
-    keys      N          strings, one file; before version 2: N×L uint8, UTF-8 padded with zeros
+    heatmaps      N×K×Hm×Wm  codes (see `codec`), one file a shard of `shard_size` images
+    scores        N×K        float32, each keypoint's highest value, one file a shard
+    keys          N          strings, one file; before version 2: N×L uint8, UTF-8 padded with zeros
+    image_sha256  N          strings, one file: of each image's file, in hexadecimal; since version 3
 
+An image's file decides its row, so rows are found by SHA-256; splits, identities and cameras are the manifest's alone.
 The root's attribute `decode_table` holds the values of tau8's 256 codes, so that zarr alone can read values. Nothing
 in a store tells a time or a machine, so the same input gives the same bytes. Every chunk carries a CRC32C; since
 version 3 a finished store's root holds a digest of every file and the SHA-256 of its own attributes.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +24,13 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from pirt.core.manifest import ImageRow
 from pirt.core.params import Fraction, Frozen, Positive, Size
 from pirt.core.sealed import with_seal
 from pirt.heatmaps.codec import CodecName, Codes, code_dtype, decode_table
 from pirt.heatmaps.shards import shard_of, short_digest
 
-HEATMAPS, SCORES, KEYS = "heatmaps", "scores", "keys"
+HEATMAPS, SCORES, KEYS, SHA256 = "heatmaps", "scores", "keys", "image_sha256"
 ATTRIBUTES, SEAL, DIGESTS, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "digests", "decode_table"
 METADATA = "zarr.json"
 _CHUNK_IMAGES = 16
@@ -42,7 +45,7 @@ class SkippedImage(Frozen):
 
 
 class StoreAttributes(Frozen):
-    """What made a store. Two runs with the same attributes and keys write the same bytes."""
+    """What made a store. Two runs with the same attributes and images write the same bytes."""
 
     format_version: Literal[1, 2, 3] = 3
     keypoints: tuple[str, ...]
@@ -57,7 +60,8 @@ class StoreAttributes(Frozen):
     config_sha256: str
     """Of what decides the heatmaps: the network's layers and what it does to an image."""
     weights_sha256: str
-    manifest_fingerprint: str
+    manifest_fingerprint: str | None = None
+    """Of stores before version 3, which do not hold their images' SHA-256 and serve that manifest alone."""
     precision: Literal["float32", "bfloat16", "float16"]
     flip_test: bool
     udp: bool = False
@@ -65,6 +69,15 @@ class StoreAttributes(Frozen):
     batch_size: Positive
     device: Literal["cpu", "cuda"] = "cpu"
     skipped: tuple[SkippedImage, ...] = ()
+
+    def as_table(self) -> dict[str, Any]:
+        """Return what a store's JSON says; what only an older version has is left out of a newer one."""
+        left_out = {"manifest_fingerprint"} if self.manifest_fingerprint is None else None
+        return self.model_dump(mode="json", exclude=left_out)
+
+    def of_a_row(self) -> dict[str, Any]:
+        """Return what, beside an image, decides the bytes of its row."""
+        return self.model_dump(exclude={"format_version", "network", "trained_size", "manifest_fingerprint", "skipped"})
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,11 @@ class Layout:
         """Return the rows of one shard."""
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
 
+    def batches(self, shard: int) -> Iterator[range]:
+        """Yield the rows of one shard that the network sees together; the last batch may be shorter."""
+        rows, size = self.rows(shard), self.attributes.batch_size
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
+
     def files(self, shard: int) -> tuple[str, str]:
         """Return the files of one shard, relative to the store, in the order in which they are written."""
         return f"{HEATMAPS}/c.{shard}.0.0.0", f"{SCORES}/c.{shard}.0"
@@ -114,24 +132,32 @@ class Layout:
         return f"{KEYS}/c.0.0" if self.attributes.format_version == 1 else f"{KEYS}/c.0"
 
     @property
+    def sha256_file(self) -> str:
+        """The file of the images' SHA-256, relative to the store."""
+        return f"{SHA256}/c.0"
+
+    @property
     def fixed_files(self) -> tuple[str, ...]:
         """The files that do not depend on what the network says, but for the root's metadata."""
-        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), self.keys_file)
+        hashes = () if self.attributes.format_version < 3 else (f"{SHA256}/{METADATA}", self.sha256_file)
+        return (*(f"{array}/{METADATA}" for array in (HEATMAPS, SCORES, KEYS)), self.keys_file, *hashes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """K, Hm, Wm."""
         return (len(self.attributes.keypoints), *self.attributes.heatmap_size)
 
-    def metadata(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return the files of a store whose shards are all still to come."""
+    def metadata(self, images: Sequence[ImageRow]) -> dict[str, bytes]:
+        """Return the files of a store of `images` whose shards are all still to come."""
         files: dict[str, Buffer] = {}
         root = zarr.create_group(MemoryStore(files), attributes=root_attributes(self.attributes))
         self.create_arrays(root)
-        array = root.create_array(
-            KEYS, dtype="string", shape=(len(keys),), chunks=(len(keys),), **{**_STORED, "fill_value": ""}
-        )
-        array[...] = np.array(keys, dtype=object)
+        columns = ((KEYS, [image.key for image in images]), (SHA256, [image.sha256 for image in images]))
+        for name, texts in columns:
+            array = root.create_array(
+                name, dtype="string", shape=(len(texts),), chunks=(len(texts),), **{**_STORED, "fill_value": ""}
+            )
+            array[...] = np.array(texts, dtype=object)
         return {name: value.to_bytes() for name, value in files.items()}
 
     def shard_contents(self, codes: Codes, scores: NDArray[np.float32]) -> tuple[bytes, bytes]:
@@ -188,7 +214,7 @@ _STORED: dict[str, Any] = {
 
 def root_attributes(attributes: StoreAttributes, seal: Seal | None = None) -> dict[str, Any]:
     """Return the root group's attributes; `seal` is of a finished store."""
-    table: dict[str, Any] = {ATTRIBUTES: attributes.model_dump(mode="json")}
+    table: dict[str, Any] = {ATTRIBUTES: attributes.as_table()}
     if attributes.codec == "tau8":
         table[DECODE_TABLE] = decode_table(attributes.tau).tolist()
     if seal is None:
@@ -203,8 +229,8 @@ def root_metadata(attributes: StoreAttributes, seal: Seal) -> bytes:
     return files[METADATA].to_bytes()
 
 
-def decode_keys(stored: NDArray[Any]) -> tuple[str, ...]:
-    """Return the keys of what their array holds, strings or, in stores of version 1, N×L bytes."""
+def decode_texts(stored: NDArray[Any]) -> tuple[str, ...]:
+    """Return the N texts of an array of strings or, as the keys in stores of version 1, of N×L bytes."""
     if stored.ndim == 1:
         return tuple(map(str, stored.tolist()))
     return tuple(row.tobytes().rstrip(b"\0").decode() for row in stored)

@@ -73,18 +73,19 @@ def heatmaps_for_model(store: HeatmapStore | None, rows: Sequence[ImageRow], tau
 
 def without_skipped(store: HeatmapStore | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
     """Return `rows` but for the images that stage 1 could not read, which the store names."""
-    skipped = () if store is None else store.skipped
-    keys = {image.key for image in skipped}
-    return tuple(row for row in rows if row.key not in keys)
+    if store is None or not store.skipped:
+        return tuple(rows)
+    places = store.indices_of(rows).tolist()
+    return tuple(row for row, place in zip(rows, places, strict=True) if place not in store.skipped_rows)
 
 
 def store_for(path: Path, manifest: Manifest) -> HeatmapStore:
-    """Open a finished store that was made for `manifest`; another one is a StoreError.
+    """Open a finished store that has every image of `manifest`; another one is a StoreError.
 
     A program opens its store once and passes it on.
     """
     store = open_store(path)
-    store.require_made_for(manifest)
+    store.require_images(manifest)
     return store
 
 

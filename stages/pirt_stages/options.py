@@ -82,7 +82,7 @@ def heatmaps_option(*, required: bool = False) -> Decorator:
         "--heatmaps",
         type=FOLDER,
         required=required,
-        help="Heatmap store of `pirt-pose extract` for the manifest; models without parts need none.",
+        help="Heatmap store of `pirt-pose extract` with the manifest's images; models without parts need none.",
     )
 
 

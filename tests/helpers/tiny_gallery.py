@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from tiny_stores import noise, write_store
 
+from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 
 IMAGE_SIZE, HEATMAP_SIZE = (32, 16), (8, 4)
@@ -24,9 +25,9 @@ def write_persons(root: Path) -> Manifest:
         name = f"{split}/{number:02}.png"
         (root / split).mkdir(parents=True, exist_ok=True)
         Image.fromarray(chance.integers(0, 255, (*IMAGE_SIZE, 3)).astype(np.uint8)).save(root / name)
-        rows.append(ImageRow(name, name, split, pid, camid, "0" * 64))
+        rows.append(ImageRow(name, name, split, pid, camid, sha256_of(root / name)))
     (root / BAD_IMAGE).write_bytes(b"")
-    rows.append(ImageRow(BAD_IMAGE, BAD_IMAGE, "gallery", 1, 1, "0" * 64))
+    rows.append(ImageRow(BAD_IMAGE, BAD_IMAGE, "gallery", 1, 1, sha256_of(root / BAD_IMAGE)))
     return write_manifest(root / "manifest.csv", rows, root)
 
 

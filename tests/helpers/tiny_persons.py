@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from tiny_stores import noise, write_store
 
+from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 
 IDENTITIES, IMAGES = 6, 4
@@ -49,7 +50,7 @@ def write_persons(root: Path, identities: int = IDENTITIES, images: int = IMAGES
                 pixels = np.clip(colour + chance.integers(-40, 40, (*IMAGE_SIZE, 3)), 0, 255).astype(np.uint8)
                 (root / split).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(root / name)
-                rows.append(ImageRow(name, name, split, pid, camid, "0" * 64))
+                rows.append(ImageRow(name, name, split, pid, camid, sha256_of(root / name)))
     return write_manifest(root / "manifest.csv", rows, root)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_stores import store_attributes
 
+from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import CodecName, encode
 from pirt.heatmaps.reader import open_store
 from pirt_stages.pose.extraction.writer import create_store
@@ -17,11 +18,12 @@ from pirt_stages.pose.extraction.writer import create_store
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(("tau8", "float16", "float32")), st.data())
 def test_reading_equals_zarr(count: int, shard_size: int, codec: CodecName, data: st.DataObject) -> None:
-    made = store_attributes("", (12, 8), (3, 2), keypoints=("nose", "tail"))
+    made = store_attributes((12, 8), (3, 2), keypoints=("nose", "tail"))
     attributes = made.model_copy(update={"codec": codec})
     values = np.random.default_rng(count).random((count, 2, 3, 2), np.float32) ** 8
     with TemporaryDirectory() as folder:
-        writer = create_store(Path(folder) / "s.zarr", [f"é{i}" for i in range(count)], attributes, shard_size)
+        images = [ImageRow(f"é{i}", f"{i}.png", "train", 1, 1, f"{i:064}") for i in range(count)]
+        writer = create_store(Path(folder) / "s.zarr", images, attributes, shard_size)
         for shard in writer.pending():
             writer.write(shard, values[writer.rows(shard).start : writer.rows(shard).stop])
         store = open_store(writer.seal())

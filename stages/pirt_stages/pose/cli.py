@@ -12,6 +12,7 @@ from pirt_stages.options import (
     BATCH_SIZE,
     DEVICE,
     FILE,
+    FOLDER,
     RESTART,
     ROOT,
     WORKERS,
@@ -190,6 +191,13 @@ def adapt_command(
 @click.option("--flip-test", is_flag=True, default=None, help="Average with the mirrored image's heatmaps.")
 @click.option("--skip-bad", is_flag=True, help="Record unreadable images as skipped instead of stopping.")
 @RESTART
+@click.option(
+    "--reuse",
+    type=FOLDER,
+    metavar="STORE",
+    help="Take the rows of equal images from this store of the same network and settings.  [default: the one that is "
+    "replaced]",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Run on this dask cluster, e.g. tcp://host:8786.")
 @WORKERS
 @ROOT
@@ -210,15 +218,21 @@ def extract_command(
     flip_test: bool | None,
     skip_bad: bool,
     restart: bool,
+    reuse: Path | None,
     scheduler: str | None,
     workers: int | None,
     device: str,
 ) -> None:
     """Write the heatmaps of every image of a manifest into one sharded store; go on where an earlier run stopped.
 
+    With more images or fewer, --restart replaces the store and computes only what it lacks; to compute all anew,
+    delete it first.
+
     \b
     Examples:
       pirt-pose extract --params params.yaml --manifest runs/manifest.csv --out runs/heatmaps.zarr
+      pirt-pose extract --params params.yaml --manifest runs/manifest.csv --reuse runs/heatmaps.zarr \\
+        --out runs/more.zarr
       pirt-pose extract --manifest runs/manifest.csv --config runs/pose/config.py \\
         --checkpoint runs/pose/checkpoint.pth --input-size 128 64 --codec float16 --out runs/float16.zarr
 
@@ -248,7 +262,7 @@ def extract_command(
             "flip_test": flip_test,
         },
     )
-    options = ExtractOptions(skip_bad, restart, _threads(workers), _device(device, scheduler))
+    options = ExtractOptions(skip_bad, restart, _threads(workers), _device(device, scheduler), reuse)
     work = extract(read_manifest(manifest_file, root), out, params, options, runner)
     attributes = work.writer.layout.attributes
     height, width = attributes.heatmap_size

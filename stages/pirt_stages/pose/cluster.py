@@ -124,5 +124,5 @@ def compute_shard(shard: int, work: Work, code: str) -> int:
     if code != code_sha256():
         raise StoreError(_other_code("that have joined since"))
     for _, heatmaps in computed(work, [shard]):
-        work.writer.write(shard, heatmaps)
+        work.writer.write(shard, heatmaps, work.taken)
     return len(work.writer.rows(shard))

@@ -38,7 +38,7 @@ def info_command(store_path: Path, as_json: bool) -> None:
 
 @click.command("verify", cls=Command)
 @_STORE
-@manifest_option("Compare keys and fingerprint with this manifest.", required=False)
+@manifest_option("Look for all images of this manifest, by their SHA-256.", required=False)
 @click.option("--sample", type=count(), help="Recompute this many images; needs --manifest.")
 @click.option("--config", help="The network's config, for --sample.  [default: HRNet-W48 256x192]")
 @click.option("--checkpoint", help="The network's weights, for --sample.  [default: those that MMPose publishes]")
@@ -51,7 +51,7 @@ def verify_command(
     checkpoint: str | None,
     root: Path | None,
 ) -> None:
-    """Read every shard back: CRC, shapes, NaN, range, scores, seal; then the keys, then N images computed anew.
+    """Read every shard back: CRC, shapes, NaN, range, scores, seal; then a manifest's images, then N computed anew.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def verify_command(
         from pirt_stages.pose.stores.recompute import recompute_with
 
         store = verify(store_path, manifest, sample, recompute_with(store_path, manifest, config, checkpoint))
-    against = "" if manifest is None else f", the keys of {manifest_file}"
+    against = "" if manifest is None else f", those of {manifest_file} among them"
     click.echo(f"{store_path}: {store.layout.shards} shards, {store.layout.count} images{against}: all is well")
     if sample is not None:
         click.echo(f"{min(sample, store.layout.count - len(store.skipped))} images recomputed alike")

@@ -40,18 +40,20 @@ def heatmaps() -> NDArray[np.float32]:
 
 
 @pytest.fixture
-def attributes(manifest: Manifest) -> StoreAttributes:
+def attributes() -> StoreAttributes:
     named = {"network": "small_hrnet", "batch_size": 4}
-    return store_attributes(manifest.fingerprint, (48, 32), (12, 8)).model_copy(update=named)
+    return store_attributes((48, 32), (12, 8)).model_copy(update=named)
 
 
 @pytest.fixture
 def begin(manifest: Manifest, attributes: StoreAttributes) -> Callable[..., StoreWriter]:
     """Begin or resume a store, with any attribute changed by its name."""
 
-    def create(path: Path, shard_size: int = SHARD, restart: bool = False, **changed: Any) -> StoreWriter:
+    def create(
+        path: Path, shard_size: int = SHARD, restart: bool = False, images: Any = manifest.rows, **changed: Any
+    ) -> StoreWriter:
         made_by = attributes.model_copy(update=changed)
-        return create_store(path, manifest.keys, made_by, shard_size, restart=restart)
+        return create_store(path, images, made_by, shard_size, restart=restart)
 
     return create
 

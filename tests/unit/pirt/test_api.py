@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +130,10 @@ def test_a_folder_is_listed_as_the_importer_lists_it(evaluated: Path, tmp_path: 
         pirt.manifest_of_folder(tmp_path / "none")
 
 
-def test_a_store_of_another_manifest_is_refused(evaluated: Path, tmp_path: Path) -> None:
+def test_a_store_without_an_image_is_refused(evaluated: Path, tmp_path: Path) -> None:
     model, record = pirt.load_run(evaluated / "run")
     manifest = read_manifest(evaluated / "manifest.csv")
-    other = write_manifest(tmp_path / "other.csv", manifest.rows[1:], evaluated)
-    with pytest.raises(pirt.PirtError, match="was made for another manifest"):
+    changed = replace(manifest.rows[0], sha256="f" * 64)
+    other = write_manifest(tmp_path / "other.csv", (changed, *manifest.rows[1:]), evaluated)
+    with pytest.raises(pirt.PirtError, match=rf"lacks 1 of .* '{changed.key}', which was another image"):
         pirt.embed(model, record, other, open_store(evaluated / "heatmaps.zarr"))

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from pirt_stages.pose.extraction.inference import (
 )
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.extraction.reading import Reader, find_bad_images, require_enough
+from pirt_stages.pose.extraction.reuse import Taken, open_reusable, reusable_of_replaced, taken_from
 from pirt_stages.pose.extraction.running import NetworkThreads
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
@@ -50,22 +52,26 @@ class Work:
     """An image a row; None where the image is bad and skipped."""
     network: NetworkSource
     geometry: Geometry
-    batch_size: int
     threads: int
+    taken: Taken = field(default_factory=Taken)
+    """The rows that an earlier store has; only the others are computed."""
 
     def part(self, shard: int) -> "Work":
         """Return what one shard takes, which stays small however many images there are."""
-        return replace(self, paths={row: self.paths[row] for row in self.writer.rows(shard)})
+        rows = self.writer.rows(shard)
+        return replace(self, paths={row: self.paths[row] for row in rows}, taken=self.taken.part(rows))
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """What `pirt-pose extract` can be told beside the parameters; the last three change no byte of a store."""
+    """What `pirt-pose extract` can be told beside the parameters; of these only the device changes bytes."""
 
     skip_bad: bool
     restart: bool
     workers: int
     device: Device
+    reuse: Path | None = None
+    """An earlier store to take rows from, instead of the one that is replaced."""
 
 
 def extract(
@@ -106,7 +112,6 @@ def extract(
             network=source.name,
             config_sha256=source.config_sha256,
             weights_sha256=source.weights_sha256,
-            manifest_fingerprint=manifest.fingerprint,
             precision=source.precision,
             flip_test=source.flip_test,
             udp=geometry.udp,
@@ -115,13 +120,19 @@ def extract(
             skipped=bad,
         )
         # Absolute, for a cluster's workers have folders of their own.
-        writer = create_store(out.absolute(), manifest.keys, attributes, SHARD_SIZE, restart=options.restart)
+        earlier = None if options.reuse is None else open_reusable(options.reuse.absolute(), attributes)
+        writer = create_store(out.absolute(), manifest.rows, attributes, SHARD_SIZE, restart=options.restart)
+        if earlier is None and not writer.finished:
+            earlier = reusable_of_replaced(writer.path, attributes)
+        taken = taken_from(earlier, manifest.rows, writer.layout)
         skipped = {image.key for image in bad}
         paths = {
             number: None if row.key in skipped else manifest.image_path(row).absolute()
             for number, row in enumerate(manifest.rows)
         }
-        work = Work(writer, paths, source, geometry, batch_size, options.workers)
+        work = Work(writer, paths, source, geometry, options.workers, taken)
+        if earlier is not None:
+            _tell_taken(work, earlier.path)
         run(work)
     writer.seal()
     return work
@@ -135,7 +146,7 @@ def run_here(work: Work) -> None:
         for shard, heatmaps in computed(work, pending, progress):
             if len(writing) == _WRITERS:
                 writing.popleft().result()
-            writing.append(pool.submit(work.writer.write, shard, heatmaps))
+            writing.append(pool.submit(work.writer.write, shard, heatmaps, work.taken))
         for last in writing:
             last.result()
 
@@ -150,24 +161,46 @@ def progress_over(work: Work, pending: Iterable[int]) -> Bar:
 def computed(
     work: Work, shards: Iterable[int], progress: "Bar | None" = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield each shard with its raw heatmaps n×K×Hm×Wm."""
+    """Yield each shard with the raw heatmaps n×K×Hm×Wm of its rows that are not taken from an earlier store."""
     shards = tuple(shards)
     with Reader(work.geometry, work.threads) as reader, NetworkThreads(work.network, work.geometry) as network:
-        inputs = reader.ahead([work.paths[i] for i in batch] for shard in shards for batch in _batches(work, shard))
+        inputs = reader.ahead(_filled(work, batch) for shard in shards for batch in _batches(work, shard))
         made = network.heatmaps(inputs)
         for shard in shards:
-            parts = []
+            parts = [np.empty((0, *work.writer.layout.image_shape), np.float32)]
             for batch in _batches(work, shard):
-                parts.append(next(made))
+                parts.append(next(made)[: len(batch.rows)])
                 if progress is not None:
-                    progress.update(len(batch))
+                    progress.update(len(batch.rows))
+            if progress is not None:
+                progress.update(len(work.writer.rows(shard)) - sum(map(len, parts)))
             yield shard, np.concatenate(parts)
 
 
-def _batches(work: Work, shard: int) -> Iterator[range]:
-    rows = work.writer.rows(shard)
-    for start in range(0, len(rows), work.batch_size):
-        yield rows[start : start + work.batch_size]
+class _Batch(NamedTuple):
+    """Rows that the network sees together, and the number of images that it sees, of which the others are black."""
+
+    rows: list[int]
+    length: int
+
+
+def _batches(work: Work, shard: int) -> Iterator[_Batch]:
+    """Yield the rows to compute in as few batches as their lengths allow, which decide a heatmap's last bits."""
+    lengths: dict[int, list[int]] = {}
+    for batch in work.writer.layout.batches(shard):
+        lengths.setdefault(len(batch), []).extend(work.taken.left_of(batch))
+    for length, rows in lengths.items():
+        yield from (_Batch(rows[start : start + length], length) for start in range(0, len(rows), length))
+
+
+def _filled(work: Work, batch: _Batch) -> list[Path | None]:
+    return [work.paths[row] for row in batch.rows] + [None] * (batch.length - len(batch.rows))
+
+
+def _tell_taken(work: Work, earlier: Path) -> None:
+    rows = [row for shard in work.writer.pending() for row in work.writer.rows(shard)]
+    left = len(work.taken.left_of(rows))
+    note(f"{len(rows) - left} rows are taken from {earlier}, {left} are computed")
 
 
 def _require_tau(codec: CodecName, tau: float) -> None:

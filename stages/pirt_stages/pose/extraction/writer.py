@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
-from pirt.core.files import is_free, written_whole
-from pirt.heatmaps.codec import encode
+from pirt.core.files import is_free, put_in_place, written_whole
+from pirt.core.manifest import ImageRow
+from pirt.heatmaps.codec import Codes, encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
 from pirt.heatmaps.schema import METADATA, Layout, StoreAttributes, root_metadata
+from pirt_stages.pose.extraction.reuse import Taken
 
 _BESIDE = ".writing"
+_NOTHING = Taken()
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class StoreWriter:
     beside: str = ""
     """Where in the unfinished store this writer's files become whole; one left over from before has another place."""
     finished: bool = False
-    """The store was already there, made with the same keys, attributes and shard size."""
+    """The store was already there, made with the same images, attributes and shard size."""
 
     def pending(self) -> tuple[int, ...]:
         """Return the shards that are not yet safely there."""
@@ -51,15 +54,18 @@ class StoreWriter:
         """Return the rows of one shard; they index the keys."""
         return self.layout.rows(shard)
 
-    def write(self, shard: int, heatmaps: NDArray[np.float32]) -> None:
-        """Write one shard whole: n×K×Hm×Wm raw network output, clipped to [0, 1] here.
+    def write(self, shard: int, heatmaps: NDArray[np.float32], taken: Taken = _NOTHING) -> None:
+        """Write one shard whole: n×K×Hm×Wm raw network output, clipped to [0, 1] here, of the rows that are not taken.
 
         Rows of skipped images become zero whatever they hold; NaN in any other is a StoreError.
         """
-        rows = self.rows(shard)
-        values = self._checked(rows, heatmaps)
-        codes = encode(values, self.layout.attributes.codec, self.layout.attributes.tau)
-        contents = self.layout.shard_contents(codes, values.max(axis=(2, 3)))
+        rows, made_by = self.rows(shard), self.layout.attributes
+        fresh = taken.left_of(rows)
+        values = self._checked(fresh, heatmaps)
+        codes, scores = encode(values, made_by.codec, made_by.tau), values.max(axis=(2, 3))
+        if len(fresh) < len(rows):
+            codes, scores = self._with_taken(rows, fresh, (codes, scores), taken)
+        contents = self.layout.shard_contents(codes, scores)
         with _reported(self.path):
             for file, content in zip(self.layout.files(shard), contents, strict=True):
                 _put(partial_path(self.path), self.beside, file, content)
@@ -80,20 +86,28 @@ class StoreWriter:
             _put(partial, self.beside, METADATA, root_metadata(self.layout.attributes, seal))
             shutil.rmtree(partial / self.beside)
             _require_stores(self.path)
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            partial.replace(self.path)
+            put_in_place(partial, self.path)
             _flush_folder(self.path.parent)
         return self.path
 
-    def _checked(self, rows: range, heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _with_taken(
+        self, rows: range, fresh: Sequence[int], made: tuple[Codes, NDArray[np.float32]], taken: Taken
+    ) -> tuple[Codes, NDArray[np.float32]]:
+        """Return codes and scores of all `rows`: those `made` of the rows `fresh`, and the others as they are taken."""
+        others = [row for row in rows if row in taken.rows]
+        order = np.argsort([*fresh, *others])
+        codes, scores = (np.concatenate(parts)[order] for parts in zip(made, taken.read(others), strict=True))
+        return codes, scores
+
+    def _checked(self, rows: Sequence[int], heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
         expected = (len(rows), *self.layout.image_shape)
         if heatmaps.shape != expected:
             raise StoreError(f"rows {rows} of {self.path} need heatmaps of shape {expected}, got {heatmaps.shape}")
         values: NDArray[np.float32] = np.clip(heatmaps, 0, 1, dtype=np.float32)
-        values[[row - rows.start for row in self.skipped_rows if row in rows]] = 0
+        skipped = set(self.skipped_rows)
+        values[[place for place, row in enumerate(rows) if row in skipped]] = 0
         # After clipping NaN is all that can be wrong, and max() passes it on.
-        if (bad := np.isnan(values.max(axis=(1, 2, 3)))).any():
+        if (bad := np.isnan(values.max(axis=(1, 2, 3), initial=0))).any():
             raise StoreError(
                 f"the network gave NaN for image {rows[int(bad.argmax())]} of the manifest (counted from 0); "
                 f"check its weights or take a wider precision"
@@ -118,19 +132,19 @@ class StoreWriter:
 
 
 def create_store(
-    path: Path, keys: Sequence[str], attributes: StoreAttributes, shard_size: int, *, restart: bool = False
+    path: Path, images: Sequence[ImageRow], attributes: StoreAttributes, shard_size: int, *, restart: bool = False
 ) -> StoreWriter:
     """Begin a store at `path`, or go on with its unfinished one.
 
-    `keys` are the manifest's, in order. What is there, finished or not, must have been made with the same keys,
-    attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an unfinished
-    store away and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
+    `images` are the manifest's, in order. What is there, finished or not, must have been made of the same images, with
+    the same attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an
+    unfinished store away and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
     """
     if path.is_symlink():
         path = path.resolve()
-    layout = Layout(attributes, len(keys), shard_size)
+    layout = Layout(attributes, len(images), shard_size)
     beside = f"{_BESIDE}-{uuid4().hex}"
-    row_of = {key: row for row, key in enumerate(keys)}
+    row_of = {image.key: row for row, image in enumerate(images)}
     skipped_rows = tuple(row_of[image.key] for image in attributes.skipped)
     partial = partial_path(path)
     if restart:
@@ -139,15 +153,15 @@ def create_store(
         if restart and partial.exists():
             shutil.rmtree(partial)
         if partial.exists():
-            _require_same(open_unsealed(partial), layout, keys)
+            _require_same(open_unsealed(partial), layout, images)
             for left in partial.glob(f"{_BESIDE}*"):
                 shutil.rmtree(left, ignore_errors=True)
             (partial / beside).mkdir()
         elif path.exists() and not restart:
-            _require_same(open_store(path), layout, keys)
+            _require_same(open_store(path), layout, images)
             return StoreWriter(path, layout, skipped_rows, finished=True)
         else:
-            _begin(partial, beside, layout, keys)
+            _begin(partial, beside, layout, images)
     return StoreWriter(path, layout, skipped_rows, beside)
 
 
@@ -158,21 +172,22 @@ def _require_stores(*paths: Path) -> None:
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
 
 
-def _begin(partial: Path, place: str, layout: Layout, keys: Sequence[str]) -> None:
+def _begin(partial: Path, place: str, layout: Layout, images: Sequence[ImageRow]) -> None:
     with written_whole(partial) as beside:
         (beside / place).mkdir(parents=True)
-        for file, content in layout.metadata(keys).items():
+        for file, content in layout.metadata(images).items():
             (beside / file).parent.mkdir(exist_ok=True)
             _put(beside, place, file, content)
 
 
-def _require_same(store: HeatmapStore, layout: Layout, keys: Sequence[str]) -> None:
+def _require_same(store: HeatmapStore, layout: Layout, images: Sequence[ImageRow]) -> None:
     there, wanted = store.attributes.model_dump(), layout.attributes.model_dump()
-    there |= {"shard_size": store.layout.shard_size, "keys": store.keys}
-    wanted |= {"shard_size": layout.shard_size, "keys": tuple(keys)}
+    there |= {"shard_size": store.layout.shard_size, "keys": store.keys, "images": store.sha256}
+    wanted |= {"shard_size": layout.shard_size, "keys": tuple(image.key for image in images)}
+    wanted |= {"images": tuple(image.sha256 for image in images)}
     for name, value in wanted.items():
         if there[name] != value:
-            said = "" if name in ("keys", "skipped") else f" {there[name]!r} and not {value!r}"
+            said = "" if name in ("keys", "images", "skipped") else f" {there[name]!r} and not {value!r}"
             raise StoreError(
                 f"{store.path} was made with other {name}{said}; pass --restart to make it anew, delete it, or "
                 f"write to another --out"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pirt.core.errors import DataError, StoreError
 from pirt.core.files import refuse_folder, refuse_other_files, stays_inside, written_whole
 from pirt.core.images import read_image
-from pirt.core.manifest import Manifest
+from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt.heatmaps.codec import decode
 from pirt.heatmaps.reader import HeatmapStore
@@ -24,6 +24,8 @@ from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keyp
 
 _PERSON = 1
 """COCO's category."""
+_READ_TOGETHER = 256
+"""Images; as many as a shard has, so that a store in the manifest's order is read once."""
 
 
 def export_hdf5(store: HeatmapStore, out: Path) -> None:
@@ -41,19 +43,18 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
         file.create_dataset("scores", data=store.scores)
         file.create_dataset("keys", data=list(store.keys), dtype=h5py.string_dtype())
         file.attrs["keypoints"] = list(store.attributes.keypoints)
-        file.attrs["attributes"] = store.attributes.model_dump_json()
+        file.attrs["attributes"] = json.dumps(store.attributes.as_table())
         file.attrs["fingerprint"] = store.fingerprint
 
 
 def export_npy(store: HeatmapStore, out: Path) -> None:
     """Write `out/<key>.npy` for each image that was not skipped, K×Hm×Wm float32."""
-    skipped = {image.key for image in store.skipped}
     refuse_other_files(out, {f"{key}.npy" for key in store.keys})
     with written_whole(out) as beside:
         beside.mkdir()
         for rows, values in decoded_shards(store):
             for row, heatmaps in zip(rows, values, strict=True):
-                if store.keys[row] not in skipped:
+                if row not in store.skipped_rows:
                     path = _within(beside, store.keys[row])
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(_npy(heatmaps))
@@ -72,18 +73,15 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     `image_id` is that of `annotations`, a COCO file whose images are named as the manifest's paths, or else the row
     of the manifest, counted from 1. Skipped images have no result.
     """
-    store.require_made_for(manifest)
+    store.require_images(manifest)
     refuse_folder(out)
     ids = _image_ids(manifest, annotations)
-    skipped = {image.key for image in store.skipped}
     results = []
-    for rows, values in decoded_shards(store):
-        for row, heatmaps in zip(rows, values, strict=True):
-            image = manifest.rows[row]
-            if image.key not in skipped:
-                size = read_image(manifest.image_path(image)).size
-                places, scores = keypoints_of(heatmaps, size, store.attributes), store.scores[row]
-                results.append(_result(ids[row], image.path, places, scores))
+    for image_id, (image, row, heatmaps) in zip(ids, decoded_images(store, manifest), strict=True):
+        if row not in store.skipped_rows:
+            size = read_image(manifest.image_path(image)).size
+            places, scores = keypoints_of(heatmaps, size, store.attributes), store.scores[row]
+            results.append(_result(image_id, image.path, places, scores))
     with written_whole(out) as beside:
         beside.write_text(json.dumps(results), encoding="utf-8")
 
@@ -136,6 +134,14 @@ def decoded_shards(store: HeatmapStore) -> Iterator[tuple[range, NDArray[np.floa
     for shard in progress_over(range(store.layout.shards), "exporting", "shard"):
         values = decode(store.read_shard(shard), store.attributes.codec, store.attributes.tau)
         yield store.layout.rows(shard), values
+
+
+def decoded_images(store: HeatmapStore, manifest: Manifest) -> Iterator[tuple[ImageRow, int, NDArray[np.float32]]]:
+    """Yield each image of a manifest with its row in the store and its heatmaps K×Hm×Wm, below a bar."""
+    places = store.indices_of(manifest.rows)
+    for start in progress_over(range(0, len(places), _READ_TOGETHER), "exporting", "part"):
+        some = slice(start, start + _READ_TOGETHER)
+        yield from zip(manifest.rows[some], places[some].tolist(), store.read(places[some]), strict=True)
 
 
 def _within(folder: Path, key: str) -> Path:

@@ -32,7 +32,7 @@ def describe(path: Path) -> dict[str, Any]:
         "megabytes": round(size / 1e6, 3),
         "bytes_per_image": round(size / max(1, min(done * layout.shard_size, layout.count))),
         "fingerprint": store.fingerprint if finished else None,
-        **store.attributes.model_dump(mode="json"),
+        **store.attributes.as_table(),
     }
 
 

@@ -1,7 +1,8 @@
 """A store in the files that part-based re-identification programs read: BPBReID's and KPR's.
 
-Both look beside the images of a data set, under the folder that an image lies in: `masks/pifpaf/query/…` and
-`external_annotation/<kp_dir>/query/…`. A skipped image gets empty fields or no skeleton, for both want a file for each.
+Both look in the folder of a data set, under the folder that an image lies in: `masks/pifpaf/query/…` and
+`external_annotation/<kp_dir>/query/…`; of Partial-REID, KPR looks beside each image. A skipped image gets empty fields
+or no skeleton, for both want a file for each.
 """
 
 import json
@@ -18,7 +19,7 @@ from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
-from pirt_stages.pose.stores.export import decoded_shards, keypoints_of
+from pirt_stages.pose.stores.export import decoded_images, keypoints_of
 
 _LIMBS = (
     "left_ankle left_knee, left_knee left_hip, right_ankle right_knee, right_knee right_hip, left_hip right_hip, "
@@ -31,6 +32,8 @@ LIMBS = tuple(tuple(COCO_KEYPOINTS.index(end) for end in pair.split()) for pair 
 _THICKNESS = 1.0
 """Standard deviation of a limb across, in cells."""
 _BODY_IMAGES = "_body_images"
+_P_DUKE_PARTS = ("train", "test")
+"""P-DukeMTMC-reID has both kinds of images in each of these."""
 
 
 def export_bpbreid(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
@@ -40,13 +43,20 @@ def export_bpbreid(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
     so these are drawn between the keypoints, as high as the weaker one.
     """
 
-    def name(row: ImageRow) -> str:
-        return f"masks/pifpaf/{_folder(row, manifest)}/{_stem(row)}.jpg.confidence_fields.npy"
+    def names(row: ImageRow) -> list[str]:
+        if _is_partial_reid(row):
+            return [f"{row.path}.confidence_fields.npy"]
+        folder = _folder(row, manifest)
+        if (part := PurePosixPath(row.path).parent.parent.parent.name) in _P_DUKE_PARTS:
+            folder = f"{part}/{folder}"
+        # Of Occluded-REID's .tif images, versions of BPBReID ask for one name or the other, and KPR for .jpg.
+        kinds = ("jpg", "tif") if row.path.endswith(".tif") else ("jpg",)
+        return [f"masks/pifpaf/{folder}/{_stem(row)}.{kind}.confidence_fields.npy" for kind in kinds]
 
     def write(path: Path, row: ImageRow, heatmaps: NDArray[np.float32]) -> None:
         np.save(path, np.concatenate([heatmaps, limb_fields(heatmaps)]))
 
-    _export(store, manifest, out, name, write)
+    _export(store, manifest, out, names, write)
 
 
 def export_kpr(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
@@ -62,12 +72,14 @@ def export_kpr(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
             skeletons = [_skeleton(keypoints_of(heatmaps, size, store.attributes), heatmaps, size)]
         path.write_text(json.dumps(skeletons), encoding="utf-8")
 
-    def name(row: ImageRow) -> str:
+    def names(row: ImageRow) -> list[str]:
+        if _is_partial_reid(row):
+            return [f"{row.path}.predictions.json"]
         # KPR's loader of Occluded-REID alone asks for the images' own suffix.
         kind = "tif" if row.path.endswith(".tif") else "jpg"
-        return f"external_annotation/pirt/{_folder(row, manifest)}/{_stem(row)}.{kind}_keypoints.json"
+        return [f"external_annotation/pirt/{_folder(row, manifest)}/{_stem(row)}.{kind}_keypoints.json"]
 
-    _export(store, manifest, out, name, write)
+    _export(store, manifest, out, names, write)
 
 
 def limb_fields(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,30 +119,35 @@ def _export(
     store: HeatmapStore,
     manifest: Manifest,
     out: Path,
-    name: Callable[[ImageRow], str],
+    names_of: Callable[[ImageRow], list[str]],
     write: Callable[[Path, ImageRow, NDArray[np.float32]], None],
 ) -> None:
-    store.require_made_for(manifest)
-    names = [name(row) for row in manifest.rows]
+    store.require_images(manifest)
+    names = [names_of(row) for row in manifest.rows]
     _require_apart(names, manifest)
-    refuse_other_files(out, set(names))
+    refuse_other_files(out, {file for files in names for file in files})
     with written_whole(out) as beside:
-        for rows, values in decoded_shards(store):
-            for row, heatmaps in zip(rows, values, strict=True):
-                path = beside / names[row]
+        for files, (row, _, heatmaps) in zip(names, decoded_images(store, manifest), strict=True):
+            for file in files:
+                path = beside / file
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, manifest.rows[row], heatmaps)
+                write(path, row, heatmaps)
 
 
-def _require_apart(names: list[str], manifest: Manifest) -> None:
+def _require_apart(names: list[list[str]], manifest: Manifest) -> None:
     seen: dict[str, str] = {}
-    for name, row in zip(names, manifest.rows, strict=True):
+    for (name, *_), row in zip(names, manifest.rows, strict=True):
         if name in seen:
             raise DataError(
                 f"images {seen[name]} and {row.path} would both be {name}, as the program names them by folder and "
                 "stem; rename one of them"
             )
         seen[name] = row.path
+
+
+def _is_partial_reid(row: ImageRow) -> bool:
+    """Tell whether the image lies in `partial_body_images` or the like itself, and in no folder of its person."""
+    return PurePosixPath(row.path).parent.name.endswith(_BODY_IMAGES)
 
 
 def _folder(row: ImageRow, manifest: Manifest) -> str:

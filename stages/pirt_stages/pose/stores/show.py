@@ -72,10 +72,10 @@ class View:
 
 def show_image(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, key: str, out: Path) -> None:
     """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
-    store.require_made_for(manifest)
-    if key not in store.keys:
-        raise DataError(f"no image has the key {key!r}; keys look like {store.keys[0]!r}")
-    (view,) = _views(store, manifest, groups, [store.keys.index(key)])
+    store.require_images(manifest)
+    if key not in manifest.keys:
+        raise DataError(f"no image has the key {key!r}; keys look like {manifest.keys[0]!r}")
+    (view,) = _views(store, manifest, groups, [manifest.rows[manifest.keys.index(key)]])
     _save(_draw_image(view), out)
 
 
@@ -88,30 +88,29 @@ def show_sheet(
     weakest: bool,
     out: Path,
 ) -> None:
-    """Draw `count` images, spread evenly over the store or those of the lowest scores, to the PNG `out`."""
-    store.require_made_for(manifest)
-    skipped = {image.key for image in store.skipped}
+    """Draw `count` images, spread evenly over the manifest or those of the lowest scores, to the PNG `out`."""
+    store.require_images(manifest)
+    places = store.indices_of(manifest.rows).tolist()
     rows = [
-        row
-        for row, image in enumerate(manifest.rows)
-        if image.key not in skipped and (split is None or image.split == split)
+        (place, image)
+        for place, image in zip(places, manifest.rows, strict=True)
+        if place not in store.skipped_rows and (split is None or image.split == split)
     ]
     if not rows:
         raise ParamsError(f"the store has no readable image of split {split!r}")
     if weakest:
-        rows.sort(key=lambda row: float(store.scores[row].mean()))
+        rows.sort(key=lambda row: float(store.scores[row[0]].mean()))
         chosen = rows[:count]
     else:
         chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
-    _save(_draw_sheet(list(_views(store, manifest, groups, chosen))), out)
+    _save(_draw_sheet(list(_views(store, manifest, groups, [image for _, image in chosen]))), out)
 
 
-def _views(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, rows: Sequence[int]) -> Iterator[View]:
+def _views(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, images: Sequence[ImageRow]) -> Iterator[View]:
     reasons = {image.key: image.reason for image in store.skipped}
-    for row in rows:
-        image = manifest.rows[row]
-        if image.key in reasons:
-            raise DataError(f"{image.key!r} was skipped: {reasons[image.key]}")
+    for row, image in zip(store.indices_of(images).tolist(), images, strict=True):
+        if row in store.skipped_rows:
+            raise DataError(f"{image.key!r} was skipped: {reasons[store.keys[row]]}")
         yield View(
             image,
             read_image(manifest.image_path(image)),

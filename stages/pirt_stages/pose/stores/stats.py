@@ -69,8 +69,7 @@ class StoreStatistics:
 
 def statistics_of(store: HeatmapStore, groups: NamedGroups) -> StoreStatistics:
     """Read the whole store once, a shard at a time; its keypoints are summed up by the part `groups`."""
-    skipped = {image.key for image in store.skipped}
-    kept = np.array([key not in skipped for key in store.keys])
+    kept = np.array([row not in store.skipped_rows for row in range(store.layout.count)])
     if not kept.any():
         raise StoreError(f"{store.path}: all {len(kept)} images were skipped, nothing is left to measure")
     scores = store.scores[kept]
@@ -79,7 +78,7 @@ def statistics_of(store: HeatmapStore, groups: NamedGroups) -> StoreStatistics:
     tau = store.attributes.tau
     return StoreStatistics(
         images=len(scores),
-        skipped=len(skipped),
+        skipped=len(store.skipped_rows),
         keypoints=tuple(_spreads(store.attributes.keypoints, scores, tau)),
         groups=tuple(_spreads([name for name, _ in groups], grouped, tau)),
         coverage={

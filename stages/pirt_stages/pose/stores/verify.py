@@ -45,14 +45,11 @@ def verify(
 
 
 def manifest_problems(store: HeatmapStore, manifest: Manifest) -> Iterator[str]:
-    """Say how the store's images differ from the manifest's."""
-    if store.keys != manifest.keys:
-        pairs = zip(store.keys, manifest.keys, strict=False)
-        row = next((row for row, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
-        where = f"row {row} is {store.keys[row]!r}, not {manifest.keys[row]!r}" if row is not None else "one is longer"
-        yield f"it has {len(store.keys)} keys, the manifest {len(manifest.keys)}; {where}"
-    elif store.attributes.manifest_fingerprint != manifest.fingerprint:
-        yield "it has the manifest's keys, but other labels, paths or image hashes (fingerprint)"
+    """Say which of the manifest's images the store lacks."""
+    try:
+        store.require_images(manifest)
+    except StoreError as error:
+        yield str(error)
 
 
 def _layout_problems(store: HeatmapStore) -> Iterator[str]:
@@ -70,8 +67,6 @@ def _layout_problems(store: HeatmapStore) -> Iterator[str]:
 
 
 def _shard_problems(store: HeatmapStore) -> Iterator[str]:
-    row_of = {key: row for row, key in enumerate(store.keys)}
-    skipped = {row_of[image.key] for image in store.skipped if image.key in row_of}
     for shard in progress_over(range(store.layout.shards), "verifying", "shard"):
         rows = store.layout.rows(shard)
         try:
@@ -82,7 +77,9 @@ def _shard_problems(store: HeatmapStore) -> Iterator[str]:
             continue
         yield from (
             f"shard {shard}: {problem}"
-            for problem in _value_problems(store.attributes, values, scores, [row in skipped for row in rows])
+            for problem in _value_problems(
+                store.attributes, values, scores, [row in store.skipped_rows for row in rows]
+            )
         )
 
 
@@ -106,19 +103,19 @@ def _codec_error(attributes: StoreAttributes) -> tuple[float, float]:
 
 
 def _sample_problems(store: HeatmapStore, manifest: Manifest, sample: int, recompute: Recompute) -> Iterator[str]:
-    skipped = {image.key for image in store.skipped}
-    candidates = [row for row, key in enumerate(store.keys) if key not in skipped]
+    places = store.indices_of(manifest.rows)
+    candidates = [number for number, place in enumerate(places.tolist()) if place not in store.skipped_rows]
     if not candidates:
         return
     # The same images each time, so that two runs can be compared.
     chosen = np.sort(np.random.default_rng(0).permutation(candidates)[:sample])
-    fresh = recompute([manifest.rows[row] for row in chosen]).clip(0, 1)
+    fresh = recompute([manifest.rows[number] for number in chosen]).clip(0, 1)
     relative, absolute = _codec_error(store.attributes)
     allowed = relative * fresh + absolute + _network_tolerance(store.attributes)
-    apart = np.abs(store.read(chosen) - fresh)
-    for row, image_apart, image_allowed in zip(chosen.tolist(), apart, allowed, strict=True):
+    apart = np.abs(store.read(places[chosen]) - fresh)
+    for number, image_apart, image_allowed in zip(chosen.tolist(), apart, allowed, strict=True):
         if (image_apart > image_allowed).any():
-            yield f"{store.keys[row]!r} recomputed differs by up to {image_apart.max():.4f}"
+            yield f"{manifest.rows[number].key!r} recomputed differs by up to {image_apart.max():.4f}"
 
 
 def _network_tolerance(attributes: StoreAttributes) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pirt.core.errors import StoreError
+from pirt.core.manifest import ImageRow
 from pirt.heatmaps.reader import open_store, partial_path
 from pirt.heatmaps.schema import StoreAttributes
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
@@ -71,16 +72,16 @@ def test_a_kill_at_every_step(
                 open_store(path)
         assert contents(fill(begin(path))) == expected
         assert not partial_path(path).exists()
-    # 5 files of metadata, 3 × 2 of shards and the seal, three steps each, and two renames of the folder.
-    assert step >= 38
+    # 7 files of metadata, 3 × 2 of shards and the seal, three steps each, and two renames of the folder.
+    assert step >= 44
 
 
 def test_sigkill_at_three_random_moments(tmp_path: Path, attributes: StoreAttributes) -> None:
     maps = np.random.default_rng(1).random((80, 17, 12, 8), np.float32)
-    keys = [f"train/{image}" for image in range(80)]
+    images = [ImageRow(f"train/{image}", f"{image}.png", "train", 1, 1, f"{image:064}") for image in range(80)]
 
     def run(path: Path) -> None:
-        writer = create_store(path, keys, attributes, 2)
+        writer = create_store(path, images, attributes, 2)
         for shard in writer.pending():
             writer.write(shard, maps[writer.rows(shard).start : writer.rows(shard).stop])
         writer.seal()
@@ -94,7 +95,7 @@ def test_sigkill_at_three_random_moments(tmp_path: Path, attributes: StoreAttrib
         time.sleep(random.uniform(0, whole / 4))
         os.kill(child, signal.SIGKILL)
         assert was_killed(child)
-        pending.append(len(create_store(tmp_path / "killed.zarr", keys, attributes, 2).pending()))
+        pending.append(len(create_store(tmp_path / "killed.zarr", images, attributes, 2).pending()))
     run(tmp_path / "killed.zarr")
     assert pending == sorted(pending, reverse=True)
     assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import dask.array
 import numpy as np
 import pytest
 import zarr
 from numpy.typing import NDArray
+from tiny_stores import make_version_2
 
 from pirt.core.errors import StoreError
 from pirt.core.files import sha256_of
@@ -73,7 +73,9 @@ def test_read_only_files_are_enough(store_path: Path) -> None:
     read_everything(store_path)
 
 
-@pytest.mark.parametrize("file", ["heatmaps/c.0.0.0.0", "heatmaps/c.2.0.0.0", "scores/c.1.0", "keys/c.0"])
+@pytest.mark.parametrize(
+    "file", ["heatmaps/c.0.0.0.0", "heatmaps/c.2.0.0.0", "scores/c.1.0", "keys/c.0", "image_sha256/c.0"]
+)
 def test_every_flipped_or_missing_byte_is_found(store_path: Path, file: str) -> None:
     whole = (store_path / file).read_bytes()
     generator = np.random.default_rng(0)
@@ -96,7 +98,9 @@ def test_missing_shard_is_named_and_never_read_as_zero(store_path: Path, file: s
         read_everything(store_path)
 
 
-@pytest.mark.parametrize("file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0"])
+@pytest.mark.parametrize(
+    "file", ["zarr.json", "heatmaps/zarr.json", "scores/zarr.json", "keys/zarr.json", "keys/c.0", "image_sha256/c.0"]
+)
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"null", b"{", b'{"zarr_format": 3}'])
 def test_damaged_metadata_is_an_error(store_path: Path, file: str, content: bytes | None) -> None:
     if content is None:
@@ -127,13 +131,15 @@ def test_edited_attributes_are_found(store_path: Path) -> None:
         open_store(store_path)
 
 
-@pytest.mark.parametrize("file", ["heatmaps/c.1.0.0.0", "scores/c.1.0", "keys/c.0", "heatmaps/zarr.json"])
+@pytest.mark.parametrize(
+    "file", ["heatmaps/c.1.0.0.0", "scores/c.1.0", "keys/c.0", "image_sha256/c.0", "heatmaps/zarr.json"]
+)
 def test_a_file_of_another_valid_store_is_refused(
     tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps, manifest: Manifest, file: str
 ) -> None:
     heatmaps[8:] *= 0.5
-    keys = tuple(reversed(manifest.keys))
-    other = fill(create_store(tmp_path / "other.zarr", keys, open_store(store_path).attributes, 8))
+    images = manifest.rows[::-1]
+    other = fill(create_store(tmp_path / "other.zarr", images, open_store(store_path).attributes, 8))
     if file == "heatmaps/zarr.json":
         other = fill(begin(tmp_path / "float.zarr", codec="float16"))
     shutil.copyfile(other / file, store_path / file)
@@ -150,18 +156,10 @@ def test_shards_that_changed_places_are_refused(store_path: Path) -> None:
         open_store(store_path).read([0])
 
 
-def as_version_2(store_path: Path) -> None:
-    """Leave in the root what a store of version 2 has."""
-    table = json.loads((store_path / "zarr.json").read_text())
-    del table["attributes"]["digests"], table["attributes"]["sha256"]
-    table["attributes"]["pirt_heatmaps"]["format_version"] = 2
-    (store_path / "zarr.json").write_text(json.dumps(table))
-
-
 def test_a_shard_of_another_store_is_refused_in_stores_of_version_2_too(
-    tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps
+    tmp_path: Path, store_path: Path, begin: Begin, fill: Fill, heatmaps: Heatmaps, manifest: Manifest
 ) -> None:
-    as_version_2(store_path)
+    make_version_2(store_path, manifest)
     read_everything(store_path)
     heatmaps *= 0.5
     shutil.copyfile(fill(begin(tmp_path / "o.zarr")) / "heatmaps/c.1.0.0.0", store_path / "heatmaps/c.1.0.0.0")
@@ -170,11 +168,13 @@ def test_a_shard_of_another_store_is_refused_in_stores_of_version_2_too(
 
 
 def test_plain_zarr_reads_values_and_keys_and_dask_does_without_us(store_path: Path, manifest: Manifest) -> None:
+    dask_array = pytest.importorskip("dask.array")
     root = zarr.open_group(store_path, mode="r")
     table = np.float32(root.attrs["decode_table"])
     np.testing.assert_array_equal(table[root["heatmaps"][:]], open_store(store_path).read(slice(None)))
     assert [str(key) for key in root["keys"][:]] == list(manifest.keys)
-    lazy = dask.array.from_zarr(str(store_path), component="heatmaps").map_blocks(
+    assert [str(digest) for digest in root["image_sha256"][:]] == [row.sha256 for row in manifest.rows]
+    lazy = dask_array.from_zarr(str(store_path), component="heatmaps").map_blocks(
         lambda codes: table[codes], dtype="f4"
     )
     np.testing.assert_array_equal(lazy[[3, 20]].compute(scheduler="sync"), open_store(store_path).read([3, 20]))
@@ -182,7 +182,7 @@ def test_plain_zarr_reads_values_and_keys_and_dask_does_without_us(store_path: P
 
 def test_stores_of_version_1_stay_readable(store_path: Path, manifest: Manifest) -> None:
     values = open_store(store_path).read(slice(None))
-    as_version_2(store_path)
+    make_version_2(store_path, manifest)
     table = json.loads((store_path / "zarr.json").read_text())
     shutil.rmtree(store_path / "keys")
     encoded = [key.encode() for key in manifest.keys]
@@ -201,6 +201,7 @@ def test_stores_of_version_1_stay_readable(store_path: Path, manifest: Manifest)
     (store_path / "zarr.json").write_text(json.dumps(table))
     store = open_store(store_path)
     assert store.keys == manifest.keys
+    store.require_images(manifest)
     np.testing.assert_array_equal(store.read(slice(None)), values)
 
 

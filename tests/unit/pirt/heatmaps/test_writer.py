@@ -54,10 +54,11 @@ def test_same_input_gives_same_bytes_in_any_order(tmp_path: Path, begin: Begin, 
     assert first == second
     assert set(first) == {
         "zarr.json",
-        *(f"{name}/zarr.json" for name in ("heatmaps", "scores", "keys")),
+        *(f"{name}/zarr.json" for name in ("heatmaps", "scores", "keys", "image_sha256")),
         *(f"heatmaps/c.{shard}.0.0.0" for shard in range(3)),
         *(f"scores/c.{shard}.0" for shard in range(3)),
         "keys/c.0",
+        "image_sha256/c.0",
     }
 
 
@@ -129,9 +130,9 @@ def test_other_settings_are_refused_by_the_first_difference(
 def test_other_keys_are_refused(tmp_path: Path, begin: Begin, manifest: Manifest) -> None:
     writer = begin(tmp_path / "s.zarr")
     with pytest.raises(StoreError, match="made with other keys;"):
-        create_store(writer.path, manifest.keys[::-1], writer.layout.attributes, 8)
+        create_store(writer.path, manifest.rows[::-1], writer.layout.attributes, 8)
     with pytest.raises(StoreError, match="made with other keys;"):
-        create_store(writer.path, manifest.keys[:-1], writer.layout.attributes, 8)
+        create_store(writer.path, manifest.rows[:-1], writer.layout.attributes, 8)
 
 
 def test_finished_store_is_left_alone(begin: Begin, store_path: Path) -> None:

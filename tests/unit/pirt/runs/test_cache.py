@@ -1,18 +1,21 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from tiny_stores import make_version_2
 from torch import multiprocessing
 
 from pirt.core.errors import StoreError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import CodecName
 from pirt.heatmaps.reader import open_store
-from pirt.runs.cache import load_heatmaps, store_for
+from pirt.heatmaps.schema import SkippedImage
+from pirt.runs.cache import load_heatmaps, store_for, without_skipped
 from pirt_stages.pose.extraction.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
@@ -54,16 +57,50 @@ def test_memory_is_shared_by_processes(store_path: Path, manifest: Manifest) -> 
     assert cache.codes[0, 0, 0, 0] == 77
 
 
-def test_store_of_another_manifest_is_refused(store_path: Path, manifest: Manifest) -> None:
-    other = Manifest(manifest.rows[:-1], manifest.root)
-    with pytest.raises(StoreError, match="made for another manifest"):
-        load_heatmaps(store_for(store_path, other), other.rows)
+def test_a_manifest_of_other_splits_names_and_order_reads_the_same_rows(store_path: Path, manifest: Manifest) -> None:
+    """What decides a row is the image's file; a query manifest takes from a store of the gallery."""
+    whole = load_heatmaps(store_for(store_path, manifest), manifest.rows)
+    moved = [replace(row, key=f"query/{row.path}", split="query", pid=-1, camid=7) for row in manifest.rows[12:3:-1]]
+    queries = Manifest(tuple(moved), manifest.root / "elsewhere")
+    cache = load_heatmaps(store_for(store_path, queries), queries.rows)
+    assert torch.equal(cache.codes, whole.codes[list(range(12, 3, -1))])
+    assert cache.fingerprint == whole.fingerprint
 
 
-def test_missing_image_is_named(store_path: Path, manifest: Manifest) -> None:
+def test_a_changed_or_added_image_is_named(store_path: Path, manifest: Manifest) -> None:
+    changed = replace(manifest.rows[4], sha256="f" * 64)
+    with pytest.raises(StoreError, match=rf"lacks 1 of 21 images, the first is '{changed.key}', which was another"):
+        store_for(store_path, Manifest((*manifest.rows[:4], changed, *manifest.rows[5:]), manifest.root))
     stranger = ImageRow("train/none.jpg", "none.jpg", "train", 1, 1, "")
-    with pytest.raises(StoreError, match=r"lacks 1 images, the first is 'train/none\.jpg'"):
+    with pytest.raises(StoreError, match=r"lacks 1 of 22 images, the first is 'train/none\.jpg'; run"):
         load_heatmaps(store_for(store_path, manifest), (*manifest.rows, stranger))
+
+
+def test_skipped_images_are_left_out_under_any_name(
+    tmp_path: Path, begin: Begin, fill: Fill, manifest: Manifest
+) -> None:
+    skipped = (SkippedImage(key=manifest.keys[6], reason="empty"),)
+    store = open_store(fill(begin(tmp_path / "s.zarr", skipped=skipped)))
+    renamed = [replace(row, key=f"any/{row.path}") for row in manifest.rows]
+    assert without_skipped(store, renamed) == tuple(renamed[:6] + renamed[7:])
+    assert without_skipped(None, renamed) == tuple(renamed)
+
+
+def test_of_copies_one_that_was_read_is_taken(tmp_path: Path, begin: Begin, fill: Fill, manifest: Manifest) -> None:
+    copy = replace(manifest.rows[9], sha256=manifest.rows[6].sha256)
+    rows = (*manifest.rows[:9], copy, *manifest.rows[10:])
+    skipped = (SkippedImage(key=manifest.keys[6], reason="missing"),)
+    store = open_store(fill(begin(tmp_path / "s.zarr", images=rows, skipped=skipped)))
+    assert store.indices_of([rows[9], rows[6], replace(copy, key="new")]).tolist() == [9, 6, 9]
+
+
+def test_stores_of_version_2_serve_their_manifest_alone(store_path: Path, manifest: Manifest) -> None:
+    make_version_2(store_path, manifest)
+    whole = load_heatmaps(store_for(store_path, manifest), manifest.rows[3:9])
+    assert len(whole.codes) == 6
+    fewer = Manifest(manifest.rows[:-1], manifest.root)
+    with pytest.raises(StoreError, match=r"was made for another manifest .* being of an older version"):
+        store_for(store_path, fewer)
 
 
 def test_too_little_shared_memory_is_said_beforehand(

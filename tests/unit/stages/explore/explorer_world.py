@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pirt.core.files import sha256_of
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.schema import StoreAttributes
@@ -32,7 +33,8 @@ def rows_of(root: Path) -> list[ImageRow]:
         (root / split).mkdir(parents=True, exist_ok=True)
         pixels = chance.integers(0, 200, (32 + number % 3, 16, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(root / split / name, "PNG")
-        rows.append(ImageRow(f"{split}/{name}", f"{split}/{name}", split, pid, camid, "0" * 64))
+        digest = sha256_of(root / split / name)
+        rows.append(ImageRow(f"{split}/{name}", f"{split}/{name}", split, pid, camid, digest))
     return rows
 
 
@@ -47,12 +49,11 @@ def write_store(path: Path, manifest: Manifest) -> Path:
         network="test",
         config_sha256="0" * 64,
         weights_sha256="0" * 64,
-        manifest_fingerprint=manifest.fingerprint,
         precision="float32",
         flip_test=False,
         batch_size=1,
     )
-    writer = create_store(path, manifest.keys, attributes, shard_size=64)
+    writer = create_store(path, manifest.rows, attributes, shard_size=64)
     chance = np.random.default_rng(1)
     for shard in writer.pending():
         size = (len(writer.rows(shard)), len(COCO_KEYPOINTS), 8, 4)

@@ -75,8 +75,8 @@ def test_new_images_have_no_known_identity(search, evaluated, tmp_path):
     rows = [replace(row, pid=99) for row in read_manifest(evaluated / "manifest.csv").split("query")]
     manifest = write_manifest(tmp_path / "new.csv", rows, evaluated)
     attributes = open_store(evaluated / "heatmaps.zarr").attributes
-    attributes = attributes.model_copy(update={"manifest_fingerprint": manifest.fingerprint, "skipped": ()})
-    writer = create_store(tmp_path / "new.zarr", manifest.keys, attributes, shard_size=8)
+    attributes = attributes.model_copy(update={"skipped": ()})
+    writer = create_store(tmp_path / "new.zarr", manifest.rows, attributes, shard_size=8)
     for shard in writer.pending():
         writer.write(shard, np.full((len(writer.rows(shard)), 17, *attributes.heatmap_size), 0.5, np.float32))
     writer.seal()
