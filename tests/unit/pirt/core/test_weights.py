@@ -144,6 +144,7 @@ def _mmengine_checkpoint(weights: nn.Module) -> dict[str, Any]:
 
 
 def test_a_file_made_of_mmengines_own_classes_loads(tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
     from mmengine.logging import HistoryBuffer
 
     linear = nn.Linear(2, 2)
