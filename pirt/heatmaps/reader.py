@@ -251,9 +251,9 @@ def open_unsealed(path: Path) -> HeatmapStore:
 def _read_hashes(root: zarr.Group, path: Path, layout: Layout) -> tuple[str, ...] | None:
     if layout.attributes.format_version < 3:
         return None
-    if not (path / layout.sha256_file).is_file():
-        raise ValueError(f"{layout.sha256_file} is missing")
-    hashes = decode_texts(np.asarray(_array(root, SHA256)[...]))
+    array = _array(root, SHA256)
+    _require_keys(array, path / layout.sha256_file, layout.count)
+    hashes = decode_texts(np.asarray(array[...]))
     if len(hashes) != layout.count:
         raise ValueError(f"it has {len(hashes)} images' SHA-256 for {layout.count} images")
     return hashes
