@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pirt.core.manifest import DISTRACTOR_PID, JUNK_PID, SPLITS, ImageRow, Rows
+from pirt.core.manifest import SPLITS, ImageRow, Rows
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 
 
 @dataclass(frozen=True)

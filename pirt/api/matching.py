@@ -6,10 +6,11 @@ from PIL import Image
 
 from pirt.api.embedding import Embedded
 from pirt.core.images import read_image
+from pirt.core.pids import JUNK_PID, same_person
 from pirt.ranking.embed import choose_device
 from pirt.ranking.evaluation import evaluate, query_blocks
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance, fully, global_distances
-from pirt.ranking.metrics import JUNK_PID, RankMetrics
+from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.visual.nearest import RankLists, rank_gallery
 from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
@@ -84,7 +85,7 @@ def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: 
     if not known:
         return "unknown", False
     asked, other = query.rows[place], gallery.rows[image]
-    return "match" if asked.pid == other.pid else "other", asked.camid == other.camid
+    return "match" if same_person(asked.pid, other.pid) else "other", asked.camid == other.camid
 
 
 def _shown(images: Embedded, place: int, caption: str, verdict: Verdict, same_camera: bool = False) -> Shown:

@@ -17,12 +17,11 @@ import numpy as np
 
 from pirt.core.errors import ManifestError
 from pirt.core.files import stays_inside, written_whole
+from pirt.core.pids import JUNK_PID
 from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts
 
 __all__ = [
     "COLUMNS",
-    "DISTRACTOR_PID",
-    "JUNK_PID",
     "SPLITS",
     "ImageRow",
     "Manifest",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
-JUNK_PID, DISTRACTOR_PID = -1, 0
-"""Of images that no ranking counts, and of images that are nobody's match."""
 _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"

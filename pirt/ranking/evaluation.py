@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from pirt.core.errors import DataError
+from pirt.core.pids import DISTRACTOR_PID
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
     Coarse,
@@ -18,7 +19,7 @@ from pirt.ranking.matching import (
     fully,
     global_distances,
 )
-from pirt.ranking.metrics import DISTRACTOR_PID, Integers, RankMeter, RankMetrics
+from pirt.ranking.metrics import Integers, RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.rerank import Reranker
 from pirt.runs.precision import tf32

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pirt.core.errors import DataError
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 
-JUNK_PID, DISTRACTOR_PID = -1, 0
 AveragePrecision = Literal["step", "trapezoid"]
 Unmatched = Literal["skip", "zero"]
 Junk = Literal["drop", "keep"]

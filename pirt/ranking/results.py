@@ -12,12 +12,13 @@ from pirt.core.errors import DataError
 from pirt.core.files import written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 from pirt.core.texts import MEBIBYTE, bytes_within
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.intervals import bootstrap
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode
-from pirt.ranking.metrics import DISTRACTOR_PID, JUNK_PID, RankMetrics
+from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams

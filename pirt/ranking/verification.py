@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pirt.core.errors import DataError
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 from pirt.ranking.evaluation import Persons, query_blocks
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance, fully, global_distances
-from pirt.ranking.metrics import DISTRACTOR_PID, JUNK_PID, Junk
+from pirt.ranking.metrics import Junk
 
 STEPS = 1 << 20
 """Steps in a distance of 1."""

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from pirt.core.errors import CheckpointError, ParamsError
-from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, Rows
+from pirt.core.manifest import ImageRow, Manifest, Rows
+from pirt.core.pids import DISTRACTOR_PID
 from pirt.core.sizes import without_memory
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt, load_published

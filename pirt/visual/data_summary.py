@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pirt.core.errors import ReportError
-from pirt.core.manifest import ImageRow, Split
+from pirt.core.manifest import SPLITS, ImageRow, Split
 from pirt.core.params import Fraction, Frozen
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 from pirt.models.part_groups import VISIBLE_FROM, NamedGroups, visible_groups
 
 SUMMARY_FILE = "data.json"
-SPLITS: tuple[Split, ...] = ("train", "query", "gallery")
 
 
 class SplitSummary(Frozen):
@@ -62,13 +62,13 @@ def _split(
     split: Split, rows: Sequence[ImageRow], seen: NDArray[np.bool_], skipped: Collection[str], groups: NamedGroups
 ) -> SplitSummary:
     seen = seen[[row.key not in skipped for row in rows]]
-    images = Counter(row.pid for row in rows if row.pid > 0)
+    images = Counter(row.pid for row in rows if row.pid > DISTRACTOR_PID)
     each = sorted(images.values())
     return SplitSummary(
         split=split,
         images=len(rows),
-        junk=sum(row.pid == -1 for row in rows),
-        distractors=sum(row.pid == 0 for row in rows),
+        junk=sum(row.pid == JUNK_PID for row in rows),
+        distractors=sum(row.pid == DISTRACTOR_PID for row in rows),
         unreadable=len(rows) - len(seen),
         identities=len(images),
         images_an_identity=(each[0], sum(each) / len(each), each[-1]) if each else None,

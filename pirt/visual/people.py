@@ -14,6 +14,7 @@ from PIL import Image
 
 from pirt.core.errors import ReportError
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.pids import same_person
 from pirt.models import Pirt
 from pirt.models.part_groups import NamedGroups
 from pirt.runs.dataset import PersonDataset
@@ -33,7 +34,7 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
     gallery = manifest.split("gallery")
     pairs = {}
     for query in manifest.split("query"):
-        match = next((row for row in gallery if row.pid == query.pid > 0 and row.camid != query.camid), None)
+        match = next((row for row in gallery if same_person(query.pid, row.pid) and row.camid != query.camid), None)
         if match and query.pid not in pairs:
             pairs[query.pid] = (query, match)
     if not pairs:

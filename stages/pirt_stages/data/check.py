@@ -10,7 +10,8 @@ from pirt.benchmarks import BENCHMARKS, Benchmark, benchmark_with, counts_of
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
 from pirt.core.images import read_image
-from pirt.core.manifest import DISTRACTOR_PID, JUNK_PID, ImageRow, Manifest, Rows, Split
+from pirt.core.manifest import ImageRow, Manifest, Rows, Split
+from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
 from pirt.core.rows import Integers
 from pirt_stages.data.importing.recipe import in_threads
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
 from pirt.ranking.evaluation import Persons, query_blocks, rank_block
 from pirt.ranking.matching import (
@@ -22,7 +23,7 @@ from pirt.ranking.matching import (
     parts_of,
     unit_distances,
 )
-from pirt.ranking.metrics import JUNK_PID, RankMeter, RankMetrics
+from pirt.ranking.metrics import RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.recipe import persons
 from pirt.ranking.rerank import Reranker
@@ -170,7 +171,7 @@ class _Collector:
 
     def _matches(self, ranking: Tensor, pids: Integers, camids: Integers) -> Iterator[Integers]:
         for row, pid, camid in zip(ranking, pids, camids, strict=True):
-            of_person = (self.gallery.pids == pid) & (self.gallery.camids != camid) & (pid != JUNK_PID)
+            of_person = (self.gallery.pids == pid) & (self.gallery.camids != camid) & (pid > DISTRACTOR_PID)
             images = np.flatnonzero(of_person)
             yield images[np.argsort(row.numpy()[images], kind="stable")]
 

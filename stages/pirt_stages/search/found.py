@@ -14,6 +14,7 @@ from pirt.core.errors import DataError, StoreError
 from pirt.core.files import written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
+from pirt.core.pids import same_person
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance
@@ -183,7 +184,7 @@ def _named(
                 pid=int(gallery.pids[image]),
                 camid=int(gallery.camids[image]),
                 distance=round(distance, 6),
-                match=bool(gallery.pids[image] == queries.pids[row] > 0) if known else None,
+                match=same_person(int(queries.pids[row]), int(gallery.pids[image])) if known else None,
                 same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
                 confidence=of_gallery.get(image, {}),
                 **_verdict(distance, choice.acceptance if number <= compared else None),

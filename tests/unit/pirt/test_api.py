@@ -92,6 +92,8 @@ def test_a_picture_judges_only_what_it_knows(everyone: pirt.Embedded, evaluated:
     nobody = pirt.embed(model, record, pirt.manifest_of_folder(evaluated / "query"), device="cpu")
     assert grey in colours(nobody[:2], nobody[2:])
     assert not {green, red} & colours(nobody[:2], nobody[2:])
+    nobodies = replace(everyone, rows=tuple(replace(row, pid=0) for row in everyone.rows))
+    assert green not in colours(nobodies[:2], nobodies[5:])
 
 
 def test_any_function_can_make_the_heatmaps(everyone: pirt.Embedded, evaluated: Path) -> None:

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
-from pirt.core.manifest import DISTRACTOR_PID, ImageRow, Manifest, require_inside, write_manifest
+from pirt.core.manifest import ImageRow, Manifest, require_inside, write_manifest
+from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
 from pirt_stages.data.importing.archives import is_archive, unpacked
 from pirt_stages.data.importing.layouts import LOOK, Choice, as_chosen, find_data_set, layouts_named

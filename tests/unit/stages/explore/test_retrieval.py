@@ -1,6 +1,7 @@
 """Lists, places and distances against plain loops over sorted lists."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from explorer_world import CPU, PEOPLE, TOP_N, write_evaluation
 
-from pirt.core.manifest import read_manifest
+from pirt.core.manifest import read_manifest, write_manifest
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.intervals import bootstrap
 from pirt.ranking.params import RerankParams
@@ -126,6 +127,16 @@ def test_other_protocols_rank_as_the_evaluation_did(world: Path, tmp_path: Path,
             distances = [pairs.ranked[at] for at in shown if pairs.compared[at] == compared]
             assert distances == sorted(distances)
         assert all(pairs.compared) == ("matching" in how)
+
+
+def test_a_query_that_is_nobody_has_no_match(world: Path, tmp_path: Path) -> None:
+    root = read_manifest(world / "manifest.csv")
+    rows = [replace(row, pid=0) if number == 1 else row for number, row in enumerate(root.rows)]
+    manifest = write_manifest(tmp_path / "manifest.csv", rows, world)
+    (one,) = open_evaluations([write_evaluation(tmp_path / "one", manifest, parts=True, seed=4)], manifest)
+    found = retrieve(one, CPU)
+    assert [len(images) for images in found.matches] == [len(of) for of in found.rankings[RANKED].places]
+    assert len(found.matches[1]) == 0
 
 
 def test_intervals_draw_identities_not_queries() -> None:
