@@ -23,9 +23,9 @@ from gpu_parts.trainings import trainings
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.codec import decode_table
+from pirt.machine import cores
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.dataset import Batch, PersonDataset
-from pirt.runs.machine import cores
 from pirt.runs.precision import tf32
 from pirt.runs.run import build_model
 from pirt.runs.transforms import EvalTransform

@@ -13,7 +13,7 @@ from pirt.core.errors import ParamsError, StoreError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import code_dtype, decode_table
 from pirt.heatmaps.reader import HeatmapStore, open_store
-from pirt.runs.machine import require_shared_memory
+from pirt.machine import require_shared_memory
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, Rows
 from pirt.heatmaps.codec import Codes
+from pirt.machine import cores
 from pirt.runs.cache import HeatmapCache
-from pirt.runs.machine import cores
 from pirt.runs.transforms import EvalTransform, Pixels
 
 _CPU = torch.device("cpu")

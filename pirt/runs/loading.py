@@ -11,8 +11,8 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 if TYPE_CHECKING:
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from pirt.machine import cores, free_shared_memory, processes_here, require_shared_memory
 from pirt.runs.dataset import Draw, Item, PersonDataset
-from pirt.runs.machine import cores, free_shared_memory, processes_here, require_shared_memory
 
 _GIB = 1 << 30
 _PREFETCHED = 4

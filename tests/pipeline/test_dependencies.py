@@ -47,6 +47,7 @@ PROGRAMS = {
 """What a stage's command line hands the work to."""
 NO_BYTES = {
     "pirt/__init__.py": "names of the library",
+    "pirt/machine.py": "how many processes and how much shared memory fit, which changes no byte",
     "pirt/progress.py": "progress bars",
     "pirt/backbone_table.py": "where a backbone lies, which a pipeline that uses it watches",
     "pirt/losses/__init__.py": "finds the file that `train.metric_loss` names, which is watched",

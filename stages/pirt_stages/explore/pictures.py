@@ -1,6 +1,5 @@
 """Thumbnails of the images that are shown, and the part heatmaps of queries."""
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from PIL import Image
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
+from pirt.machine import cores
 from pirt.progress import progress
 from pirt_stages.explore.traits import BODY
 
@@ -53,7 +53,7 @@ def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow]
         return look
 
     # Pillow decodes and encodes outside of Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(len(rows), "thumbnails", "image") as bar:
+    with ThreadPoolExecutor(cores()) as pool, progress(len(rows), "thumbnails", "image") as bar:
         looks = []
         for look in pool.map(write, sorted(rows)):
             looks += [look] if look else []

@@ -1,12 +1,12 @@
 """`pirt-pose`: parse, read parameters, call one function."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pirt.core.params import LONGEST_SIDE
+from pirt.machine import cores
 from pirt_stages.command import Group
 from pirt_stages.options import (
     BATCH_SIZE,
@@ -60,7 +60,7 @@ def _device(chosen: str, scheduler: str | None = None) -> "Device":
 
 def _threads(workers: int | None) -> int:
     """Return how many threads decode images: one a core, and never none."""
-    return max(1, (os.cpu_count() or 1) if workers is None else workers)
+    return max(1, cores() if workers is None else workers)
 
 
 @click.group(cls=Group)

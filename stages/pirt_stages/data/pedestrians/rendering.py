@@ -1,10 +1,10 @@
 """Rendering many shots over processes, in order, with the same bytes as one process."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from pirt.machine import cores
 from pirt.progress import progress
 from pirt_stages.data.pedestrians.shot import Picture, Shot, render
 
@@ -13,7 +13,7 @@ _WORTH_A_PROCESS = 250
 
 def render_all(seed: int, shots: Sequence[Shot], workers: int | None) -> Iterator[Picture]:
     """Yield the picture of each shot in order; `workers` None takes every core where that pays, 0 works here."""
-    count = min(os.cpu_count() or 1, 1 + len(shots) // _WORTH_A_PROCESS) if workers is None else workers
+    count = min(cores(), 1 + len(shots) // _WORTH_A_PROCESS) if workers is None else workers
     with progress(len(shots), "rendering", "image") as bar:
         if count <= 1:
             for shot in shots:

@@ -5,8 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-import torch.distributed as dist
-
 from pirt.core.errors import StoreError
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -16,7 +14,8 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 def processes_here() -> int:
     """Return how many processes of this training torchrun started on this machine."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+    # As torch.distributed tells it, which is not loaded for that: rendering counts cores too, in every process.
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def cores() -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pirt import machine
 from pirt.core.errors import StoreError
-from pirt.runs import machine
 
 Disk = namedtuple("Disk", "total used free")
 MIB = 1 << 20
