@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError, ParamsError, StoreError
-from pirt.core.manifest import ImageRow, Manifest, Split
+from pirt.core.manifest import ImageRow, Manifest, Rows, Split
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.ranking.embed import Speed, choose_speed, features_of, heatmaps_for, images_for, outputs_of
@@ -78,11 +78,8 @@ class Embedded:
     @property
     def persons(self) -> Persons:
         """The features with each image's pid and camera."""
-        return Persons(
-            self.features,
-            np.array([row.pid for row in self.rows], np.int64),
-            np.array([row.camid for row in self.rows], np.int64),
-        )
+        rows = Rows.of(self.rows)
+        return Persons(self.features, rows.pids, rows.camids)
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -135,7 +132,7 @@ def embed(
             raise DataError(f"all {len(images.rows)} images were skipped in stage 1, which could not read them")
         images.require_files(rows)
         cache = heatmaps_for(model, record, store, rows)
-        batches = outputs_of(model, images_for(record, images, rows, cache), speed)
+        batches = outputs_of(model, images_for(record.params.train, images, rows, cache), speed)
     return Embedded(images, rows, features_of(batches, model.global_names), model.group_names)
 
 
@@ -151,4 +148,4 @@ def _live_outputs(
                 f"{record.heatmap_size}; make them with the input_size of its store"
             )
         cache = HeatmapCache(torch.from_numpy(made), table=None, fingerprint="")
-        yield from outputs_of(model, images_for(record, images, rows, cache), speed)
+        yield from outputs_of(model, images_for(record.params.train, images, rows, cache), speed)

@@ -9,9 +9,10 @@ from pirt.core.images import read_image
 from pirt.core.pids import JUNK_PID, same_person
 from pirt.ranking.embed import choose_device
 from pirt.ranking.evaluation import evaluate, query_blocks
-from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance, fully, global_distances
+from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
+from pirt.ranking.verification import pair_distances
 from pirt.visual.nearest import RankLists, rank_gallery
 from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
 
@@ -27,13 +28,9 @@ def distances(
 
     `confidence` says whose confidences weigh the parts (Table 5).
     """
-    asked, searched = query.features, gallery.features
     matrix = np.empty((len(query), len(gallery)), np.float32)
     for rows in query_blocks(len(query), len(gallery), 2 + len(gallery.group_names)):
-        block = global_distances(asked[rows], searched)
-        if gallery.group_names:
-            (block,) = fully(asked[rows], searched, block, [confidence], group_distance)
-        matrix[rows] = block.numpy()
+        matrix[rows] = pair_distances(query.features[rows], gallery.features, confidence, group_distance).numpy()
     return matrix
 
 

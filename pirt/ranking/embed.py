@@ -19,6 +19,7 @@ from pirt.ranking.matching import Features, make_features
 from pirt.runs.cache import HeatmapCache, heatmaps_for_model, without_skipped
 from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.loading import default_workers, make_loader
+from pirt.runs.params import TrainParams
 from pirt.runs.precision import tf32
 from pirt.runs.run import RunRecord, load_run
 from pirt.runs.transforms import EvalTransform
@@ -83,7 +84,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         image_size=record.params.train.image_size,
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
-    images = images_for(record, manifest, readable, cache)
+    images = images_for(record.params.train, manifest, readable, cache)
     write_embeddings(out, readable, lineage, outputs_of(model, images, speed))
 
 
@@ -121,10 +122,9 @@ def heatmaps_for(
 
 
 def images_for(
-    record: RunRecord, manifest: Manifest, rows: Sequence[ImageRow], cache: HeatmapCache | None
+    train: TrainParams, manifest: Manifest, rows: Sequence[ImageRow], cache: HeatmapCache | None
 ) -> PersonDataset:
-    """Return `rows` as the model of a run takes them in evaluation."""
-    train = record.params.train
+    """Return `rows` as a model that was trained so takes them in evaluation."""
     return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
 
 

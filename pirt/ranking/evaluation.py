@@ -59,17 +59,7 @@ def evaluate(
     """
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
-    meters = {
-        mode: RankMeter(
-            gallery.pids,
-            gallery.camids,
-            params.max_rank,
-            average_precision=params.average_precision,
-            unmatched=params.unmatched,
-            junk=params.junk,
-        )
-        for mode in modes
-    }
+    meters = {mode: make_meter(gallery.pids, gallery.camids, params) for mode in modes}
     device = device or query.features.globals.device
     asked, searched = query.features.to(device), _within(gallery.features, device)
     reranker = None if params.rerank is None else Reranker(asked, searched, params.rerank)
@@ -94,6 +84,18 @@ def evaluate(
             meter.update(ranking, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)
     return {mode: meter.compute() for mode, meter in meters.items()}
+
+
+def make_meter(gallery_pids: Integers, gallery_camids: Integers, params: EvaluateParams) -> RankMeter:
+    """Return what measures the rankings of a gallery by the protocol of `params`."""
+    return RankMeter(
+        gallery_pids,
+        gallery_camids,
+        params.max_rank,
+        average_precision=params.average_precision,
+        unmatched=params.unmatched,
+        junk=params.junk,
+    )
 
 
 def rank_block(

@@ -11,9 +11,10 @@ from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
+from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, default_mode, metrics_of, write_metrics
-from pirt.ranking.verification import verify
+from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, write_metrics
+from pirt.ranking.verification import Verification, verify
 from pirt.runs.run import weights_sha256
 
 EMBEDDINGS_FILE = "embeddings.h5"
@@ -53,18 +54,24 @@ def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     with progress(len(query), "matching", "query") as bar:
         found = evaluate(query, gallery, params, device=device, progress=bar.update)
-    mode = default_mode(embeddings)
-    with progress(len(query), "same or different", "query") as bar:
-        pairs = verify(
+    pairs = count_pairs(query, gallery, params, device, "same or different")
+    return metrics_of(found, pairs, embeddings, query, gallery, params)
+
+
+def count_pairs(
+    query: Persons, gallery: Persons, params: EvaluateParams, device: torch.device, doing: str
+) -> Verification:
+    """Count all pairs by their distance in the default mode; `doing` is what the progress bar says."""
+    with progress(len(query), doing, "query") as bar:
+        return verify(
             query,
             gallery,
-            mode=mode,
+            mode=DEFAULT_MODE,
             group_distance=params.group_distance,
             junk=params.junk,
             device=device,
             progress=bar.update,
         )
-    return metrics_of(found, pairs, embeddings, query, gallery, params)
 
 
 def persons(embeddings: Embeddings, split: Split) -> Persons:

@@ -12,12 +12,11 @@ from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import NamedGroups, named_groups
+from pirt.ranking.embed import images_for
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.runs.cache import load_heatmaps, store_for
-from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
-from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import draw_curves, read_curves
 from pirt.visual.data_summary import SUMMARY_FILE, DataSummary, summarise_data, write_summary
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
@@ -113,19 +112,15 @@ def _people(
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
     cache = load_heatmaps(store, rows)
-
-    def persons(params: Params) -> PersonDataset:
-        train = params.train
-        return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
-
-    yield "heatmaps", draw_heatmaps(persons(sources.runs[0][1].params), groups)
+    yield "heatmaps", draw_heatmaps(images_for(sources.runs[0][1].params.train, manifest, rows, cache), groups)
     with_irm: dict[str, tuple[Path, Params]] = {}
     for run, params in in_order:
         if params.model.intra:
             with_irm.setdefault(params.model.backbone, (run, params))
     several = len({params.model.backbone for _, params in in_order}) > 1
     for backbone, (run, params) in sorted(with_irm.items()):
-        yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], persons(params))
+        images = images_for(params.train, manifest, rows, cache)
+        yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], images)
 
 
 def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:

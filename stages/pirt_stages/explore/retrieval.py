@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
-from pirt.ranking.evaluation import Persons, query_blocks, rank_block
+from pirt.ranking.evaluation import Persons, make_meter, query_blocks, rank_block
 from pirt.ranking.matching import (
     DEFAULT_MODE,
     ConfidenceMode,
@@ -25,10 +25,9 @@ from pirt.ranking.matching import (
 )
 from pirt.ranking.metrics import RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.recipe import persons
+from pirt.ranking.recipe import count_pairs, persons
 from pirt.ranking.rerank import Reranker
-from pirt.ranking.results import default_mode
-from pirt.ranking.verification import Verification, verify
+from pirt.ranking.verification import Verification
 from pirt_stages.explore.sources import Evaluation
 
 TOP_K = 20
@@ -94,24 +93,13 @@ class Retrieval:
 def retrieve(evaluation: Evaluation, device: torch.device) -> Retrieval:
     """Rank the gallery for every query as the evaluation did, and keep what can be looked at."""
     query, gallery = (persons(evaluation.embeddings, split) for split in ("query", "gallery"))
-    mode = default_mode(evaluation.embeddings)
     with progress(len(query), f"{evaluation.name}: ranking", "query") as bar:
         collector = _Collector(query, gallery, evaluation.metrics.protocol, device)
         for rows in query_blocks(len(query), len(gallery), 8):
             collector.add(rows)
             bar.update(rows.stop - rows.start)
-    with progress(len(query), f"{evaluation.name}: same or different", "query") as bar:
-        how = evaluation.metrics.protocol
-        pairs = verify(
-            query,
-            gallery,
-            mode=mode,
-            group_distance=how.group_distance,
-            junk=how.junk,
-            device=device,
-            progress=bar.update,
-        )
-    return collector.result(pairs)
+    how = evaluation.metrics.protocol
+    return collector.result(count_pairs(query, gallery, how, device, f"{evaluation.name}: same or different"))
 
 
 @dataclass
@@ -136,15 +124,7 @@ class _Collector:
         self.camera_meters = [self._meter(columns) for columns in self.of_camera]
 
     def _meter(self, columns: slice | Integers) -> RankMeter:
-        how = self.protocol
-        return RankMeter(
-            self.gallery.pids[columns],
-            self.gallery.camids[columns],
-            how.max_rank,
-            average_precision=how.average_precision,
-            unmatched=how.unmatched,
-            junk=how.junk,
-        )
+        return make_meter(self.gallery.pids[columns], self.gallery.camids[columns], self.protocol)
 
     def add(self, rows: slice) -> None:
         """Rank for a block of queries."""

@@ -5,7 +5,7 @@ import torch
 from pirt.core.manifest import Manifest, Split
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
-from pirt.ranking.embed import features_of
+from pirt.ranking.embed import features_of, images_for
 from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
@@ -13,7 +13,6 @@ from pirt.runs.dataset import PersonDataset, batches_of
 from pirt.runs.loading import make_loader
 from pirt.runs.params import Params
 from pirt.runs.precision import tf32
-from pirt.runs.transforms import EvalTransform
 from pirt.training.setup import readable_rows
 
 _BATCH_SIZE = 64
@@ -45,8 +44,7 @@ class Evaluation:
 
     def _images(self, split: Split, manifest: Manifest, heatmaps: HeatmapStore | None) -> PersonDataset:
         rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
-        train = self.params.train
-        return PersonDataset(manifest, rows, cache, EvalTransform(train.image_size, train.image_mean, train.image_std))
+        return images_for(self.params.train, manifest, rows, cache)
 
     @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
