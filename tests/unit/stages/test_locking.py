@@ -73,13 +73,14 @@ def test_runs_of_other_seeds_are_other_outputs(tmp_path: Path) -> None:
 def test_one_holds_at_a_time_however_many_try(tmp_path: Path) -> None:
     """Each process that gets the lock checks that nobody else is inside."""
     program = """
-import sys, time
+import sys
 from pathlib import Path
 from pirt_stages.locking import OutputInUseError, held
 
 out, inside, times = Path(sys.argv[1]), Path(sys.argv[2]), 0
-end = time.monotonic() + 1.5
-while time.monotonic() < end:
+print("ready", flush=True)
+sys.stdin.read()
+while times < 100:
     try:
         with held(out):
             inside.mkdir()
@@ -87,12 +88,15 @@ while time.monotonic() < end:
             times += 1
     except OutputInUseError:
         pass
-print(times)
 """
     command = [sys.executable, "-c", program, str(tmp_path / "run"), str(tmp_path / "inside")]
-    tries = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    assert all(int(process.communicate()[0]) > 0 for process in tries)
-    assert all(process.returncode == 0 for process in tries)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    tries = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    assert [process.stdout.readline() for process in tries] == [b"ready\n"] * 4
+    for process in tries:
+        process.stdin.close()
+        process.stdout.close()
+    assert [process.wait() for process in tries] == [0] * 4
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -55,10 +55,10 @@ def test_what_is_not_plain_yaml_is_refused_in_one_short_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(text)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ParamsError, match=r"^params\.yaml ") as caught:
         read_yaml(Path("params.yaml"))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]

@@ -80,23 +80,27 @@ def test_sigkill_at_three_random_moments(tmp_path: Path, attributes: StoreAttrib
     maps = np.random.default_rng(1).random((80, 17, 12, 8), np.float32)
     images = [ImageRow(f"train/{image}", f"{image}.png", "train", 1, 1, f"{image:064}") for image in range(80)]
 
-    def run(path: Path) -> None:
+    def written(path: Path) -> StoreWriter:
         writer = create_store(path, images, attributes, 2)
         for shard in writer.pending():
             writer.write(shard, maps[writer.rows(shard).start : writer.rows(shard).stop])
-        writer.seal()
+        return writer
+
+    def without_end() -> None:
+        written(tmp_path / "killed.zarr")
+        signal.pause()  # so that a fast machine does not finish before the signal comes
 
     began = time.monotonic()
-    run(tmp_path / "whole.zarr")
+    written(tmp_path / "whole.zarr").seal()
     whole = time.monotonic() - began
     pending = []
     for _ in range(3):
-        child = in_child(lambda: run(tmp_path / "killed.zarr"))
+        child = in_child(without_end)
         time.sleep(random.uniform(0, whole / 4))
         os.kill(child, signal.SIGKILL)
         assert was_killed(child)
         pending.append(len(create_store(tmp_path / "killed.zarr", images, attributes, 2).pending()))
-    run(tmp_path / "killed.zarr")
+    written(tmp_path / "killed.zarr").seal()
     assert pending == sorted(pending, reverse=True)
     assert contents(tmp_path / "killed.zarr") == contents(tmp_path / "whole.zarr")
 

@@ -42,7 +42,7 @@ def test_loader_processes_go_when_nobody_asks_any_more(dataset: PersonDataset) -
     next(batches)
     (worker,) = batches._workers  # type: ignore[attr-defined]
     del batches
-    worker.join(timeout=10)
+    worker.join(timeout=60)
     assert not worker.is_alive()
 
 
@@ -52,7 +52,7 @@ def test_loader_processes_end_when_their_parent_ends_them(dataset: PersonDataset
     next(batches)
     (worker,) = batches._workers  # type: ignore[attr-defined]
     worker.terminate()
-    worker.join(timeout=10)
+    worker.join(timeout=60)
     assert worker.exitcode == 0
 
 

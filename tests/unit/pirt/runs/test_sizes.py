@@ -52,10 +52,10 @@ def test_every_number_of_a_parameter_file_has_bounds(section: type[BaseModel], n
     ids=str,
 )
 def test_a_model_that_no_machine_holds_is_refused_at_once(model: dict[str, Any]) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ParamsError, match=r"weights, over the limit|expected int up to 256|expected .* up to 256"):
         build_model(10, Params(model=ModelParams.model_validate(model)))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("classes", [9 * 10**9, 2**31 - 1, 2**60])
