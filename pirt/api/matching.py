@@ -14,7 +14,7 @@ from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.verification import pair_distances
 from pirt.visual.nearest import RankLists, rank_gallery
-from pirt.visual.rank_list import QueryRow, Shown, Verdict, draw_rank_lists
+from pirt.visual.rank_list import Shown, Verdict, draw_nearest, verdict_of
 
 
 def distances(
@@ -74,15 +74,15 @@ def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n
             _shown(gallery, image, f"{distance:.3f}", *_verdict(query, place, gallery, image, known))
             for image, distance in zip(images, apart, strict=True)
         )
-        rows.append(QueryRow(_shown(query, place, query.keys[place], "query"), (beside,)))
-    return draw_rank_lists(["nearest in the gallery, with distance"], rows)
+        rows.append((_shown(query, place, query.keys[place], "query"), beside))
+    return draw_nearest(rows)
 
 
 def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: bool) -> tuple[Verdict, bool]:
     if not known:
         return "unknown", False
     asked, other = query.rows[place], gallery.rows[image]
-    return "match" if same_person(asked.pid, other.pid) else "other", asked.camid == other.camid
+    return verdict_of(same_person(asked.pid, other.pid)), asked.camid == other.camid
 
 
 def _shown(images: Embedded, place: int, caption: str, verdict: Verdict, same_camera: bool = False) -> Shown:

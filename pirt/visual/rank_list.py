@@ -72,6 +72,18 @@ def draw_rank_lists(
     return picture
 
 
+def draw_nearest(rows: Sequence[tuple[Shown, tuple[Shown, ...]]]) -> Image.Image:
+    """Draw queries, each with what one model found for it."""
+    return draw_rank_lists(
+        ["nearest in the gallery, with distance"], [QueryRow(query, (found,)) for query, found in rows]
+    )
+
+
+def verdict_of(match: bool | None) -> Verdict:
+    """Return the frame of a gallery image; None where nobody knows whether it is a match."""
+    return "unknown" if match is None else "match" if match else "other"
+
+
 def _left_out(shown: Shown) -> bool:
     """Tell whether the metrics leave it out: the query's person by the query's own camera."""
     return shown.same_camera and shown.verdict == "match"

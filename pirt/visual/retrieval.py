@@ -10,7 +10,7 @@ from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.pids import same_person
 from pirt.ranking.embeddings import Embeddings
 from pirt.visual.nearest import rank_gallery
-from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists
+from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists, verdict_of
 
 
 def draw_retrieval(
@@ -55,6 +55,6 @@ def _nearest_keys(embeddings: Embeddings, query_keys: Sequence[str], top_k: int)
 def _shown(manifest: Manifest, query: ImageRow, other: ImageRow) -> Shown:
     return Shown(
         read_image(manifest.image_path(other)),
-        "match" if same_person(query.pid, other.pid) else "other",
+        verdict_of(same_person(query.pid, other.pid)),
         same_camera=other.camid == query.camid,
     )

@@ -1,7 +1,6 @@
 """Recipe: stand-ins of the published data sets, so that what reads them can be tried without having them."""
 
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 from pirt.core.files import written_whole
 from pirt.progress import progress_over
 from pirt_stages.data import standin_images
-from pirt_stages.data.importing.marks import MAKER, MARK, maker_of
+from pirt_stages.data.importing.marks import MAKER, MARK, as_mark, maker_of
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.rendering import render_all
 from pirt_stages.data.standin_images import Extent, Item, Standin
@@ -39,7 +38,9 @@ def make_standin(
     images = _one_pixels(standin.items) if one_pixel else _rendered(standin.items, world, workers)
     with written_whole(out) as folder:
         tops = {item.path.partition("/")[0] for item in standin.items}
-        marks = dict.fromkeys((MARK, *(f"{top}/{MARK}" for top in tops)), _mark(name, size, one_pixel, seed))
+        marks = dict.fromkeys(
+            (MARK, *(f"{top}/{MARK}" for top in tops)), as_mark(standin=name, size=size, one_pixel=one_pixel, seed=seed)
+        )
         for path, content in (standin.extras | marks).items():
             _write(folder / path, content)
         for item, content in zip(standin.items, images, strict=True):
@@ -50,11 +51,6 @@ def make_standin(
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-def _mark(name: str, size: Extent, one_pixel: bool, seed: int) -> bytes:
-    mark = {"maker": MAKER, "standin": name, "size": size, "one_pixel": one_pixel, "seed": seed}
-    return (json.dumps(mark) + "\n").encode()
 
 
 def _rendered(items: Sequence[Item], seed: int, workers: int | None) -> Iterator[bytes]:

@@ -36,6 +36,7 @@ class MadeFor(Frozen):
     Effort is the number of lists that an "ivf" index looks into, and of images that "hnsw" keeps on its way.
     """
 
+    version: Literal[1] = 1
     gallery: str
     kind: IndexKind
     wanted: Fraction

@@ -13,17 +13,9 @@ from pirt.ranking.embed import Source, Speed, embed
 from pirt.ranking.embeddings import Embeddings
 from pirt.runs.cache import without_skipped
 from pirt.runs.run import weights_sha256
-from pirt_stages.search.found import (
-    RESULTS_FILE,
-    SearchChoice,
-    as_table,
-    choose_queries,
-    draw_results,
-    require_same_model,
-    search,
-    write_results,
-)
+from pirt_stages.search.found import SearchChoice, choose_queries, require_same_model, search
 from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, MadeFor, open_index
+from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, write_results
 
 QUERIES_FILE = "queries.h5"
 

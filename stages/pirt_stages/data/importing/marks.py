@@ -7,6 +7,12 @@ from pirt.core.texts import json_in
 MAKER, MARK = "pirt-data standin", "STANDIN.json"
 
 
+def as_mark(*, standin: str, size: str, one_pixel: bool, seed: int) -> bytes:
+    """Return what the mark of a stand-in holds; whoever reads it asks for its maker alone."""
+    mark = {"maker": MAKER, "standin": standin, "size": size, "one_pixel": one_pixel, "seed": seed}
+    return (json.dumps(mark) + "\n").encode()
+
+
 def mark_of(root: Path) -> Path | None:
     """Return the mark of the stand-in whose data root is `root`, None of other data."""
     return next((mark for mark in (root / MARK, root.parent / MARK) if maker_of(mark) == MAKER), None)

@@ -1,0 +1,84 @@
+"""What is found, for people and programs: table, JSON and picture."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image
+
+from pirt.core.errors import DataError
+from pirt.core.files import written_whole
+from pirt.core.images import read_image
+from pirt.core.manifest import Manifest
+from pirt.visual.rank_list import Shown, draw_nearest, verdict_of
+from pirt_stages.search.found import FoundImage, FoundList
+
+RESULTS_FILE, PICTURE_FILE = "results.json", "rank_lists.png"
+
+
+def as_table(lists: Sequence[FoundList]) -> str:
+    """Lay out the rank lists as text."""
+    width = max(len(image.key) for found in lists for image in found.found)
+    lines = []
+    for found in lists:
+        lines.append(f"{found.query}{_as_text(found.confidence)}")
+        lines += [
+            f"{image.rank:5}  {image.key:{width}}  pid {image.pid:<6} camera {image.camid:<3} {image.distance:.4f}"
+            f"{_as_text(image.confidence)}{_accepted(image)}"
+            f"{'  same person' if image.match else ''}{'  same camera' if image.same_camera else ''}"
+            for image in found.found
+        ]
+    return "\n".join(lines)
+
+
+def _accepted(image: FoundImage) -> str:
+    if image.probability is None:
+        return ""
+    return f"  {'accepted' if image.accepted else 'rejected'}, probability {image.probability:.3f}"
+
+
+def _as_text(confidence: dict[str, float]) -> str:
+    return "".join(f"  {name} {value:.2f}" for name, value in confidence.items())
+
+
+def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: Path) -> None:
+    """Write the rank lists as JSON, and their picture; an earlier search's goes where this one has none."""
+    with written_whole(out / RESULTS_FILE) as beside:
+        beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
+    if picture is None:
+        (out / PICTURE_FILE).unlink(missing_ok=True)
+        return
+    with written_whole(out / PICTURE_FILE) as beside:
+        picture.save(beside, format="PNG")
+
+
+def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest) -> Image.Image:
+    """Draw the rank lists."""
+    query_images, gallery_images = _Images(queries), _Images(gallery)
+    rows = [
+        (
+            Shown(query_images[found.query], "query", False, found.query, found.confidence),
+            tuple(_shown(image, gallery_images) for image in found.found),
+        )
+        for found in lists
+    ]
+    return draw_nearest(rows)
+
+
+class _Images:
+    """The images of a manifest by key."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._rows = {row.key: row for row in manifest.rows}
+
+    def __getitem__(self, key: str) -> Image.Image:
+        if key not in self._rows:
+            raise DataError(f"the manifest for the picture has no image {key!r}; pass the one that was embedded")
+        return read_image(self._manifest.image_path(self._rows[key]))
+
+
+def _shown(image: FoundImage, images: _Images) -> Shown:
+    distance = f"{image.distance:.3f}"
+    return Shown(images[image.key], verdict_of(image.match), bool(image.same_camera), distance, image.confidence)
