@@ -138,6 +138,7 @@ class HeatmapStore:
 
     def read_codes_into(self, indices: Indices, into: Codes) -> None:
         """Read the codes of images `indices` into `into`, n×K×Hm×Wm and C-contiguous, shards side by side."""
+        # By shard, so that each file is read once and by one thread.
         order = np.argsort(indices, kind="stable")
         cuts = np.flatnonzero(np.diff(indices[order] // self.layout.shard_size)) + 1
         with ThreadPoolExecutor() as pool:
@@ -199,6 +200,7 @@ class HeatmapStore:
 
 def _decode_to(into: Codes, places: Indices, indices: Indices, images: range, shard: Shard, chunk: int) -> None:
     """Decode the chunk that holds `images`, and put `indices[places]` of them to `into[places]`."""
+    # Most readers take images in the order of the store: those are decoded into place, without a copy.
     whole = np.array_equal(indices[places], images) and places[-1] - places[0] == len(images) - 1
     if whole:
         shard.decode(chunk, into[places[0] : places[-1] + 1])
@@ -239,6 +241,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
             raise ValueError(f"it has {len(decoded)} keys for {layout.count} images")
         store = HeatmapStore(path, layout, decoded, _read_hashes(root, path, layout), seal, scores)
         store.require_sealed(*layout.fixed_files)
+        # Shards are decoded without zarr, which holds only for arrays that are cut in exactly this way.
         expected = layout.create_arrays(zarr.create_group(MemoryStore()))
         if (heatmaps.metadata, scores.metadata) != tuple(array.metadata for array in expected):
             raise ValueError("its arrays are not cut as its attributes say")

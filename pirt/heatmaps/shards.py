@@ -45,6 +45,7 @@ class Shard:
         if len(into) == self.chunk_images:
             zstd.decompress(data, into)
         else:
+            # zarr writes chunks whole; behind the last image are zeros.
             padded = np.empty((self.chunk_images, *into.shape[1:]), into.dtype)
             zstd.decompress(data, padded)
             into[...] = padded[: len(into)]

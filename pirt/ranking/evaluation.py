@@ -121,6 +121,7 @@ def rank_block(
 def _within(gallery: Features, device: torch.device) -> Features:
     """Put a gallery on `device` if it takes at most half of what is free there, else its confidences alone."""
     needed = gallery.globals.nbytes + (0 if gallery.groups is None else gallery.groups.nbytes)
+    # The other half is for the matrices of a block.
     if device.type != "cuda" or needed <= torch.cuda.mem_get_info(device)[0] / 2:
         return gallery.to(device)
     confidence = None if gallery.confidence is None else gallery.confidence.to(device)

@@ -105,6 +105,7 @@ def nearest(distances: Tensor, count: int) -> Tensor:
     """
     if count >= distances.shape[1]:
         return torch.arange(distances.shape[1], device=distances.device).expand(len(distances), -1)
+    # One more than asked for shows a tie at the last place, where topk takes whichever it likes.
     values, columns = distances.topk(count + 1, dim=1, largest=False)
     for row in torch.nonzero(values[:, count - 1] == values[:, count])[:, 0].tolist():
         columns[row] = distances[row].sort(stable=True).indices[: count + 1]
@@ -120,6 +121,7 @@ def candidate_group_distances(
     starts = torch.arange(b + 1, device=candidates.device) * N
     wanted = torch.zeros(b * N, dtype=query_groups.dtype, device=candidates.device)
     with warnings.catch_warnings():
+        # PyTorch says at every first use that this layout is in beta.
         warnings.filterwarnings("ignore", "Sparse")
         pattern = torch.sparse_csr_tensor(starts, candidates.flatten(), wanted, (b, M), check_invariants=False)
     # The product of two matrices at the candidates' places alone: nothing is gathered, each row is read once.
@@ -223,6 +225,7 @@ def coarse_to_fine(
     """
     candidates = find_candidates(query, gallery, distances, coarse, top_n, kind)
     for mode in modes:
+        # Below zero, so before every distance of the others; float32 holds whole numbers exactly up to 2²⁴.
         places = places_of(candidates.distances(mode)) - candidates.columns.shape[1]
         yield coarse.scatter_(1, candidates.columns, places.to(coarse.dtype))
 
@@ -235,6 +238,7 @@ def fully(
     gallery_groups, gallery_confidence = parts_of(gallery)
     by_group = gallery_group_distances(query_groups, gallery_groups, kind)
     for mode in modes:
+        # The next mode starts from the same global distances.
         total = distances.clone()
         for g, group_distances in enumerate(by_group):
             pair = query_confidence[:, None, g], gallery_confidence[None, :, g]

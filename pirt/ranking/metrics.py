@@ -161,6 +161,7 @@ class RankMeter:
             penalties.append(len(positions) / (int(positions[-1]) + 1))
         return RankMetrics(
             cmc=hits.cumsum() / max(measured, 1),
+            # Exact sums, so that blocks of queries in any order come to the same last bit.
             mAP=math.fsum(precisions[~np.isnan(precisions)]) / max(measured, 1),
             mINP=math.fsum(penalties) / max(measured, 1),
             num_queries=len(self._positions),
@@ -249,6 +250,7 @@ def _average_precision(positions: Integers, trapezoid: bool) -> float:
     for found, position in enumerate(positions.tolist()):
         precision = (found + 1) / (position + 1)
         if trapezoid:
+            # That program lets the precision begin at 1.
             before = found / position if position else 1.0
             precision = (before + precision) / 2
         total += precision

@@ -39,6 +39,7 @@ class Reranker:
         """Turn the global distances of the queries `rows`, b×M, into re-ranked ones."""
         overlaps = [self._naming.overlap(code)[self._query_count :] for code in self._codes[rows]]
         shared = torch.from_numpy(np.stack(overlaps)).to(distances)
+        # Weights of a code sum to 1, so the sum of the larger ones of two is 2 − that of the smaller.
         jaccard = 1 - shared / (2 - shared)
         farthest = self._farthest[rows, None].to(distances)
         return jaccard.mul_(1 - self._lambda).add_(distances / farthest, alpha=self._lambda)
@@ -51,6 +52,7 @@ def _neighbours(everyone: Features, device: torch.device, count: int) -> tuple[N
         distances = global_distances(everyone[start : start + _BLOCK].to(device), everyone)
         rows = torch.arange(len(distances))
         farthest.append(distances.max(dim=1).values.double())
+        # An image comes before all others among its neighbours, before an exact copy of it too.
         distances[rows, rows + start] = -torch.inf
         nearest.append(distances.topk(min(count, len(everyone)), dim=1, largest=False).indices)
     return torch.cat(nearest).cpu().numpy(), torch.cat(farthest).cpu().numpy().clip(min=1e-12)
@@ -61,6 +63,7 @@ def _codes(
 ) -> Iterator[SparseCode]:
     """Yield each image's expanded k-reciprocal neighbours, weighted by their nearness to it."""
     reciprocal = _reciprocal(neighbours[:, : k1 + 1])
+    # Half to even, as its authors round.
     half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
     for image, near in enumerate(reciprocal):
         joining = [half[other] for other in near if _mostly_in(half[other], near)]

@@ -68,6 +68,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
         return None
     try:
         require_seal(path)
+        # weights_only: a pickle of more than tensors and plain values could run code.
         kept = torch.load(path, map_location="cpu", weights_only=True)
         theirs = RunRecord.model_validate_json(kept.pop("record"))
         state = TrainingState(**kept)
@@ -81,6 +82,7 @@ def load_state(out: Path, record: RunRecord) -> TrainingState | None:
 
 def is_finished(out: Path, record: RunRecord) -> bool:
     """Tell whether `out` holds the run that `record` describes; CheckpointError when it holds another one's."""
+    # The state goes last of all, so while it is there the folder may be half written.
     unfinished = (resume_folder(out) / _STATE_FILE).exists()
     if unfinished or not all((out / file).exists() for file in (WEIGHTS_FILE, RECORD_FILE)):
         return False

@@ -28,6 +28,7 @@ def held(out: Path) -> Iterator[None]:
     behind that anyone has to clear up. NFS since version 4 and Lustre with `flock` keep it across machines; where a
     file system has no locks, that is said and the command goes on.
     """
+    # A link to an output is that output, and both names have to meet at one lock.
     out = out.resolve() if out.is_dir() else out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     path = out.with_name(f".{out.name}.lock")
@@ -58,6 +59,7 @@ def _locked(path: Path, out: Path) -> int:
             print(f"{out.parent} has no file locks: run one command at a time on {out.name}", file=sys.stderr)
             return descriptor
         if _is_still(path, descriptor):
+            # A holder that was killed left its name, which may be longer than ours.
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, _own_name(), 0)
             return descriptor

@@ -34,7 +34,7 @@ TOP_K = 20
 RANKED, EVEN, GLOBAL = "ranked", "even", "global"
 """The evaluation's own order; that with even weights instead of confidences; that without parts."""
 MOST_CAMERAS = 16
-"""With more, a table of camera pairs is no help."""
+"""With more, a table of camera pairs does not help."""
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

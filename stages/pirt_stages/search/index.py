@@ -197,7 +197,7 @@ def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
     except (OSError, RuntimeError, ValueError) as error:
         pass_on_refusal(error)
         reason = " ".join(str(error).split())[:200]
-        raise StoreError(f"index {folder} is damaged or no index: {reason}; remove it to build it again") from error
+        raise StoreError(f"index {folder} is damaged or not an index: {reason}; remove it to build it again") from error
 
 
 def _faiss() -> Any:

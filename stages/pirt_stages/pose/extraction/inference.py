@@ -84,6 +84,7 @@ def find_geometry(source: NetworkSource, name: GeometryName, input_size: tuple[i
 
 def load_network(source: NetworkSource) -> HeatmapNetwork:
     """Load the network once in a process, however many threads ask for it, ready to run."""
+    # The cache alone lets two threads that come at the same time both load.
     with _LOADING:
         return _load_network(source)
 
@@ -128,6 +129,7 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
     folded = copy.deepcopy(network)
     fuse_conv_bn(folded.estimator)
     height, width = network.input_size
+    # A fixed picture in pixel values: the choice must fall alike on every machine that works on a store.
     probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
     with torch.inference_mode():
         before, after = network(probe), folded(probe)

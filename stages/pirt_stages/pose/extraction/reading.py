@@ -43,6 +43,7 @@ class Reader:
     def __init__(self, geometry: Geometry, threads: int) -> None:
         self.geometry = geometry
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        # Another pool: a task that waits for decoders must not hold the place of one.
         self._feeder = ThreadPoolExecutor(1, thread_name_prefix="feed")
 
     def __enter__(self) -> "Reader":

@@ -141,8 +141,10 @@ def create_store(
     unfinished store away and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
     """
     if path.is_symlink():
+        # The finished store is renamed to where the link leads, not over the link.
         path = path.resolve()
     layout = Layout(attributes, len(images), shard_size)
+    # Of this run alone: what a killed one still writes lands where nobody looks.
     beside = f"{_BESIDE}-{uuid4().hex}"
     row_of = {image.key: row for row, image in enumerate(images)}
     skipped_rows = tuple(row_of[image.key] for image in attributes.skipped)

@@ -178,7 +178,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(
-            f"{folder} cannot be listed: {error.strerror}; get the right to read it, or remove it"
+            f"{folder} cannot be listed: {error.strerror}; get read permission, or remove it"
         ) from error
 
 
