@@ -126,13 +126,13 @@ def put_in_place(made: Path, path: Path) -> None:
 def refuse_folder(path: Path) -> None:
     """Raise PirtError when `path`, which is to become a file, is a folder."""
     if path.is_dir():
-        raise PirtError(f"{path} is a folder and a file is to be written; name a file in it")
+        raise PirtError(f"{path} is a folder, not a file; name a file in it")
 
 
 def refuse_other_files(path: Path, ours: Collection[str]) -> None:
     """Raise PirtError unless `path` is absent or a folder of files `ours`, relative to it; an empty one is."""
     if path.is_file():
-        raise PirtError(f"{path} is a file and a folder is to be written; name another place or remove it")
+        raise PirtError(f"{path} is a file, not a folder; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
         known = name in ours or any(is_clutter(part) or _BESIDE.fullmatch(part) for part in Path(name).parts)

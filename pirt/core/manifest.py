@@ -116,7 +116,7 @@ def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: b
     manifest = make_manifest(rows, root, path, stand_in)
     recorded = (root if root.is_absolute() else _relative(root, path.parent)).as_posix()
     if _LINE_ENDS.search(recorded):
-        raise ManifestError(f"data root {recorded!r} has an end of line in its name; rename that folder")
+        raise ManifestError(f"data root {recorded!r} has a line break in its name; rename that folder")
     with written_whole(path) as beside:
         head = _as_csv([(f"{_ROOT_LINE}{recorded}",)]) + (f"{_STAND_IN_LINE}\n" if stand_in else "")
         with beside.open("w", encoding="utf-8", newline="") as file:
@@ -234,7 +234,7 @@ def _require_row(fields: list[str], where: str) -> None:
 def require_inside(path: str) -> None:
     """Raise ManifestError when a row cannot have this path: it leaves the data root, or no line can hold it."""
     if _LINE_ENDS.search(path):
-        raise ManifestError(f"path {path!r} has an end of line in it, which a manifest cannot hold; rename the file")
+        raise ManifestError(f"path {path!r} has a line break in it, which a manifest cannot hold; rename the file")
     if not stays_inside(path):
         raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
 
@@ -253,7 +253,7 @@ def _require_sound(rows: Rows, path: Path) -> None:
             raise ManifestError(f"manifest {path}: {error}") from None
         if not row.key or row.key in seen or _LINE_ENDS.search(row.key):
             raise ManifestError(
-                f"manifest {path}: key {row.key!r} is empty, stands twice or has an end of line; keys must be unique"
+                f"manifest {path}: key {row.key!r} is empty, appears twice or has a line break; keys must be unique"
             )
         seen.add(row.key)
         if not JUNK_PID <= row.pid <= _LARGEST or abs(row.camid) > _LARGEST:
@@ -284,6 +284,6 @@ def _texts_are_sound(rows: Rows) -> bool:
 
 
 def _are_lines(texts: list[str]) -> bool:
-    """Tell whether no text has an end of line in it."""
+    """Tell whether no text has a line break in it."""
     lines = "\n".join(texts)
     return lines.count("\n") == len(texts) - 1 and "\r" not in lines and "\0" not in lines

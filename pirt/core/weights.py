@@ -102,7 +102,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # its header is JSON of any form
         pass_on_refusal(error)
         raise CheckpointError(
-            f"{path} is damaged: {' '.join(str(error).split())}; restore the file or make it anew"
+            f"{path} is damaged: {' '.join(str(error).split())}; restore the file or make it again"
         ) from error
 
 

@@ -42,7 +42,7 @@ Rows = slice | Sequence[int] | Indices
 
 _DIGESTS_SINCE = 3
 _MOST_IMAGES, _LONGEST_KEY = 100_000_000, 1 << 16
-_MEND = "restore the store or make it anew with `pirt-pose extract --restart`"
+_MEND = "restore the store or make it again with `pirt-pose extract --restart`"
 
 
 @dataclass(frozen=True)

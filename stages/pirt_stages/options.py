@@ -42,7 +42,7 @@ ROOT: Decorator = click.option(
     "--root", type=FOLDER, help="Folder that the manifest's paths start from.  [default: the one that it records]"
 )
 RESTART: Decorator = click.option(
-    "--restart", is_flag=True, help="Throw away what this command left at --out, and begin anew."
+    "--restart", is_flag=True, help="Throw away what this command left at --out, and start again."
 )
 FORCE: Decorator = click.option("--force", is_flag=True, help="Replace --out even if something else made it.")
 

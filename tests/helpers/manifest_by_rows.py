@@ -40,14 +40,14 @@ def require_sound(rows: list[ImageRow], path: Path) -> None:
     for row in rows:
         if LINE_ENDS.search(row.path):
             raise ManifestError(
-                f"manifest {path}: path {row.path!r} has an end of line in it, which a manifest cannot hold; "
+                f"manifest {path}: path {row.path!r} has a line break in it, which a manifest cannot hold; "
                 "rename the file"
             )
         if not stays_inside(row.path):
             raise ManifestError(f"manifest {path}: path {row.path!r} leaves the data root; use relative posix paths")
         if not row.key or row.key in seen or LINE_ENDS.search(row.key):
             raise ManifestError(
-                f"manifest {path}: key {row.key!r} is empty, stands twice or has an end of line; keys must be unique"
+                f"manifest {path}: key {row.key!r} is empty, appears twice or has a line break; keys must be unique"
             )
         seen.add(row.key)
         if not -1 <= row.pid < 2**63 or abs(row.camid) >= 2**63:

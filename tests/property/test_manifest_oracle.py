@@ -116,7 +116,7 @@ def test_two_keys_of_one_hash_are_two_keys(tmp_path: Path, monkeypatch: pytest.M
     rows = [ImageRow(key, key, "train", 1, 1, "00") for key in ("a", "b", "c")]
     monkeypatch.setattr("pirt.core.rows.hash", lambda text: 5, raising=False)
     assert write_manifest(tmp_path / "m.csv", rows, tmp_path).rows == tuple(rows)
-    with pytest.raises(ManifestError, match=r"'b' .* stands twice"):
+    with pytest.raises(ManifestError, match=r"'b' .* appears twice"):
         write_manifest(tmp_path / "m.csv", [*rows, rows[1]], tmp_path)
 
 

@@ -53,6 +53,6 @@ def explore(
 def _refuse_foreign(out: Path) -> None:
     """Raise when a folder that no explorer made would be replaced."""
     if out.is_file():
-        raise ReportError(f"{out} is a file and a folder is to be written; name another place or remove it")
+        raise ReportError(f"{out} is a file, not a folder; name another place or remove it")
     if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
         raise ReportError(f"{out} is not of `pirt-report explore` and would be replaced; name another --out")

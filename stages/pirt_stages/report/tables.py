@@ -245,7 +245,7 @@ def _data_notes(
     if stand_in:
         notes.append("Stand-in images in the benchmark's layout: the numbers only show that the pipeline runs.")
     elif obstacles:
-        notes.append(f"No published number stands beside these: {'; '.join(obstacles)}.")
+        notes.append(f"No published numbers stand beside these: {'; '.join(obstacles)}.")
     elif compared:
         if unlike := _unlike(result.protocol.model_dump(), paper.MATCHING):
             notes.append(f"Not matched as in the paper: {'; '.join(unlike)}.")

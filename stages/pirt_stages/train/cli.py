@@ -72,7 +72,7 @@ def main(
     The state is kept in RUN.resume/, every five minutes and on a signal, until the training has ended. After a
     crash, a kill or Ctrl-C the same command goes on from there to the same result; so does an interrupted
     `dvc repro`, which empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is
-    an error; --restart trains anew.
+    an error; --restart trains from the start.
 
     \b
     Examples:

@@ -1,5 +1,6 @@
 """The mark by which a stand-in of a published data set is known."""
 
+import json
 from pathlib import Path
 
 from pirt.core.texts import json_in

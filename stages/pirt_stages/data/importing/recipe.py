@@ -101,7 +101,7 @@ def _keys(images: Sequence[FoundImage], root: Path) -> list[str]:
             return keys
     twice = next(key for key, count in Counter(keys).items() if count > 1)
     split, _, path = twice.partition("/")
-    raise DataError(f"image {path!r} of {root} stands twice in the {split} split; list it once")
+    raise DataError(f"image {path!r} of {root} appears twice in the {split} split; list it once")
 
 
 def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item], title: str) -> list[_Result]:

@@ -127,7 +127,7 @@ class StoreWriter:
         if damaged:
             raise StoreError(
                 f"{self.path}: shards {damaged} read back damaged and were dropped; check the disk, then run the "
-                f"same command again to make them anew"
+                f"same command to make them again"
             )
 
 
@@ -191,7 +191,7 @@ def _require_same(store: HeatmapStore, layout: Layout, images: Sequence[ImageRow
         if there[name] != value:
             said = "" if name in ("keys", "images", "skipped") else f" {there[name]!r} and not {value!r}"
             raise StoreError(
-                f"{store.path} was made with other {name}{said}; pass --restart to make it anew, delete it, or "
+                f"{store.path} was made with other {name}{said}; pass --restart to make it again, delete it, or "
                 f"write to another --out"
             )
 

@@ -136,7 +136,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> Non
         (",".join(COLUMNS) + "\nk,a.jpg,train,1\n", "row 1: 4 fields"),
         (",".join(COLUMNS) + "\nk,a.jpg,test,1,1,00\n", "row 1: split 'test'"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,one,1,00\n", "whole numbers"),
-        (",".join(COLUMNS) + "\nk,a.jpg,train,1,1,00\nk,b.jpg,train,1,1,00\n", "stands twice"),
+        (",".join(COLUMNS) + "\nk,a.jpg,train,1,1,00\nk,b.jpg,train,1,1,00\n", "appears twice"),
         (",".join(COLUMNS) + "\n,a.jpg,train,1,1,00\n", "empty"),
         (",".join(COLUMNS) + '\n"k,a.jpg,train,1,1,00\n', "is not a CSV file"),
         (",".join(COLUMNS) + f"\nk,a.jpg,train,{2**63},1,00\n", f"'k' has pid {2**63} and"),
@@ -207,7 +207,7 @@ def test_any_unicode_comes_back_exactly_or_is_refused(tmp_path: Path, root: str,
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\0b", "a\r\nb"])
 def test_ends_of_lines_in_names_are_refused(tmp_path: Path, name: str) -> None:
     for row in (replace(ROWS[0], key=name), replace(ROWS[0], path=name)):
-        with pytest.raises(ManifestError, match="has an end of line"):
+        with pytest.raises(ManifestError, match="has a line break"):
             write_manifest(tmp_path / "m.csv", [row], tmp_path)
-    with pytest.raises(ManifestError, match="has an end of line in its name"):
+    with pytest.raises(ManifestError, match="has a line break in its name"):
         write_manifest(tmp_path / "m.csv", ROWS, Path(f"/{name}"))

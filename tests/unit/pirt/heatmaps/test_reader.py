@@ -143,7 +143,7 @@ def test_a_file_of_another_valid_store_is_refused(
     if file == "heatmaps/zarr.json":
         other = fill(begin(tmp_path / "float.zarr", codec="float16"))
     shutil.copyfile(other / file, store_path / file)
-    with pytest.raises(StoreError, match=rf"{file} is not the file that was sealed.*restore the store or make it anew"):
+    with pytest.raises(StoreError, match=rf"{file} is not the file that was sealed.* make it again with"):
         read_everything(store_path)
 
 

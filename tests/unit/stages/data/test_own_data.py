@@ -246,7 +246,7 @@ def test_an_image_may_be_query_and_gallery(people: Path, importing: Import) -> N
 
 def test_an_image_twice_in_a_split_is_named_by_the_users_file(people: Path, refused: Import) -> None:
     said = refused(table(people / "t.csv", [*lines("train"), lines("train")[3]]))
-    assert f"image 'p1/1.jpg' of {people} stands twice in the train split" in said
+    assert f"image 'p1/1.jpg' of {people} appears twice in the train split" in said
     assert "m.csv" not in said
 
 
@@ -529,9 +529,9 @@ def test_any_name_is_read_back_exactly_or_refused(run: Run, tmp_path: Path, fold
 
 def test_a_name_with_an_end_of_line_is_refused_before_hashing(refused: Import, tmp_path: Path) -> None:
     images(tmp_path / "root", "a\nb.jpg")
-    assert "path 'a\\nb.jpg' has an end of line in it" in refused(tmp_path / "root", "--layout", "folder")
+    assert "path 'a\\nb.jpg' has a line break in it" in refused(tmp_path / "root", "--layout", "folder")
     images(tmp_path / "ro\rot", "a.jpg")
-    assert "has an end of line in its name" in refused(tmp_path / "ro\rot", "--layout", "folder")
+    assert "has a line break in its name" in refused(tmp_path / "ro\rot", "--layout", "folder")
 
 
 def test_an_error_of_the_layout_is_a_data_error() -> None:

@@ -106,7 +106,7 @@ def test_what_is_not_the_papers_stands_beside_no_published_number(
 ) -> None:
     made = table(3, report(write_metrics("pirt", 0, 0.5, **changes)))
     assert "paper mAP" not in grid(made).columns
-    assert f"No published number stands beside these: {said}." in made.notes
+    assert f"No published numbers stand beside these: {said}." in made.notes
 
 
 def test_skipped_queries_are_among_the_published(write_metrics: Write) -> None:

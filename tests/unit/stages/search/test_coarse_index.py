@@ -57,7 +57,7 @@ def test_a_damaged_index_is_refused_and_kept(embeddings, tmp_path, file):
     content = bytearray((tmp_path / "index" / file).read_bytes())
     content[-20] ^= 1
     (tmp_path / "index" / file).write_bytes(content)
-    with pytest.raises(StoreError, match=r"is damaged or no index: .*remove it to build it again"):
+    with pytest.raises(StoreError, match=r"is damaged or not an index: .*remove it to build it again"):
         opened()
     assert (tmp_path / "index" / file).read_bytes() == content
 

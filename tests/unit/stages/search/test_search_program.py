@@ -124,7 +124,7 @@ def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
     assert_refused(search(*kept, "--recall", 0.6), "index holds notes.txt, which would be lost")
     (tmp_path / "index" / "notes.txt").unlink()
     (tmp_path / "index" / "index.faiss").write_bytes(b"broken")
-    assert_refused(search(*kept, "--recall", 0.5), "is damaged or no index")
+    assert_refused(search(*kept, "--recall", 0.5), "is damaged or not an index")
 
 
 def assert_refused(ended: Result, told: str) -> None:

@@ -121,7 +121,7 @@ def test_a_shard_of_another_store_is_refused(persons, arguments, tmp_path):
     refused = run(*arguments, "--heatmaps", str(with_foreign_shard(write, tmp_path)))
     assert refused.exit_code == 2
     assert re.fullmatch(r"Error: \S+c.0.0.0.0 is damaged: .* is not the file that was sealed[^\n]*\n", refused.stderr)
-    assert "make it anew" in refused.stderr
+    assert "make it again" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -177,9 +177,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(
-            f"{folder} cannot be listed: {error.strerror}; get read permission, or remove it"
-        ) from error
+        raise DataError(f"{folder} cannot be listed: {error.strerror}; get read permission, or remove it") from error
 
 
 def subfolders(folder: Path) -> list[Path]:
