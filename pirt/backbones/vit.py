@@ -158,7 +158,7 @@ def grid_of_positions(count: int) -> Grid:
         if side * width * width == count > 0:
             return side * width, width
     raise CheckpointError(
-        f"holds pos_embed of {count} positions, which are no grid of {' or '.join(map(str, _SIDES))} times its "
+        f"holds pos_embed of {count} positions, which do not form a grid of {' or '.join(map(str, _SIDES))} times its "
         "width; use the image size and patch_stride that they were trained with"
     )
 

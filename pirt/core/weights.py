@@ -165,7 +165,7 @@ def _require_finite(weights: dict[str, Tensor], path: Path) -> None:
     if bad:
         more = f" and {len(bad) - 1} more weights" if len(bad) > 1 else ""
         raise CheckpointError(
-            f"{path} holds NaN or infinity in {bad[0]}{more}; its training went astray, take an earlier checkpoint"
+            f"{path} holds NaN or infinity in {bad[0]}{more}; its training diverged, take an earlier checkpoint"
         )
 
 

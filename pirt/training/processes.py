@@ -36,7 +36,7 @@ def launch(device: Device, precision: Precision) -> Fabric:
     on_this_node = int(os.environ["LOCAL_WORLD_SIZE"]) if together else 1
     if accelerator == "cuda" and on_this_node > torch.cuda.device_count():
         raise ParamsError(
-            f"{on_this_node} processes were started for {torch.cuda.device_count()} GPUs; start one a GPU"
+            f"{on_this_node} processes were started for {torch.cuda.device_count()} GPUs; start one per GPU"
         )
     if precision == "float16" and accelerator == "cpu":
         raise ParamsError("train.precision float16 needs a GPU; take bfloat16 or float32")

@@ -126,7 +126,7 @@ def reported() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if how := _died_loading(error):
             raise UserError(
-                f"a process that loads images died ({how}), for lack of memory as a rule; run the same command "
+                f"a process that loads images died ({how}), usually for lack of memory; run the same command "
                 "again with fewer --workers, 0 takes none"
             ) from error
         if refused := _refused_to_torch(error):

@@ -81,7 +81,7 @@ def _require_equal(one: Result, other: Result, told: Callable[[Result], dict[str
         if first.get(name) != second.get(name):
             raise ReportError(
                 f"runs {one.run!r} and {other.run!r} differ in {name} ({first.get(name)!r}, "
-                f"{second.get(name)!r}) and cannot stand in one table; report them apart"
+                f"{second.get(name)!r}) and cannot share one table; report them separately"
             )
 
 

@@ -118,7 +118,7 @@ def test_positions_are_resampled_from_the_grid_that_their_number_tells(saved, ol
 
 def test_positions_of_no_known_grid_are_refused(saved):
     with pytest.raises(
-        CheckpointError, match=r"vit\.pth holds pos_embed of 210 positions, which are no grid of 1 or 2"
+        CheckpointError, match=r"vit\.pth holds pos_embed of 210 positions, which do not form a grid of 1 or 2"
     ):
         load_published(tiny(), saved(vit_state(C, DEPTH, 210)))
 
