@@ -58,12 +58,13 @@ def dying_at(step: int, work: Callable[[], object]) -> None:
     work()
 
 
+@pytest.mark.parametrize("apart", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_every_step(
-    tmp_path: Path, begin: Begin, fill: Fill, store_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, begin: Begin, fill: Fill, store_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # only counted: it matters to power cuts, and is slow
     expected = contents(store_path)
-    for step in range(100):
+    for step in range(0, 100, apart):
         path = tmp_path / f"{step}.zarr"
         if not was_killed(in_child(lambda: dying_at(step, lambda: fill(begin(path))))):  # noqa: B023
             break

@@ -94,6 +94,7 @@ def test_metadata_tells_neither_clock_nor_place(store_path: Path) -> None:
     assert str(store_path.parent) not in (store_path / "zarr.json").read_text()
 
 
+@pytest.mark.slow
 def test_processes_write_side_by_side(tmp_path: Path, begin: Begin, store_path: Path, heatmaps: Heatmaps) -> None:
     writer = begin(tmp_path / "s.zarr")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

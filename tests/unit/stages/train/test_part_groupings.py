@@ -30,6 +30,7 @@ from pirt_stages.train.cli import main as train
 TWO = {"top": ["nose", "left_shoulder", "right_shoulder"], "bottom": [15, 16]}
 FOUR = {"left arm": [5, 7, 9], "right arm": ["right_shoulder", 8, 10], "head": [0, 1, 2, 3, 4], "legs": [13, 14]}
 GROUPINGS = {"two": TWO, "four": FOUR}
+NAMES = ("four", pytest.param("two", marks=pytest.mark.slow))
 
 
 def params_with(**groupings: dict[str, list[Any]]) -> str:
@@ -61,7 +62,7 @@ def evaluated(persons: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     return make
 
 
-@pytest.mark.parametrize("name", GROUPINGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_names_and_number_travel_with_the_run(name: str, evaluated: Callable[[str], Path]) -> None:
     names = tuple(GROUPINGS[name])
     written = json.loads((evaluated(name) / "run" / "run.json").read_text())["params"]["model"]["groups"]
@@ -77,7 +78,7 @@ def test_names_and_number_travel_with_the_run(name: str, evaluated: Callable[[st
     assert [group for group, _ in metrics.model.part_groups] == list(names)
 
 
-@pytest.mark.parametrize("name", GROUPINGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_search_names_every_group(name: str, evaluated: Callable[[str], Path], persons: Path, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     gallery = evaluated(name) / "evaluation" / "embeddings.h5"
@@ -90,7 +91,9 @@ def test_search_names_every_group(name: str, evaluated: Callable[[str], Path], p
     assert (tmp_path / "rank_lists.png").exists()
 
 
-@pytest.mark.parametrize(("name", "colour", "drawn"), [("four", PURPLE, True), ("two", GREEN, False)])
+@pytest.mark.parametrize(
+    ("name", "colour", "drawn"), [("four", PURPLE, True), pytest.param("two", GREEN, False, marks=pytest.mark.slow)]
+)
 def test_the_report_draws_the_groups_of_its_runs(
     name: str, colour: str, drawn: bool, evaluated: Callable[[str], Path], persons: Path, tmp_path: Path
 ) -> None:
