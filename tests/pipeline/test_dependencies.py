@@ -73,6 +73,7 @@ BUILDING = ("train", "evaluate", "figures")
 """Stages that build a model, whose backbone its parameters name."""
 
 
+@cache
 def module_file(name: str) -> Path | None:
     found = (source.joinpath(*name.split(".")) for source in SOURCES)
     return next((f for path in found for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
@@ -155,6 +156,7 @@ def test_a_backbones_file_is_to_be_watched_where_parameters_name_it(name: str, m
     assert "pirt/benchmarks.py" in behind(".", name) - watched(code_of(".", stages_of(".")[name]))
 
 
+@cache
 def empty(file: str) -> bool:
     """A file of nothing but a docstring decides nothing."""
     return len(ast.parse((ROOT / file).read_text()).body) <= 1 and file.endswith("__init__.py")

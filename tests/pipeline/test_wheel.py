@@ -1,6 +1,8 @@
 """What `pip install .` puts on a machine."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tiny_gallery import HEATMAP_SIZE, IMAGE_SIZE, write_heatmaps, write_persons
+from tiny_runs import SMALL, write_run
+
+from pirt.runs.params import TrainParams
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,16 +37,45 @@ def test_only_names_that_begin_with_pirt_are_installed(wheel: Path) -> None:
     assert any(name.startswith("pirt_stages/explore/") and name.endswith(".js") for name in names)
 
 
-@pytest.mark.slow
-def test_it_runs_where_only_its_requirements_are(wheel: Path, tmp_path: Path) -> None:
-    """A new environment whose other packages are this one's, as installing them anew takes gigabytes."""
-    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment whose other packages are this one's, as installing them again takes gigabytes."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
     # A .pth file is read for its paths alone: the editable install's own hook stays out.
     (site / "requirements.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    program = "import pirt, pirt_stages.train.cli; print(pirt.__version__, pirt.__file__)"
+    return folder / "venv" / "bin" / "python"
+
+
+def printed(python: Path, program: str, folder: Path) -> str:
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([python, "-c", program], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0.1.0", str(site / "pirt" / "__init__.py")]
+    return subprocess.run(
+        [python, "-c", program], cwd=folder, env=bare, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.slow
+def test_it_runs_where_only_its_requirements_are(python: Path, tmp_path: Path) -> None:
+    program = "import pirt, pirt_stages.train.cli; print(pirt.__version__, pirt.__file__)"
+    version, file = printed(python, program, tmp_path).split()
+    assert version == "0.1.0"
+    assert python.parents[1] in Path(file).parents
+
+
+@pytest.mark.slow
+def test_the_api_page_runs_there(python: Path, tmp_path: Path) -> None:
+    """A function makes the heatmaps of the first block, where the page has a network of the pose extra."""
+    manifest = write_persons(tmp_path)
+    write_heatmaps(tmp_path / "heatmaps.zarr", manifest)
+    write_run(tmp_path / "run", SMALL, TrainParams(image_size=IMAGE_SIZE), HEATMAP_SIZE)
+    shutil.copytree(tmp_path / "query", tmp_path / "people")
+    page = (ROOT / "docs" / "api.md").read_text()
+    made = f"heatmaps = lambda files: np.full((len(files), 17, *{HEATMAP_SIZE}), 0.5, np.float32)\n"
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    first, replaced = re.subn(r"heatmaps = pirt\.live_heatmaps\(.*\)\n", made, first)
+    assert replaced == 1
+    said = printed(python, f"import numpy as np\n{first}print(matrix.shape)\n{second}", tmp_path)
+    assert re.fullmatch(r"\(2, 3\)\nmAP \d+\.\d%, rank-1 \d+\.\d%, hardest query query/\d\d\.png\n", said)
+    assert (tmp_path / "found.png").exists()
