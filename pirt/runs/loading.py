@@ -76,7 +76,10 @@ class _Loader(DataLoader[Item]):
 
 
 def _heed_parent_alone(_: int) -> None:
-    threading.Thread(target=_end_when_parent_says, daemon=True).start()
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_when_parent_says, daemon=True).start()
+    else:  # macOS cannot tell who sent a signal: there one to the whole group ends these processes too
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
 
 
 def _end_when_parent_says() -> None:
