@@ -13,6 +13,7 @@ from tiny_stores import store_attributes
 from pirt.core.errors import ManifestError
 from pirt.core.manifest import ImageRow, read_manifest, write_manifest
 from pirt.core.sealed import sealed, unsealed
+from pirt.heatmaps.reader import open_store
 from pirt.ranking.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
 from pirt.runs.params import Params, TrainParams
 from pirt.runs.run import RunRecord, read_record, write_record
@@ -61,11 +62,9 @@ def test_a_record_gives_keys_back(keys: list[str], tmp_path: Path) -> None:
 @settings(often, max_examples=5)
 @given(keys=keys)
 def test_a_store_gives_keys_back(keys: list[str], tmp_path: Path) -> None:
-    writer = create_store(tmp_path / "s.zarr", keys, store_attributes("1", (32, 16), (8, 4)), 8, restart=True)
+    writer = create_store(tmp_path / "s.zarr", rows_of(keys), store_attributes((32, 16), (8, 4)), 8, restart=True)
     for shard in writer.pending():
         writer.write(shard, np.zeros((len(writer.rows(shard)), 17, 8, 4), np.float32))
-    from pirt.heatmaps.reader import open_store
-
     assert open_store(writer.seal()).keys == tuple(keys)
 
 

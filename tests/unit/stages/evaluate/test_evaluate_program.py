@@ -274,7 +274,7 @@ def damaged(source: Path, target: Path, how: str) -> Path:
         ("NaN", "groups of image 'gallery/07.png' is not finite"),
         ("foreign", "not embeddings of pirt-eval"),
         ("edited", "its content is not what was written"),
-        ("lacks groups", "damaged or not an HDF5 file"),
+        ("lacks groups", "groups is missing or links elsewhere"),
         ("shape", "confidence has shape (3, 3), expected (23, 3)"),
         ("same camera", "every match of every query is excluded"),
         ("other people", "none of the 5 queries' identities is in the gallery"),

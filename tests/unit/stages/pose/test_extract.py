@@ -210,7 +210,7 @@ def test_what_a_disk_refuses_is_not_skipped(
         raise OSError(errno.ESTALE, "Stale file handle")
 
     monkeypatch.setattr(Image, "open", refuse)
-    with pytest.raises(DataError, match=r"\d\.png cannot be decoded: .*Stale file handle"):
+    with pytest.raises(DataError, match=r"refused to read image .*\d\.png, which may be good: .*Stale file handle"):
         extract(people.manifest, tmp_path / "h.zarr", params, skip_bad=True)
 
 
@@ -298,7 +298,6 @@ def test_a_size_that_is_not_the_networks_own_is_said_at_once_and_later(
         (["--checkpoint", "none.pth"], "checkpoint none.pth does not exist"),
         (["--root", "nowhere"], "data root nowhere is not a folder"),
         (["--input-size", "100", "50"], "multiples of 32"),
-        (["--tau", "2"], "tau = 2.0"),
         (["--tau", "1e-9"], "tau8 cannot keep"),
         (["--tau", "1e-50"], "tau8 needs 0 < tau < 1"),
         (["--device", "cuda"], "cuda"),

@@ -391,7 +391,7 @@ def replaced(arguments, option, value):
 def test_heatmaps_of_other_images_are_refused(arguments, persons, tmp_path):
     manifest = read_manifest(persons / "manifest.csv")
     changed = tuple(replace(row, sha256="f" * 64) for row in manifest.rows[:2])
-    other = write_heatmaps(tmp_path / "other.zarr", replace(manifest, rows=changed + manifest.rows[2:]))
+    other = write_heatmaps(tmp_path / "other.zarr", replace(manifest, rows=[*changed, *manifest.rows[2:]]))
     refused = run(*replaced(arguments, "--heatmaps", other))
     assert refused.exit_code == 2
     assert "lacks 2 of " in refused.output
