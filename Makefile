@@ -41,7 +41,7 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 
 .PHONY: test
 test: lint  ## Lint and the fast tests
-	OMP_NUM_THREADS=1 pytest --numprocesses auto
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist worksteal  # neighbours stay together, and so do their fixtures
 
 .PHONY: test-slow
 test-slow: $(INSTALLED)  ## The heavier checks

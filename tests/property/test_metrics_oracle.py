@@ -82,6 +82,7 @@ def test_equals_plain_loops_exactly(case, option):
     assert measured(case, *option) == oracle(*case, *option)
 
 
+@pytest.mark.slow
 def test_equals_plain_loops_exactly_in_thousands_of_cases():
     random = np.random.default_rng(0)
     values = np.array([0, 0.25, 0.5, 1, -1, math.inf, -math.inf, *random.random(6)])

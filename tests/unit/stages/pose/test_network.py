@@ -90,7 +90,7 @@ def _require_parity(config: str, folder: Path, flip_test: bool = False) -> None:
     assert np.abs(ours - forward).max() <= 1e-5
 
 
-@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("flip_test", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_parity_with_mmposes_own_inference(tmp_path: Path, flip_test: bool) -> None:
     _require_parity(LITE, tmp_path, flip_test)
 
