@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file, save_file
-from small_disks import assert_refused_in_one_line, files_up_to
+from small_disks import assert_refused_in_a_process
 from tiny_gallery import write_heatmaps
 from tiny_stores import noise, write_store
 
@@ -368,7 +368,5 @@ def test_unlabelled_galleries_are_embedded_without_metrics(arguments_for, evalua
 
 @pytest.mark.parametrize("size", [0, 4000])
 def test_a_disk_without_room_is_one_line(arguments_for, tmp_path: Path, size: int):
-    with files_up_to(size):
-        ended = invoke(*arguments_for(tmp_path / "out"))
-    assert_refused_in_one_line(ended)
+    assert_refused_in_a_process(size, "pirt_stages.evaluate", *arguments_for(tmp_path / "out"))
     assert not list(tmp_path.rglob("*.partial"))

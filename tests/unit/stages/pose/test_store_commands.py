@@ -14,7 +14,7 @@ from foreign_shards import with_foreign_shard
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
-from small_disks import assert_refused_in_one_line, files_up_to
+from small_disks import assert_refused_in_a_process, assert_refused_in_one_line, files_up_to
 
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
@@ -523,7 +523,13 @@ def test_what_desktops_leave_in_a_store_is_no_damage(cli: Cli, store: Path) -> N
     assert "notes.txt does not belong to it" in cli("verify", store).output
 
 
-@pytest.mark.parametrize("form", ["hdf5", "npy", "coco"])
+def test_a_disk_without_room_for_hdf5_is_one_line(tmp_path: Path, store: Path) -> None:
+    arguments = ["export", store, "--format", "hdf5", "--out", tmp_path / "out"]
+    assert_refused_in_a_process(1000, "pirt_stages.pose", *arguments)
+    assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.mark.parametrize("form", ["npy", "coco"])
 def test_a_disk_without_room_for_an_export_is_one_line(cli: Cli, tmp_path: Path, store: Path, form: str) -> None:
     more = ["--manifest", tmp_path / "manifest.csv"] if form == "coco" else []
     with files_up_to(1000):
