@@ -57,11 +57,11 @@ def export_npy(store: HeatmapStore, out: Path) -> None:
                 if row not in store.skipped_rows:
                     path = _within(beside, store.keys[row])
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(_npy(heatmaps))
+                    path.write_bytes(npy_file(heatmaps))
 
 
-def _npy(values: NDArray[np.float32]) -> bytes:
-    """Return a `.npy` file: numpy says nothing of a disk that refuses its writes."""
+def npy_file(values: NDArray[np.float32]) -> bytes:
+    """Return the bytes of a `.npy` file: of a disk that refuses its writes numpy says something else or nothing."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from pirt.core.images import read_image
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.reader import HeatmapStore
-from pirt_stages.pose.stores.export import decoded_images, keypoints_of
+from pirt_stages.pose.stores.export import decoded_images, keypoints_of, npy_file
 
 _LIMBS = (
     "left_ankle left_knee, left_knee left_hip, right_ankle right_knee, right_knee right_hip, left_hip right_hip, "
@@ -54,7 +54,7 @@ def export_bpbreid(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
         return [f"masks/pifpaf/{folder}/{_stem(row)}.{kind}.confidence_fields.npy" for kind in kinds]
 
     def write(path: Path, row: ImageRow, heatmaps: NDArray[np.float32]) -> None:
-        np.save(path, np.concatenate([heatmaps, limb_fields(heatmaps)]))
+        path.write_bytes(npy_file(np.concatenate([heatmaps, limb_fields(heatmaps)])))
 
     _export(store, manifest, out, names, write)
 
