@@ -1,9 +1,7 @@
 """Every command that replaces an output, given wrong input over a finished one: what is there stays, byte for byte."""
 
-import resource
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from program_table import PROGRAMS
+from small_disks import files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
 
@@ -156,23 +155,12 @@ def test_wrong_input_leaves_what_is_there(finished: Path, name: str, wrong: str,
     assert everything(finished) == before
 
 
-@contextmanager
-def no_room() -> Iterator[None]:
-    """Let no file grow beyond a few bytes, which libraries see as they see a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 # KPR's files are smaller than that. Libraries leave what they could not write to the garbage collector to close.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"kpr"}))
 def test_without_room_what_is_there_stays(finished: Path, name: str) -> None:
     before = everything(finished)
-    with no_room():
+    with files_up_to(256):
         ended = typed(COMMANDS[name])
     assert ended.exit_code == 2, (ended.output, ended.exception)
     after = everything(finished)
