@@ -65,7 +65,8 @@ class Geometry:
         if self.name == "resize":
             return heatmaps
         grids = torch.stack([self._grid(int(w), int(h), *heatmaps.shape[-2:]) for w, h in image_sizes])
-        return nn.functional.grid_sample(heatmaps, grids.to(heatmaps), padding_mode="border", align_corners=True)
+        places = sent(grids.to(heatmaps.dtype), heatmaps.device)
+        return nn.functional.grid_sample(heatmaps, places, padding_mode="border", align_corners=True)
 
     def _to_input(self, width: int, height: int) -> NDArray[np.float64]:
         """Return the 2×3 matrix from image pixels to input pixels, as MMPose makes it for the box of the image."""
@@ -89,6 +90,11 @@ class Geometry:
         matrix = self._to_input(width, height)
         place = (pixel @ matrix[:, :2].T + matrix[:, 2]) / stride
         return torch.from_numpy(2 * place / (count - 1) - 1)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values` of the host on `device`; a GPU fetches them from pinned memory while the host goes on."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
 def default_input_size(config: Config, name: GeometryName, network: str) -> tuple[int, int]:

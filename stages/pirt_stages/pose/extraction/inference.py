@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.files import sha256_of
-from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, default_input_size, geometry_of
+from pirt_stages.pose.extraction.geometry import Geometry, GeometryName, default_input_size, geometry_of, sent
 from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import (
     HeatmapNetwork,
@@ -139,7 +139,21 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
     return folded if same else network
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Coming:
+    """Heatmaps B×K×Hm×Wm that may still be on their way from a GPU."""
+
+    on_cpu: Tensor
+    copied: torch.cuda.Event | None
+    """When they have come."""
+
+    def arrived(self) -> NDArray[np.float32]:
+        """Wait for them."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return self.on_cpu.numpy()
+
+
 def spanning_heatmaps(
     network: HeatmapNetwork,
     geometry: Geometry,
@@ -156,7 +170,24 @@ def spanning_heatmaps(
         image_sizes: B×2, width and height of the images.
         flip_test: Whether to average with the mirrored image's heatmaps.
     """
+    return coming_heatmaps(network, geometry, inputs, image_sizes, flip_test).arrived()
+
+
+@torch.inference_mode()
+def coming_heatmaps(
+    network: HeatmapNetwork,
+    geometry: Geometry,
+    inputs: NDArray[np.uint8],
+    image_sizes: NDArray[np.int64],
+    flip_test: bool,
+) -> Coming:
+    """Return what `spanning_heatmaps` does without waiting for a GPU, which can be given the next batch meanwhile."""
     device = next(network.parameters()).device
-    images = torch.from_numpy(inputs).to(device).permute(0, 3, 1, 2)
+    images = sent(torch.from_numpy(inputs), device).permute(0, 3, 1, 2)
     heatmaps: Tensor = network(images, flip_test).float()
-    return geometry.restore(heatmaps, image_sizes).cpu().numpy()
+    # PyTorch takes pinned memory for what comes from a GPU in this way.
+    on_cpu, copied = geometry.restore(heatmaps, image_sizes).to("cpu", non_blocking=True), None
+    if heatmaps.is_cuda:
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        copied.record()
+    return Coming(on_cpu, copied)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pirt_stages.pose.extraction.geometry import Geometry
-from pirt_stages.pose.extraction.inference import Device, NetworkSource, load_network, spanning_heatmaps
+from pirt_stages.pose.extraction.inference import Coming, Device, NetworkSource, coming_heatmaps, load_network
 from pirt_stages.pose.extraction.reading import Inputs, Made, in_order
 
 
@@ -51,7 +51,8 @@ class NetworkThreads(BatchThreads):
 
     def heatmaps(self, batches: Iterator[Inputs]) -> Iterator[NDArray[np.float32]]:
         """Yield raw heatmaps B×K×Hm×Wm of each batch, in order."""
-        return self.each(self._heatmaps, batches)
+        # The thread that runs a GPU has handed it the next batch while this one waits.
+        return (coming.arrived() for coming in self.each(self._heatmaps, batches))
 
-    def _heatmaps(self, given: Inputs) -> NDArray[np.float32]:
-        return spanning_heatmaps(self._network, self._geometry, given.images, given.sizes, self._flip_test)
+    def _heatmaps(self, given: Inputs) -> Coming:
+        return coming_heatmaps(self._network, self._geometry, given.images, given.sizes, self._flip_test)

@@ -41,6 +41,8 @@ class HeatmapNetwork(nn.Module):
         shift_flipped: Whether `flip_test` shifts the mirrored heatmaps by one cell, as the config says.
     """
 
+    _flip_order: Tensor
+
     def __init__(
         self, estimator: nn.Module, *, input_size: tuple[int, int], peak: float, rgb: bool, shift_flipped: bool
     ) -> None:
@@ -51,6 +53,8 @@ class HeatmapNetwork(nn.Module):
         self.rgb = rgb
         self.shift_flipped = shift_flipped
         self.dtype = torch.float32
+        # On the device: a list as an index would be copied there at each batch, which waits for it.
+        self.register_buffer("_flip_order", torch.tensor(FLIP_ORDER), persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return B×3×Hi×Wi RGB images of 0 to 255 as the estimator wants them."""
@@ -67,7 +71,7 @@ class HeatmapNetwork(nn.Module):
         heatmaps = self._heatmaps(normalised)
         if flip_test:
             mirrored = flip_heatmaps(
-                self._heatmaps(normalised.flip(-1)), list(FLIP_ORDER), shift_heatmap=self.shift_flipped
+                self._heatmaps(normalised.flip(-1)), self._flip_order, shift_heatmap=self.shift_flipped
             )
             heatmaps = (heatmaps + mirrored) * 0.5
         return heatmaps / self.peak if self.peak != 1 else heatmaps
