@@ -54,9 +54,9 @@ class Disk(io.FileIO):
 
 
 @contextmanager
-def written_through(path: Path) -> Iterator[Disk]:
+def written_through(path: Path, kind: type[Disk] = Disk) -> Iterator[Disk]:
     """Yield a file for a library to write into, which becomes `path` as `written_whole` says."""
-    with written_whole(path) as beside, Disk(beside, "w+") as disk:
+    with written_whole(path) as beside, kind(beside, "w+") as disk:
         try:
             yield disk
         finally:

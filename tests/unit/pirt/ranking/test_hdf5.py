@@ -51,3 +51,35 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, room: int, b
     assert (said, after) == ("File too large", " after ")
     assert int(count) in blocks
     assert not list(tmp_path.iterdir())
+
+
+_READ_AGAIN = """
+import resource, sys
+from pathlib import Path
+from pirt.ranking.hdf5 import written_hdf5
+
+room = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+try:
+    with written_hdf5(Path(sys.argv[1])) as (file, disk):
+        cache = file.id.get_mdc_config()
+        cache.set_initial_size, cache.initial_size, cache.max_size, cache.min_size = True, 1024, 1024, 1024
+        file.id.set_mdc_config(cache)
+        for number in range(200):
+            file.create_group(f"a{number}").attrs["number"] = number
+        for number in range(200):
+            assert file[f"a{number}"].attrs["number"] == number
+        print("whole")
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+
+
+@pytest.mark.parametrize("room", [50, 70_000])
+def test_on_a_full_disk_hdf5_reads_what_it_wrote(tmp_path: Path, room: int) -> None:
+    # It ends the process where a B-tree, which its cache had no place for, comes back as something else.
+    script = [sys.executable, "-c", _READ_AGAIN, str(tmp_path / "a.h5"), str(room)]
+    result = subprocess.run(script, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "whole\n", "File too large\n")
+    assert not list(tmp_path.iterdir())
