@@ -7,6 +7,7 @@ then ends the process with a segmentation fault.
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from pirt.core.files import written_whole
 
 _DIGEST_BYTES = 64
+_SEAL = re.compile(rb"[0-9a-f]{64}")
 _BLOCK = 1 << 20
 
 
@@ -72,5 +74,9 @@ def require_seal(path: Path) -> None:
         while left and (block := file.read(min(left, _BLOCK))):
             digest.update(block)
             left -= len(block)
-        if file.read() != digest.hexdigest().encode():
-            raise ValueError("its content is not what was written (its SHA-256 differs)")
+        seal = file.read()
+    if seal == digest.hexdigest().encode():
+        return
+    if not _SEAL.fullmatch(seal):
+        raise ValueError("it does not end with the SHA-256 of its content: it was cut, or an earlier version wrote it")
+    raise ValueError("its content is not what was written (its SHA-256 differs)")

@@ -4,7 +4,8 @@
     global  N×C, or  stripe, patch  N×C    global features, float32, as the model gives them
     groups  N×G×C,  confidence  N×G        of models with parts
 
-Every chunk carries a checksum. The attribute `pirt_embeddings` is an `EmbeddingsLineage` as JSON.
+Every chunk carries a checksum, and behind HDF5's last byte stands the SHA-256 of all before. The attribute
+`pirt_embeddings` is an `EmbeddingsLineage` as JSON.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pirt.core.disk import require_seal
 from pirt.core.errors import DataError, PirtError, StoreError
 from pirt.core.files import pass_on_refusal, sha256_of
 from pirt.core.manifest import SPLITS, ImageRow, Rows, Split
@@ -43,7 +45,7 @@ Array = NDArray[Any]
 class EmbeddingsLineage(Frozen):
     """What the embeddings were made with and from."""
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     variant: str | None
     seed: int
     model: ModelParams
@@ -67,7 +69,7 @@ def write_embeddings(
     batches: Iterable[Mapping[str, torch.Tensor]],
 ) -> None:
     """Write the outputs of `batches`, which describe `images` (queries, then gallery) in their order."""
-    with written_hdf5(path) as (file, disk):
+    with written_hdf5(path, seal=True) as (file, disk):
         file.attrs[ATTRIBUTES] = sealed(lineage.model_dump(mode="json"))
         _write_images(file, images)
         done = 0
@@ -202,7 +204,7 @@ _MEND = "make it again with `pirt-eval --run`"
 
 def open_embeddings(path: Path) -> Embeddings:
     """Open a file that `write_embeddings` made; anything else is a `StoreError`."""
-    with _opened(path) as file:
+    with _opened(path, whole=True) as file:
         lineage = _lineage(file, path)
         keys = tuple(key.decode() for key in _column(file, "keys", "S"))
         splits = _column(file, "splits", "S")
@@ -281,9 +283,11 @@ def _check_shapes(file: h5py.File, found: Embeddings) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open for reading; what h5py says of a missing, truncated or damaged file becomes a `StoreError`."""
+def _opened(path: Path, *, whole: bool = False) -> Iterator[h5py.File]:
+    """Open for reading, if asked only what is whole; a missing or damaged file becomes a `StoreError`."""
     try:
+        if whole:  # in a damaged file the HDF5 library may go round for ever
+            require_seal(path)
         with h5py.File(path, "r") as file:
             yield file
     except FileNotFoundError:
@@ -293,4 +297,6 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     except Exception as error:  # h5py raises most kinds, and what it reads may be of another form
         pass_on_refusal(error)
         reason = " ".join(str(error).split()).strip("'\"")
-        raise StoreError(f"embeddings {path} are damaged or not an HDF5 file: {reason}; {_MEND}") from error
+        raise StoreError(
+            f"embeddings {path} are damaged or not of this version of pirt-eval: {reason}; {_MEND}"
+        ) from error

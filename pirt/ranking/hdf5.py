@@ -60,7 +60,10 @@ def _pieces(at: int, length: int) -> Iterator[tuple[int, slice, slice]]:
 
 
 @contextmanager
-def written_hdf5(path: Path) -> Iterator[tuple[h5py.File, Disk]]:
-    """Yield an HDF5 file, with its disk, which becomes `path` as `written_whole` says."""
-    with written_through(path, _ReadBack) as disk, h5py.File(disk, "w") as file:
-        yield file, disk
+def written_hdf5(path: Path, *, seal: bool = False) -> Iterator[tuple[h5py.File, Disk]]:
+    """Yield an HDF5 file, with its disk, which becomes `path` as `written_whole` says, sealed at its end if asked."""
+    with written_through(path, _ReadBack) as disk:
+        with h5py.File(disk, "w") as file:
+            yield file, disk
+        if seal:
+            disk.seal()  # HDF5 does not look beyond its own last byte

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from sealed_hdf5 import changed, reseal
 from tiny_runs import SMALL
 
 from pirt.core.errors import StoreError
@@ -76,7 +77,7 @@ def test_a_dataset_is_in_the_file_and_whole(
     make: Callable[[h5py.File, Path], None], whole: Path, tmp_path: Path
 ) -> None:
     path = shutil.copy(whole, tmp_path / "embeddings.h5")
-    with h5py.File(path, "a") as file:
+    with changed(path) as file:
         del file["stripe"]
         make(file, whole)
     with pytest.raises(StoreError, match="stripe"):
@@ -86,7 +87,7 @@ def test_a_dataset_is_in_the_file_and_whole(
 @pytest.mark.parametrize(("name", "shape"), [("keys", (1 << 40,)), ("pids", (1 << 50,)), ("splits", (1 << 60,))])
 def test_absurd_shapes_ask_for_no_memory(name: str, shape: tuple[int, ...], whole: Path, tmp_path: Path) -> None:
     path = shutil.copy(whole, tmp_path / "embeddings.h5")
-    with h5py.File(path, "a") as file:
+    with changed(path) as file:
         kind = file[name].dtype
         del file[name]
         file.create_dataset(name, shape, kind, chunks=(1024,), maxshape=(None,))
@@ -99,9 +100,36 @@ def test_absurd_shapes_ask_for_no_memory(name: str, shape: tuple[int, ...], whol
 )
 def test_an_attribute_of_another_form_is_one_line(value: object, whole: Path, tmp_path: Path) -> None:
     path = shutil.copy(whole, tmp_path / "embeddings.h5")
-    with h5py.File(path, "a") as file:
+    with changed(path) as file:
         name = next(iter(file.attrs))
         del file.attrs[name]
         file.attrs[name] = value
     with pytest.raises(StoreError, match=name):
         open_embeddings(path)
+
+
+def test_a_damaged_file_never_comes_to_hdf5(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its library goes round for ever in some of them, where no signal but SIGKILL reaches it.
+    monkeypatch.setattr(h5py, "File", None)
+    path, content = tmp_path / "embeddings.h5", whole.read_bytes()
+    for place in (*range(0, len(content), 97), len(content) - 1):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(StoreError, match=r"its content is not what was written|it does not end with the SHA-256"):
+            open_embeddings(path)
+        path.write_bytes(content[:place])
+        with pytest.raises(StoreError, match="it does not end with the SHA-256"):
+            open_embeddings(path)
+
+
+def test_a_file_of_an_earlier_version_says_so(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.h5"
+    path.write_bytes(whole.read_bytes()[:-64])
+    with pytest.raises(StoreError, match=r"was cut, or an earlier version wrote it; make it again with `pirt-eval"):
+        open_embeddings(path)
+    reseal(path)
+    assert open_embeddings(path).keys
+
+
+def test_hdf5_reads_a_sealed_file(whole: Path) -> None:
+    with h5py.File(whole) as file:
+        assert file["keys"].shape == (COUNT,)

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from foreign_shards import with_foreign_shard
 from safetensors.torch import load_file, save_file
+from sealed_hdf5 import changed
 from small_disks import assert_refused_in_a_process
 from tiny_gallery import write_heatmaps
 from tiny_stores import noise, write_store
@@ -228,7 +229,7 @@ def test_queries_that_were_all_skipped_are_told(tmp_path, evaluated, arguments_f
 def test_data_without_camera_labels_is_told(evaluated, embeddings_file, tmp_path):
     copy = tmp_path / "embeddings.h5"
     copy.write_bytes(embeddings_file.read_bytes())
-    with h5py.File(copy, "r+") as file:
+    with changed(copy) as file:
         file["camids"][5:] = 1
     ended = invoke("--from-embeddings", copy, "--out", tmp_path)
     assert "cameras: none: queries are camera 0, the gallery camera 1" in ended.output
@@ -246,7 +247,7 @@ def damaged(source: Path, target: Path, how: str) -> Path:
             offset = file["stripe"].id.get_chunk_info(0).byte_offset
         target.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
     else:
-        with h5py.File(target, "r+") as file:
+        with changed(target) as file:
             if how == "NaN":
                 file["groups"][7, 1, 0] = np.nan
             elif how == "edited":
@@ -268,9 +269,9 @@ def damaged(source: Path, target: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ("truncated", "damaged or not an HDF5 file"),
-        ("not HDF5", "damaged or not an HDF5 file"),
-        ("flipped", "damaged or not an HDF5 file"),
+        ("truncated", "it does not end with the SHA-256 of its content"),
+        ("not HDF5", "it does not end with the SHA-256 of its content"),
+        ("flipped", "its content is not what was written"),
         ("NaN", "groups of image 'gallery/07.png' is not finite"),
         ("foreign", "not embeddings of pirt-eval"),
         ("edited", "its content is not what was written"),
