@@ -19,6 +19,8 @@ from pirt.progress import progress
 
 MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
+_IS_UTF8 = 1 << 11
+_TRUSTED = "; if you trust it, unpack it yourself and pass the folder"
 _LONGEST_EXTENSION = 1 << 13
 _EXTENSIONS = (
     tarfile.XHDTYPE,
@@ -105,9 +107,7 @@ def _damage_named(archive: Path) -> Iterator[None]:
             raise
         raise DataError(f"archive {archive} is damaged: {error}") from error
     except _RefusedError as error:
-        raise DataError(
-            f"archive {archive} holds {error}; if you trust it, unpack it yourself and pass the folder"
-        ) from error
+        raise DataError(f"archive {archive} holds {error}{_TRUSTED}") from error
     except Exception as error:  # the readers trust headers: sizes, offsets, names and numbers may be anything
         pass_on_refusal(error)
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -166,9 +166,7 @@ class _Gate:
             reason = f"more than the {free:,} bytes that are free in {self.folder.parent}"
         else:
             return
-        raise DataError(
-            f"archive {self.archive} would unpack to {reason}; if you trust it, unpack it yourself and pass the folder"
-        )
+        raise DataError(f"archive {self.archive} would unpack to {reason}{_TRUSTED}")
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
@@ -200,10 +198,20 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
         if info.is_dir() or info.filename.endswith("\\"):
             continue
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused")
+            raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused{_TRUSTED}")
         if info.flag_bits & 1:
             raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
-        yield Member(info.filename, info.file_size, partial(packed.open, info))
+        yield Member(_name(info), info.file_size, partial(packed.open, info))
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name, also where it is UTF-8 that its packer, as macOS's, did not mark as such."""
+    if info.flag_bits & _IS_UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")  # as which Python has read it
+    except UnicodeError:
+        return info.filename
 
 
 class _RefusedError(Exception):
@@ -236,7 +244,7 @@ def _tar_members(archive: Path, stream: tarfile.TarFile) -> Iterator[Member]:
             continue
         source = stream.extractfile(info) if info.isreg() else None
         if source is None:
-            raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused")
+            raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused{_TRUSTED}")
         yield Member(info.name, info.size, partial(_itself, source))
 
 

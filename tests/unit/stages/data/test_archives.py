@@ -239,6 +239,21 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
         unpacked(tmp_path / "a.tar")
 
 
+def test_a_zip_name_that_is_utf8_without_saying_so_is_read(tmp_path: Path) -> None:
+    """As macOS packs them; a name of another kind stays as Python reads it."""
+    archive, unmarked = packed(tmp_path / "a.zip", {"Zoë/人物.jpg": b"1", "x.jpg": b"2"}), bytearray()
+    unmarked += archive.read_bytes()
+    for mark, flags in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        at = unmarked.index(mark)
+        assert unmarked[at + flags] & 8
+        unmarked[at + flags] &= ~8
+    archive.write_bytes(unmarked)
+    assert (unpacked(archive) / "Zoë/人物.jpg").read_bytes() == b"1"
+    other = tmp_path / "b.zip"
+    other.write_bytes(bytes(unmarked).replace("人物".encode(), "人物人".encode("gbk")))
+    assert [path.suffix for path in sorted(unpacked(other).rglob("*.jpg"))] == [".jpg", ".jpg"]
+
+
 def test_a_zip_name_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.zip", {"é.jpg": b"1"})
     archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xff"))

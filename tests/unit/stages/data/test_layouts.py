@@ -229,7 +229,7 @@ def test_wrong_roots_are_one_line_and_leave_nothing(standin: Make, run: Run, tmp
     for path in (hollow / "Market-1501-v15.09.15" / "query").glob("*.jpg"):
         path.unlink()
     for root, said in (
-        (tmp_path / "nowhere", "is not a folder, zip or tar"),
+        (tmp_path / "nowhere", "is not a folder, table, zip or tar"),
         (empty, "no data set found"),
         (both, "holds several data sets, Market-1501 in"),
         (mixed, f"holds several data sets, Market-1501 in {mixed} and DukeMTMC-reID in {mixed}"),
@@ -289,7 +289,7 @@ def test_a_missing_root_says_what_belongs_there(run: Run, tmp_path: Path) -> Non
     assert result.exit_code == 2
     expected = "Market-1501 (folders bounding_box_train, query, bounding_box_test with 0001_c1s1_001051_00.jpg)"
     assert result.output == (
-        f"Error: data root {tmp_path / 'market1501'} is not a folder, zip or tar; expected there: {expected}\n"
+        f"Error: data root {tmp_path / 'market1501'} is not a folder, table, zip or tar; expected there: {expected}\n"
     )
 
 

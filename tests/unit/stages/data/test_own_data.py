@@ -2,6 +2,7 @@
 
 import csv
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -265,6 +266,59 @@ def test_a_wrong_row_is_named(line: tuple[object, ...], said: str, people: Path,
     assert said in refused(table(people / "t.csv", [*lines("train"), line]))
 
 
+@pytest.mark.parametrize("name", ["t.txt", "t.tsv", "t.CSV"])
+def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
+    name: str, people: Path, importing: Import, tmp_path: Path
+) -> None:
+    header = "path\tsplit\tpid\tcamid"
+    importing(table(people / name, [("p1/0.jpg", "train", 1, 1)], header, delimiter="\t", encoding="utf-16"))
+    assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
+
+
+def test_a_table_in_capitals_is_found_in_its_folder(people: Path, importing: Import) -> None:
+    table(people / "T.CSV", [("p1/0.jpg", "train", 1, 1)])
+    assert "own data" in importing(people)
+
+
+def test_more_fields_than_columns_are_not_left_out(people: Path, refused: Import) -> None:
+    path = people / "t.csv"
+    path.write_text("path,split,pid,camid\np1/0.jpg,train,1,0,2\n")  # a pid of 1,0
+    assert "line 2: 5 fields, expected 4" in refused(path)
+    path.write_text("path,split,pid,camid,pid\np1/0.jpg,train,1,0,2\n")
+    assert "has the column pid 2 times" in refused(path)
+
+
+def test_trailing_delimiters_of_a_spreadsheet_mean_nothing(people: Path, importing: Import, tmp_path: Path) -> None:
+    path = people / "t.csv"
+    path.write_text("path,split,pid,camid,,\np1/0.jpg,train,1,1,, ,\n,,,,,,,\n")
+    importing(path)
+    assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+def test_names_that_macos_spells_otherwise_are_the_same(on_disk: str, importing: Import, tmp_path: Path) -> None:
+    """macOS writes é as two characters; a table typed there, or images from there, must still meet."""
+    other = "NFD" if on_disk == "NFC" else "NFC"
+    name = unicodedata.normalize(on_disk, "Zoë.jpg")
+    images(tmp_path / "people", name, "b.jpg", "c.jpg")
+    spelt = [unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD")]
+    listed = [(unicodedata.normalize(other, name), "train", spelt[0], 1), ("b.jpg", "train", spelt[1], 1)]
+    importing(table(tmp_path / "people/t.csv", [*listed, ("c.jpg", "train", "Ann ", 1)]))
+    assert rows(tmp_path) == [(name, "train", 2, 1), ("b.jpg", "train", 2, 1), ("c.jpg", "train", 1, 1)]
+    assert (tmp_path / "m.names.csv").read_text().splitlines()[1:] == ["person,1,Ann", f"person,2,{spelt[0]}"]
+
+
+def test_folders_that_macos_spells_otherwise_are_one_person(importing: Import, tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD")]
+    images(tmp_path / "one", *(f"{name}/{n}.jpg" for name in ("Ann", "Bob", "Cem", forms[0]) for n in range(4)))
+    importing(tmp_path / "one", "--layout", "person-folders")
+    in_one = [(split, pid, camid) for _, split, pid, camid in rows(tmp_path)]
+    images(tmp_path / "two", *(f"{name}/{n}.jpg" for name in ("Ann", "Bob", "Cem") for n in range(4)))
+    images(tmp_path / "two", *(f"{forms[n % 2]}/{n}.jpg" for n in range(4)))
+    importing(tmp_path / "two", "--layout", "person-folders")
+    assert sorted((split, pid, camid) for _, split, pid, camid in rows(tmp_path)) == sorted(in_one)
+
+
 def test_a_table_that_lacks_columns_says_which(people: Path, refused: Import) -> None:
     table(people / "t.csv", [], "Path;Split;Person")
     assert "without pid, camid" in refused(people / "t.csv")
@@ -279,6 +333,24 @@ def test_partial_ilids_as_probe_and_gallery(folders: tuple[str, str], importing:
     images(tmp_path / "Partial_iLIDS", *(f"{side}/{n:03}.jpg" for side in folders for n in (1, 2, 3)))
     assert "Partial-iLIDS" in importing(tmp_path / "Partial_iLIDS")
     assert splits(tmp_path) == [0, 3, 3]
+
+
+def test_folders_may_be_capitalised_in_every_layout(importing: Import, tmp_path: Path) -> None:
+    market = {"Bounding_Box_Train": "0001_c1s1_000151_01", "Query": "0002_c1s1_000451_01"}
+    images(tmp_path, *(f"market/{folder}/{name}.JPG" for folder, name in market.items()))
+    images(tmp_path, "market/Bounding_Box_Test/0002_c2s1_000451_01.jpg")
+    assert "Market-1501" in importing(tmp_path / "market")
+    assert [path.split("/")[0] for path, *_ in rows(tmp_path)] == [*market, "Bounding_Box_Test"]
+    sides = [f"{half}/{side}_Body_Images" for half in ("Train", "Test") for side in ("Occluded", "Whole")]
+    images(tmp_path, *(f"pduke/{side}/0001/0001_c{n}_f0046182.jpg" for n, side in enumerate(sides)))
+    assert "P-DukeMTMC-reID" in importing(tmp_path / "pduke")
+    assert splits(tmp_path) == [2, 1, 1]
+    listed = "0000/0000_000_01_0303morning_0008_0.jpg"
+    images(tmp_path, f"msmt/Train/{listed}", f"msmt/Test/{listed}")
+    for name in ("train", "query", "gallery"):
+        (tmp_path / f"msmt/list_{name}.txt").write_text(f"{listed} 0\n")
+    assert "MSMT17" in importing(tmp_path / "msmt")
+    assert rows(tmp_path)[0] == (f"Train/{listed}", "train", 1, 1)
 
 
 def test_of_partial_and_occluded_queries_those_asked_for_are_taken_and_named(importing: Import, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from pirt_stages.data.importing.layouts.person_folders import (
     levels_named,
 )
 from pirt_stages.data.importing.layouts.plain import FOLDER, PlainLayout
-from pirt_stages.data.importing.layouts.table import CSV
+from pirt_stages.data.importing.layouts.table import CSV, TABLE_SUFFIXES
 
 LAYOUTS: tuple[Layout, ...] = (
     CSV,
@@ -110,11 +110,11 @@ def as_chosen(layout: Layout, choice: Choice, root: Path) -> Layout:
 
 def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout]:
     """Return the data root at or below `root`, and which of `layouts` it has."""
-    if root.is_file() and root.suffix.lower() == ".csv":
+    if root.is_file() and root.suffix.lower() in TABLE_SUFFIXES:
         return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
         expected = _expected(layouts) if len(layouts) == 1 else "a data set"
-        raise DataError(f"data root {root} is not a folder, zip or tar; expected there: {expected}")
+        raise DataError(f"data root {root} is not a folder, table, zip or tar; expected there: {expected}")
     level, near = [root], list[str]()
     for _ in range(_DEPTH):
         found = [(folder, layout) for folder in level for layout in _recognised(folder, layouts)]

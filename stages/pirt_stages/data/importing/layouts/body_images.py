@@ -6,7 +6,14 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, has_image, images_below, subfolders
+from pirt_stages.data.importing.layouts.found import (
+    FoundImage,
+    Reading,
+    files_in,
+    folder_named,
+    has_image,
+    images_below,
+)
 from pirt_stages.data.importing.layouts.market import DUKE_NAME
 
 PARTIAL, OCCLUDED, WHOLE = "partial_body_images", "occluded_body_images", "whole_body_images"
@@ -47,8 +54,8 @@ class BodyImagesLayout:
             found = "no image" if other is None else f"names like {other!r}"
             return f"the folders of {self.title}, but {found} where {self.example} is expected"
         for query, gallery in self.sides:
-            if (_named(root, query) is None) != (_named(root, gallery) is None):
-                missing = query if _named(root, query) is None else gallery
+            if (folder_named(root, query) is None) != (folder_named(root, gallery) is None):
+                missing = query if folder_named(root, query) is None else gallery
                 return f"one folder of {self.title}, but no {missing} beside it"
         return None
 
@@ -72,7 +79,7 @@ class BodyImagesLayout:
         return reading.require("query", "gallery", root=root, title=self.title)
 
     def _there(self, root: Path) -> list[tuple[Path, Path]]:
-        pairs = [(_named(root, query), _named(root, gallery)) for query, gallery in self.sides]
+        pairs = [(folder_named(root, query), folder_named(root, gallery)) for query, gallery in self.sides]
         return [(query, gallery) for query, gallery in pairs if query is not None and gallery is not None]
 
     def _chosen(self, root: Path) -> tuple[Path, Path]:
@@ -88,13 +95,6 @@ class BodyImagesLayout:
         )
 
 
-def _named(root: Path, name: str) -> Path | None:
-    """Return the folder of this name in `root`, however it is capitalised."""
-    if (root / name).is_dir():
-        return root / name
-    return next((folder for folder in subfolders(root) if folder.name.lower() == name.lower()), None)
-
-
 @dataclass(frozen=True)
 class PDukeLayout:
     """P-DukeMTMC-reID: train and test, in each the two folders, in each a folder an identity; names as Duke's."""
@@ -104,36 +104,42 @@ class PDukeLayout:
     signs: str = f"folders train and test, each with {OCCLUDED} and {WHOLE}"
 
     def recognises(self, root: Path) -> bool:
-        """Say whether the folders of both halves are there."""
-        return any((root / half / OCCLUDED).is_dir() and (root / half / WHOLE).is_dir() for half in ("train", "test"))
+        """Say whether the folders of one half are there."""
+        return any(_place(root, half, OCCLUDED) and _place(root, half, WHOLE) for half in ("train", "test"))
 
     def nearly(self, root: Path) -> str | None:
         """Say that a half has one of its folders only."""
         for half in ("train", "test"):
-            if (root / half / OCCLUDED).is_dir() or (root / half / WHOLE).is_dir():
+            if _place(root, half, OCCLUDED) or _place(root, half, WHOLE):
                 return f"{half!r} as in {self.title}, but without both {OCCLUDED} and {WHOLE} in it"
         return None
 
     def read(self, root: Path) -> Reading:
         """List the images: all of train, and the occluded (query) and whole (gallery) ones of test."""
         reading = Reading()
-        places: tuple[tuple[Split, str], ...] = (
-            ("train", f"train/{WHOLE}"),
-            ("train", f"train/{OCCLUDED}"),
-            ("query", f"test/{OCCLUDED}"),
-            ("gallery", f"test/{WHOLE}"),
+        places: tuple[tuple[Split, str, str], ...] = (
+            ("train", "train", WHOLE),
+            ("train", "train", OCCLUDED),
+            ("query", "test", OCCLUDED),
+            ("gallery", "test", WHOLE),
         )
-        for split, place in places:
-            if not (root / place).is_dir():
-                raise DataError(f"{root} looks like {self.title} but has no folder {place!r}")
-            for relative, _ in files_in(root / place, reading):
+        for split, half, side in places:
+            place = _place(root, half, side)
+            if place is None:
+                raise DataError(f"{root} looks like {self.title} but has no folder '{half}/{side}'")
+            for relative, _ in files_in(place, reading):
                 identity, match = relative.parts[0], DUKE_NAME.fullmatch(relative.name)
-                path = f"{place}/{relative}"
+                path = f"{place.relative_to(root).as_posix()}/{relative}"
                 if match and len(relative.parts) == 2 and identity.isdecimal():
                     reading.images.append(FoundImage(path, split, int(identity), int(match[2])))
                 else:
                     reading.pass_over(f"names that are not of {self.title}", path)
         return reading.require("train", "query", "gallery", root=root, title=self.title)
+
+
+def _place(root: Path, half: str, side: str) -> Path | None:
+    folder = folder_named(root, half)
+    return None if folder is None else folder_named(folder, side)
 
 
 OCCLUDED_REID = BodyImagesLayout(

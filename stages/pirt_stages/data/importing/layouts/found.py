@@ -10,6 +10,7 @@ from typing import Protocol
 from pirt.core.errors import DataError
 from pirt.core.files import is_clutter
 from pirt.core.manifest import Split
+from pirt_stages.data.importing.archives import MARK
 
 IMAGE_SUFFIXES = frozenset(
     f".{name}"
@@ -109,6 +110,8 @@ def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Pa
     found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading)]
     for relative, path in sorted(found, key=lambda pair: pair[0].parts):
         suffix = relative.suffix.lower()
+        if relative.name == MARK:
+            continue
         if any(is_clutter(part) or part.startswith(".") for part in relative.parts):
             reading.pass_over(CLUTTER, relative)
         elif not path.exists():
@@ -178,6 +181,17 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}; get read permission, or remove it") from error
+
+
+def folder_named(root: Path, name: str) -> Path | None:
+    """Return the folder of this name in `root`, however it is capitalised."""
+    if (root / name).is_dir():
+        return root / name
+    try:
+        alike = sorted(entry for entry in root.iterdir() if entry.name.lower() == name.lower())
+    except OSError:  # no folder, or one that cannot be listed, which whoever reads it says
+        return None
+    return next((entry for entry in alike if entry.is_dir()), None)
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -1,12 +1,14 @@
 """Market-1501, DukeMTMC-reID, Occluded-DukeMTMC, CUHK03-NP: three folders, identity and camera in the file name."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, images_below
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, folder_named, images_below
 
 FOLDERS: dict[Split, str] = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -40,40 +42,44 @@ class MarketLayout:
             return False
         if self.occluded is not None and self.occluded != ("occluded" in root.resolve().name.lower()):
             return False
-        return any(
-            self.pattern.fullmatch(path.name) for folder in FOLDERS.values() for path in images_below(root / folder)
-        )
+        return any(self.pattern.fullmatch(path.name) for path in _images(root))
 
     def nearly(self, root: Path) -> str | None:
         """Say that the folders are there and the names are others."""
         if not _has_folders(root) or self.occluded:
             return None
-        other = next((path.name for folder in FOLDERS.values() for path in images_below(root / folder)), None)
+        other = next((path.name for path in _images(root)), None)
         found = "no image" if other is None else f"names like {other!r}"
         return f"the folders of {self.title}, but {found} where {self.example} is expected"
 
     def read(self, root: Path) -> Reading:
         """List the images of the three folders."""
         reading = Reading()
-        for split, folder in FOLDERS.items():
-            if not (root / folder).is_dir():
-                raise DataError(f"{root} looks like {self.title} but has no folder {folder!r}")
-            for relative, _ in files_in(root / folder, reading):
+        for split, name in FOLDERS.items():
+            folder = folder_named(root, name)
+            if folder is None:
+                raise DataError(f"{root} looks like {self.title} but has no folder {name!r}")
+            for relative, _ in files_in(folder, reading):
+                path = f"{folder.name}/{relative}"
                 if match := self.pattern.fullmatch(relative.name):
-                    path = f"{folder}/{relative}"
                     reading.images.append(FoundImage(path, split, int(match[1]), int(match[2])))
                 elif any(pattern.fullmatch(relative.name) for pattern in _NAMES):
                     raise DataError(
-                        f"{root / folder} mixes names of two data sets, {relative.name!r} is not one of {self.title}; "
+                        f"{folder} mixes names of two data sets, {relative.name!r} is not one of {self.title}; "
                         "keep each data set in a folder of its own"
                     )
                 else:
-                    reading.pass_over(f"names that are not of {self.title}", f"{folder}/{relative}")
+                    reading.pass_over(f"names that are not of {self.title}", path)
         return reading.require(*FOLDERS, root=root, title=self.title)
 
 
 def _has_folders(root: Path) -> bool:
-    return any((root / folder).is_dir() for folder in FOLDERS.values())
+    return any(folder_named(root, name) for name in FOLDERS.values())
+
+
+def _images(root: Path) -> Iterator[PurePosixPath]:
+    folders = filter(None, (folder_named(root, name) for name in FOLDERS.values()))
+    return chain.from_iterable(map(images_below, folders))
 
 
 _DUKE_EXAMPLE = "0001_c2_f0046182.jpg"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 LISTS: tuple[tuple[Split, str], ...] = (
@@ -31,7 +31,7 @@ class MSMT17Layout:
     def recognises(self, root: Path) -> bool:
         """Say whether the lists and one version's folders are there."""
         lists = all((root / name).is_file() for _, name in LISTS)
-        return lists and any((root / train).is_dir() or (root / test).is_dir() for train, test in FOLDERS)
+        return lists and any(folder_named(root, name) for pair in FOLDERS for name in pair)
 
     def nearly(self, root: Path) -> str | None:
         """Say that lists or folders are missing."""
@@ -43,7 +43,8 @@ class MSMT17Layout:
 
     def read(self, root: Path) -> Reading:
         """List the images of the lists; pids are the training label + 1 and the test label + 1 + TEST_PIDS."""
-        train, test = next(pair for pair in FOLDERS if (root / pair[0]).is_dir() or (root / pair[1]).is_dir())
+        pair = next(pair for pair in FOLDERS if any(folder_named(root, name) for name in pair))
+        train, test = (name if (there := folder_named(root, name)) is None else there.name for name in pair)
         reading = Reading(remarks=[f"pids are training label + 1 and test label + {TEST_PIDS + 1}"])
         lists = [*LISTS]
         if self.with_val:

@@ -1,6 +1,7 @@
 """Numbers for persons and cameras that have names."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from pirt.core.errors import DataError
@@ -15,16 +16,22 @@ def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[
     Whole numbers stand for themselves. Names are numbered from 1 in the order of the alphabet. Numbers and names mixed
     are a DataError that shows the rarer one, at its place in `wheres`.
     """
-    found = [_WHOLE.fullmatch(word.strip()) for word in words]
+    words = [composed(word.strip()) for word in words]
+    found = [_WHOLE.fullmatch(word) for word in words]
     named = [at for at, match in enumerate(found) if match is None]
     if not named:
         return [int(match[1]) for match in found if match], {}
-    if len(named) < len(words) or not all(word.strip() for word in words):
-        empty = [at for at in named if not words[at].strip()]
+    if len(named) < len(words) or not all(words):
+        empty = [at for at in named if not words[at]]
         at = (empty or min(named, [at for at, match in enumerate(found) if match], key=len))[0]
         raise DataError(f"{wheres[at]}: {what} {words[at]!r}; expected whole numbers in all rows, or names in all rows")
     numbers = numbered(words)
     return [numbers[word] for word in words], {number: word for word, number in numbers.items()}
+
+
+def composed(name: str) -> str:
+    """Return a name as most systems write it: macOS writes é as two characters, and it is one person's all the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def numbered(names: Iterable[str]) -> dict[str, int]:

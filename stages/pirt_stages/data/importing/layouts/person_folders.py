@@ -10,7 +10,7 @@ from pirt.core.errors import DataError
 from pirt.core.manifest import Split
 from pirt_stages.data.importing.layouts.body_images import NO_CAMERAS
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, has_image, subfolders
-from pirt_stages.data.importing.layouts.numbering import numbered
+from pirt_stages.data.importing.layouts.numbering import composed, numbered
 
 LEVELS = ("person", "camera", "*")
 
@@ -54,9 +54,10 @@ class PersonFoldersLayout:
                 reading.pass_over(f"images above the folders {'/'.join(levels)}", path)
         if not kept:
             raise DataError(f"{root} has no image below folders {'/'.join(levels)}{reading.odd()}; say --levels")
-        persons = [path.parts[levels.index("person")] for path in kept]
-        cameras = [path.parts[levels.index("camera")] if "camera" in levels else "" for path in kept]
-        splits = split_by_person(list(zip(persons, cameras, map(str, kept), strict=True)), self.shares)
+        names = [PurePosixPath(composed(str(path))) for path in kept]
+        persons = [name.parts[levels.index("person")] for name in names]
+        cameras = [name.parts[levels.index("camera")] if "camera" in levels else "" for name in names]
+        splits = split_by_person(list(zip(persons, cameras, map(str, names), strict=True)), self.shares)
         pids, camids = numbered(persons), numbered(cameras)
         with_cameras = "camera" in levels
         for path, person, camera, split in zip(kept, persons, cameras, splits, strict=True):

@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
@@ -15,6 +16,8 @@ from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, Fo
 from pirt_stages.data.importing.layouts.numbering import numbers_of
 
 COLUMNS = ("path", "split", "pid", "camid")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+"""Of tables that are named; spreadsheets save Unicode text as .txt. In folders only .csv is looked for."""
 _HEADER_LENGTH = 10_000
 _LONGEST_PATH = 4096
 
@@ -67,7 +70,7 @@ class TableLayout:
 
 
 def _csv_files(root: Path) -> list[Path]:
-    return [path for path in sorted(root.glob("*.csv")) if path.is_file() and not path.name.startswith("._")]
+    return [path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file() and not path.name.startswith("._")]
 
 
 def _tables(root: Path) -> list[Path]:
@@ -86,7 +89,14 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(io.StringIO(_text(table), newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         header = [name.strip().lower() for name in next(reader)]
+        if twice := [name for name in COLUMNS if header.count(name) > 1]:
+            raise DataError(f"{table} has the column {twice[0]} {header.count(twice[0])} times; keep one of them")
         for fields in reader:
+            if any(field.strip() for field in fields[len(header) :]):
+                raise DataError(
+                    f"{table}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}; put a field with "
+                    f"{delimiter!r} in it into quotes"
+                )
             if any(field.strip() for field in fields):
                 yield reader.line_num, dict.fromkeys(COLUMNS, "") | dict(zip(header, fields, strict=False))
     except csv.Error as error:
@@ -144,8 +154,9 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
     text = row["path"].replace("\\", "/")
     if len(text) > _LONGEST_PATH:
         raise DataError(f"{where}: a path of {len(text):,} characters, {reprlib.repr(text)}; no system has such files")
-    # A name may begin or end with a space; more often a spreadsheet's column does.
-    path = PurePosixPath(text if (root / text).is_file() else text.strip())
+    # A name may begin or end with a space; more often a spreadsheet's column does. macOS writes é as two characters.
+    likely = (text, text.strip(), *(normalize(form, text.strip()) for form in ("NFC", "NFD")))
+    path = PurePosixPath(next((one for one in likely if stays_inside(one) and (root / one).is_file()), text.strip()))
     if not stays_inside(str(path)):
         raise DataError(f"{where}: path {row['path']!r} must be relative to {root} and stay inside")
     if path.suffix.lower() in UNREAD_SUFFIXES:
