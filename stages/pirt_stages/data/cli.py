@@ -95,8 +95,8 @@ def synthesize_command(
 @click.option("--split", type=click.Choice(SPLITS), help="folder: what the images are.  [default: gallery]")
 @click.option(
     "--levels",
-    help="person-folders: what the folders stand for, from ROOT down, of person, camera and *, such as person/camera.  "
-    "[default: by how deep the images lie]",
+    help="person-folders: what the folders stand for, from ROOT down, of split (train, query, gallery, test), person, "
+    "camera and *, such as person/camera.  [default: by names and by how deep the images lie]",
 )
 @click.option("--split-seed", type=click.IntRange(0), help="person-folders: another seed, another split.  [default: 0]")
 @click.option("--train-share", type=_SHARE, help="person-folders: of the persons, for training.  [default: 0.5]")

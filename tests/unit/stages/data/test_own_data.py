@@ -509,6 +509,35 @@ def test_levels_say_what_folders_stand_for(
     assert "2 for the gallery alone" in said
 
 
+@pytest.mark.parametrize("around", ["", "data/"])
+@pytest.mark.parametrize("camera", ["", "west/"])
+def test_folders_of_splits_are_no_persons(around: str, camera: str, importing: Import, tmp_path: Path) -> None:
+    of_split = {"Train": "AB", "query": "CD", "Gallery": "CDE"}
+    images(
+        tmp_path / "root", *(f"{around}{split}/{p}/{camera}{split}.jpg" for split in of_split for p in of_split[split])
+    )
+    said = importing(tmp_path / "root", "--layout", "person-folders")
+    levels = "*/" * bool(around) + "split/person" + "/camera" * bool(camera)
+    assert f"levels {levels}, split as the folders say: 2 persons for train, 2 persons for query, 3 " in said
+    found = [(split, pid) for _, split, pid, _ in rows(tmp_path)]
+    assert sorted(found) == sorted((split.lower(), ord(p) - 64) for split in of_split for p in of_split[split])
+
+
+def test_of_a_folder_test_queries_are_drawn(importing: Import, tmp_path: Path) -> None:
+    images(
+        tmp_path / "root", *(f"{split}/{p}{split}/{n}.jpg" for split in ("train", "test") for p in "AB" for n in (1, 2))
+    )
+    images(tmp_path / "root", "val/A/1.jpg")
+    importing(tmp_path / "root", "--layout", "person-folders", "--levels", "split/person")
+    assert splits(tmp_path) == [4, 2, 2]
+    assert {path.split("/")[0] for path, split, *_ in rows(tmp_path) if split != "train"} == {"test"}
+
+
+def test_images_in_folders_of_splits_alone_have_no_person(refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "train/1.jpg", "query/2.jpg", "gallery/3.jpg")
+    assert "say what the folders stand for" in refused(tmp_path / "root", "--layout", "person-folders")
+
+
 @pytest.mark.parametrize("around", ["dataset", "data/set/images"])
 def test_folders_around_all_persons_are_nobody(around: str, importing: Import, tmp_path: Path) -> None:
     people_in_folders(tmp_path / "root" / around)

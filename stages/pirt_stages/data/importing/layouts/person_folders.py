@@ -1,18 +1,28 @@
-"""Own data: a folder a person, perhaps one a camera in it or above it, split by identity."""
+"""Own data: a folder a person, perhaps one a camera in it or above it, split by identity or by folders above."""
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import DataError
-from pirt.core.manifest import Split
+from pirt.core.manifest import SPLITS, Split
 from pirt_stages.data.importing.layouts.body_images import NO_CAMERAS
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, has_image, subfolders
 from pirt_stages.data.importing.layouts.numbering import composed, numbered
 
-LEVELS = ("person", "camera", "*")
+LEVELS = ("split", "person", "camera", "*")
+SPLIT_FOLDERS: dict[str, Split | None] = {
+    "train": "train",
+    "bounding_box_train": "train",
+    "query": "query",
+    "probe": "query",
+    "gallery": "gallery",
+    "bounding_box_test": "gallery",
+    "test": None,
+}
+"""What the folders of a level `split` hold, by their names in small letters; of `test`, queries are drawn."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +58,20 @@ class PersonFoldersLayout:
         reading = Reading()
         paths = [relative for relative, _ in files_in(root, reading)]
         levels = self.levels or _levels_of(paths, root)
-        kept = [path for path in paths if len(path.parts) > len(levels)]
+        kept = []
         for path in paths:
             if len(path.parts) <= len(levels):
                 reading.pass_over(f"images above the folders {'/'.join(levels)}", path)
+            elif "split" in levels and path.parts[levels.index("split")].lower() not in SPLIT_FOLDERS:
+                reading.pass_over(f"images in none of the folders {', '.join(SPLIT_FOLDERS)}", path)
+            else:
+                kept.append(path)
         if not kept:
             raise DataError(f"{root} has no image below folders {'/'.join(levels)}{reading.odd()}; say --levels")
         names = [PurePosixPath(composed(str(path))) for path in kept]
         persons = [name.parts[levels.index("person")] for name in names]
         cameras = [name.parts[levels.index("camera")] if "camera" in levels else "" for name in names]
-        splits = split_by_person(list(zip(persons, cameras, map(str, names), strict=True)), self.shares)
+        splits = self._splits(levels, names, list(zip(persons, cameras, map(str, names), strict=True)))
         pids, camids = numbered(persons), numbered(cameras)
         with_cameras = "camera" in levels
         for path, person, camera, split in zip(kept, persons, cameras, splits, strict=True):
@@ -69,11 +83,25 @@ class PersonFoldersLayout:
         reading.remarks.extend(self._remarks(reading, levels))
         return reading
 
+    def _splits(
+        self, levels: Sequence[str], names: Sequence[PurePosixPath], images: Sequence[tuple[str, str, str]]
+    ) -> list[Split]:
+        if "split" not in levels:
+            return split_by_person(images, self.shares)
+        given = [SPLIT_FOLDERS[name.parts[levels.index("split")].lower()] for name in names]
+        tested = [image for image, split in zip(images, given, strict=True) if split is None]
+        drawn = iter(split_by_person(tested, replace(self.shares, train=0.0)))
+        return [next(drawn) if split is None else split for split in given]
+
     def _remarks(self, reading: Reading, levels: Sequence[str]) -> list[str]:
         people: dict[Split, set[int]] = defaultdict(set)
         for image in reading.images:
             people[image.split].add(image.pid)
         alone = len(people["gallery"] - people["query"])
+        if "split" in levels:
+            counts = ", ".join(f"{len(people[split]):,} persons for {split}" for split in SPLITS)
+            remarks = [f"levels {'/'.join(levels)}, split as the folders say: {counts}"]
+            return remarks if "camera" in levels else [NO_CAMERAS, *remarks]
         counts = f"{len(people['train']):,} persons for training, {len(people['query']):,} for queries and gallery"
         remarks = [
             f"levels {'/'.join(levels)}, split by person with seed {self.shares.seed}: {counts}"
@@ -85,10 +113,10 @@ class PersonFoldersLayout:
 def levels_named(text: str) -> tuple[str, ...]:
     """Read "person/camera" and the like."""
     levels = tuple(text.strip("/").split("/"))
-    if not set(levels) <= set(LEVELS) or levels.count("person") != 1 or levels.count("camera") > 1:
+    if not set(levels) <= set(LEVELS) or levels.count("person") != 1 or max(map(levels.count, ("split", "camera"))) > 1:
         raise DataError(
-            f"--levels {text!r}: expected folders from the root down, person and perhaps camera, and * for what does "
-            "not matter, such as person/camera"
+            f"--levels {text!r}: expected folders from the root down: person, perhaps split and camera, and * for "
+            "what does not matter, such as person/camera"
         )
     return levels
 
@@ -156,6 +184,9 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
     if around is None:  # one folder has them all
         around = min(depths, default=1) - 1
     wrapper = ("*",) * around
+    named = {parts[around].lower() for parts in folders if len(parts) > around}
+    if len(named) > 1 and named <= SPLIT_FOLDERS.keys():
+        wrapper, around = (*wrapper, "split"), around + 1
     if depths == [1 + around]:
         return *wrapper, "person"
     if depths == [2 + around]:
