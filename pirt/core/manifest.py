@@ -183,10 +183,11 @@ def _rows_of(records: Iterator[list[str]], path: Path) -> Rows:
 def _marked(text: str, mark: str, delimiter: str) -> tuple[str | None, str]:
     """Return what follows `mark` on the first line, None if it begins otherwise, and the text below that line.
 
-    A spreadsheet fills the line with delimiters up to the table's width; a cell with a delimiter of its own is quoted.
+    A spreadsheet fills the line with empty cells up to the table's width, quoted or not.
     """
     line, _, below = text.partition("\n")
-    line = line.removesuffix("\r").removesuffix(delimiter * (len(COLUMNS) - 1))
+    line = line.removesuffix("\r").removesuffix(f'{delimiter}""' * (len(COLUMNS) - 1))
+    line = line.removesuffix(delimiter * (len(COLUMNS) - 1))
     if line.startswith('"') and line.endswith('"'):
         line = line[1:-1].replace('""', '"')
     return (line.removeprefix(mark), below) if line.startswith(mark) else (None, text)

@@ -2,6 +2,7 @@ import csv
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -173,13 +174,17 @@ def test_missing_and_binary_manifests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("root", ["/data", "/da,ta", "/data ", '/"da"ta', "/a,,,,,", "/a;b;;;;;"])
-def test_a_manifest_that_a_spreadsheet_saved_comes_back(tmp_path: Path, delimiter: str, root: str) -> None:
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_manifest_that_a_spreadsheet_saved_comes_back(
+    tmp_path: Path, delimiter: str, root: str, quoting: Literal[0, 1]
+) -> None:
     written = write_manifest(tmp_path / "m.csv", ROWS, Path(root), stand_in=True)
     assert read_manifest(tmp_path / "m.csv").root == Path(root)
     with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
         cells = [[*row, *[""] * (len(COLUMNS) - len(row))] for row in csv.reader(file)]
     with (tmp_path / "saved.csv").open("w", newline="", encoding="utf-8-sig") as file:
-        csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows([*cells, [""] * len(COLUMNS)])
+        table = csv.writer(file, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
+        table.writerows([*cells, [""] * len(COLUMNS)])
     read = read_manifest(tmp_path / "saved.csv")
     assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)
 
