@@ -11,6 +11,7 @@ from pirt.benchmarks import BENCHMARKS, counts_of
 from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt.core.params import read_sections
+from pirt.core.pids import JUNK_PID
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
@@ -264,6 +265,8 @@ def _tell(imported: Imported, out: Path) -> None:
     click.echo(f"{title} in {manifest.root}: {said}; manifest {out}")
     for remark in [*_passed_over(imported.reading), *imported.reading.remarks]:
         click.echo(remark)
+    if left_out := int((manifest.rows.pids[manifest.rows.of_split("train")] <= JUNK_PID).sum()):
+        click.echo(f"{left_out:,} train images are of pid {JUNK_PID}, junk, and take no part in training")
     if imported.reading.names:
         kinds = " and ".join(f"{len(names):,} {kind}s" for kind, names in imported.reading.names.items())
         click.echo(f"the names of {kinds} are in {names_file(out)}")

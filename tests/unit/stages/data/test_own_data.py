@@ -185,6 +185,12 @@ def test_distractors_of_a_gallery_stay_0(people: Path, importing: Import) -> Non
     assert rows(people)[-1] == ("p0/0.jpg", "gallery", 0, 1)
 
 
+def test_training_images_of_nobody_are_said_to_be_left_out(people: Path, importing: Import) -> None:
+    said = importing(table(people / "t.csv", [*lines("train")[:4], ("p2/0.jpg", "train", -1, 0)]))
+    assert "1 train images are of pid -1, junk, and take no part in training" in said
+    assert "junk" not in importing(table(people / "t.csv", lines("train")))
+
+
 def test_a_published_layout_with_a_person_0_is_asked_about_too(refused: Import, tmp_path: Path) -> None:
     for side in ("occluded", "whole"):
         images(tmp_path / "Occluded_REID", f"{side}_body_images/000/000_01.jpg", f"{side}_body_images/001/001_01.jpg")
