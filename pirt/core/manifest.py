@@ -18,7 +18,8 @@ import numpy as np
 from pirt.core.errors import ManifestError
 from pirt.core.files import stays_inside, written_whole
 from pirt.core.pids import JUNK_PID
-from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts
+from pirt.core.plain_rows import PlainRows, plain_rows
+from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts, hashes_of
 
 __all__ = [
     "COLUMNS",
@@ -42,8 +43,8 @@ _LARGEST = 2**63 - 1
 _LINE_ENDS = re.compile(r"[\0\r\n]")
 _OUTSIDE = ("\n/", "\n./", "\n.\n", "\n\n", "..", "\\", ":")
 """Of which every path that does not stay inside has one, and few others, when each stands between two ends of line."""
-_HEAD = 1 << 16
-"""Characters that hold the lines before the header and the header, whatever else the file is."""
+_BLOCK = 1 << 19
+"""Characters read at a time; the first ones hold the header and the lines before it, whatever else the file is."""
 
 
 @dataclass(frozen=True, init=False)
@@ -152,30 +153,63 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 
 def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
     """Return the rows, what is recorded as root, and whether the images are a stand-in."""
-    head = file.read(_HEAD) + file.readline()
+    head = _block(file)
     header = next((line for line in head.split("\n", 3) if not line.startswith(("#", '"#'))), "")
     delimiter = max(",;\t", key=header.count)
     recorded, rest = _marked(head, _ROOT_LINE, delimiter)
     stand_in, rest = _marked(rest, _STAND_IN_LINE, delimiter)
-    records = csv.reader(chain(io.StringIO(rest, newline=""), file), delimiter=delimiter, strict=True)
+    records = _records(rest, file, delimiter)
+    tables = _tables(records, file, delimiter)
     try:
         try:
-            return _rows_of(records, path), recorded, stand_in is not None
+            _require_header(next(records, []), path)
+            return _rows_of(tables, path), recorded, stand_in is not None
         except ManifestError:
-            for _ in records:  # a file that is not CSV further below is not a manifest with one wrong row
+            for _ in tables:  # a file that is not CSV further below is not a manifest with one wrong row
                 pass
             raise
     except csv.Error as error:
         raise ManifestError(f"manifest {path} is not a CSV file: {error}") from error
 
 
-def _rows_of(records: Iterator[list[str]], path: Path) -> Rows:
-    names = tuple(name.strip().lower() for name in next(records, []))
+def _block(file: TextIO) -> str:
+    return file.read(_BLOCK) + file.readline()
+
+
+def _tables(records: Iterator[list[str]], file: TextIO, delimiter: str) -> Iterator[list[list[str]] | PlainRows]:
+    """Yield the rows some at a time, `records` and those below, cut all at once where nothing is quoted."""
+    while True:
+        while table := list(islice(records, TOGETHER)):
+            yield table
+        if not (text := _block(file)):
+            return
+        if plain := plain_rows(text, delimiter):
+            yield plain
+        else:
+            records = _records(text, file, delimiter)
+
+
+def _records(text: str, file: TextIO, delimiter: str) -> Iterator[list[str]]:
+    """Yield the fields of every record that begins in `text`; the last one may end further below in the file."""
+    lines = io.StringIO(text, newline="")
+    records = csv.reader(chain(lines, file), delimiter=delimiter, strict=True)
+    while lines.tell() < len(text) and (fields := next(records, None)) is not None:
+        yield fields
+
+
+def _require_header(fields: list[str], path: Path) -> None:
+    names = tuple(name.strip().lower() for name in fields)
     if names != COLUMNS:
         raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")
+
+
+def _rows_of(tables: Iterator[list[list[str]] | PlainRows], path: Path) -> Rows:
     columns, number = Columns(), 1
-    while table := list(islice(records, TOGETHER)):
-        _extend(columns, table, number, path)
+    for table in tables:
+        if isinstance(table, PlainRows):
+            columns.extend_cut(table.utf8, table.texts, table.splits, table.pids, table.camids)
+        else:
+            _extend(columns, table, number, path)
         number += len(table)
     return columns.rows()
 
@@ -196,7 +230,15 @@ def _marked(text: str, mark: str, delimiter: str) -> tuple[str | None, str]:
 def _rows_as_csv(rows: Rows) -> Iterator[str]:
     yield _as_csv([COLUMNS])
     for first in range(0, len(rows), TOGETHER):
-        yield _as_csv(zip(*rows[first : first + TOGETHER].columns(), strict=True))
+        yield _lines_of(rows[first : first + TOGETHER])
+
+
+def _lines_of(rows: Rows) -> str:
+    """Return rows as CSV, by its own writer only where one has something to be quoted."""
+    table = list(zip(*rows.columns(), strict=True))
+    lines = "".join([f"{key},{path},{split},{pid},{cam},{sha256}\n" for key, path, split, pid, cam, sha256 in table])
+    marks = (len(COLUMNS) - 1) * len(table), len(table), 0, 0, 0
+    return lines if tuple(map(lines.count, ',\n"\r\0')) == marks else _as_csv(table)
 
 
 def _as_csv(rows: Iterable[Sequence[object]]) -> str:
@@ -272,19 +314,20 @@ def _numbers_are_sound(rows: Rows) -> bool:
 
 def _texts_are_sound(rows: Rows) -> bool:
     """Tell whether paths and keys are sound; of two keys of one hash, which are most likely the same, it says no."""
+    hashes = np.empty(len(rows), np.int64)
     for first in range(0, len(rows), TOGETHER):
         some = rows[first : first + TOGETHER]
         keys, paths = list(some.keys), list(some.paths)
-        if "" in keys or not (_are_lines(keys) and _are_lines(paths)):
-            return False
         between = "\n{}\n".format("\n".join(paths))
+        if "" in keys or not (_are_lines("\n".join(keys), len(keys)) and _are_lines(between[1:-1], len(paths))):
+            return False
         if any(mark in between for mark in _OUTSIDE) and not all(map(stays_inside, paths)):
             return False
-    hashes = np.sort(rows.keys.hashes())
+        hashes[first : first + TOGETHER] = hashes_of(keys)
+    hashes.sort()
     return not (hashes[1:] == hashes[:-1]).any()
 
 
-def _are_lines(texts: list[str]) -> bool:
-    """Tell whether no text has a line break in it."""
-    lines = "\n".join(texts)
-    return lines.count("\n") == len(texts) - 1 and "\r" not in lines and "\0" not in lines
+def _are_lines(lines: str, count: int) -> bool:
+    """Tell whether no text of `count`, which are joined, has a line break in it."""
+    return lines.count("\n") == count - 1 and "\r" not in lines and "\0" not in lines

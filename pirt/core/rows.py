@@ -18,6 +18,8 @@ CODES: dict[str, int] = {split: code for code, split in enumerate(SPLITS)}
 """The place of a split in `SPLITS`, which stands for it in `Rows.splits`."""
 TOGETHER = 4096
 """Rows that are worked on at a time: many enough for speed, few enough that their objects take no memory."""
+_DECODED_AT_ONCE = 1 << 22
+"""Bytes; of `TOGETHER` rows as a manifest holds them, or every tenth."""
 
 Places: TypeAlias = slice | Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]
 """Some of N rows: a slice, indices, or a boolean each."""
@@ -46,7 +48,7 @@ class Texts(Sequence[str]):
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Texts":
         """Hold `texts`."""
-        column, texts = _TextColumn(), iter(texts)
+        column, texts = _TextColumn(bytearray()), iter(texts)
         while some := list(islice(texts, TOGETHER)):
             column.extend(some)
         return column.texts()
@@ -79,19 +81,24 @@ class Texts(Sequence[str]):
         return Texts(self._utf8, self._starts[places], self._lengths[places])
 
     def hashes(self) -> NDArray[np.int64]:
-        """Return Python's 64-bit hash of each: equal for equal texts, different for nearly all others."""
-        return np.fromiter(map(hash, self), np.int64, len(self))
+        """Return the hash of each; see `hashes_of`."""
+        return hashes_of(self)
 
     def _some(self, places: slice) -> list[str]:
         starts, stops = self._starts[places], self._starts[places] + self._lengths[places]
-        # One after the other, as in a manifest that was read, they are decoded at once and cut.
-        if len(starts) and np.array_equal(starts[1:], stops[:-1]):
+        # One somewhere after the other, as in a manifest that was read, they are decoded at once and cut.
+        if len(starts) and (starts[1:] >= stops[:-1]).all() and stops[-1] - starts[0] <= _DECODED_AT_ONCE:
             whole = _decoded(self._utf8[starts[0] : stops[-1]])
             if len(whole) == stops[-1] - starts[0]:  # then characters are bytes
                 cuts = zip((starts - starts[0]).tolist(), (stops - starts[0]).tolist(), strict=True)
                 return [whole[start:stop] for start, stop in cuts]
         cuts = zip(starts.tolist(), stops.tolist(), strict=True)
         return [_decoded(self._utf8[start:stop]) for start, stop in cuts]
+
+
+def hashes_of(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Return Python's 64-bit hash of each: equal for equal texts, different for nearly all others."""
+    return np.fromiter(map(hash, texts), np.int64, len(texts))
 
 
 class Rows(Sequence[ImageRow]):
@@ -167,7 +174,8 @@ class Columns:
     """Rows that come a few at a time."""
 
     def __init__(self) -> None:
-        self._keys, self._paths, self._sha256s = _TextColumn(), _TextColumn(), _TextColumn()
+        self._utf8 = bytearray()
+        self._keys, self._paths, self._sha256s = (_TextColumn(self._utf8) for _ in range(3))
         self._splits: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
         self._pids: list[Integers] = [np.empty(0, np.int64)]
         self._camids: list[Integers] = [np.empty(0, np.int64)]
@@ -189,6 +197,23 @@ class Columns:
         self._camids.append(_integers(camids))
         self._sha256s.extend(sha256s)
 
+    def extend_cut(
+        self,
+        utf8: bytes,
+        texts: Sequence[tuple[NDArray[np.int64], NDArray[np.int32]]],
+        splits: NDArray[np.uint8],
+        pids: NDArray[np.int64],
+        camids: NDArray[np.int64],
+    ) -> None:
+        """Add n rows whose texts lie in `utf8`: where each begins and how long it is, of keys, paths and SHA-256s."""
+        at = len(self._utf8)
+        self._utf8 += utf8
+        for column, (starts, lengths) in zip((self._keys, self._paths, self._sha256s), texts, strict=True):
+            column.add(starts + at, lengths)
+        self._splits.append(splits)
+        self._pids.append(pids)
+        self._camids.append(camids)
+
     def rows(self) -> Rows:
         """Return all rows so far."""
         splits, pids, camids = (np.concatenate(parts) for parts in (self._splits, self._pids, self._camids))
@@ -196,24 +221,28 @@ class Columns:
 
 
 class _TextColumn:
-    def __init__(self) -> None:
-        self._utf8 = bytearray()
-        self._lengths: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    def __init__(self, utf8: bytearray) -> None:
+        self._utf8 = utf8  # which other columns may share
+        # Numbers too, since joining arrays would take their memory twice.
+        self._starts, self._lengths = bytearray(), bytearray()
+
+    def add(self, starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> None:
+        self._starts += starts.tobytes()
+        self._lengths += lengths.tobytes()
 
     def extend(self, texts: Sequence[str]) -> None:
-        whole = "".join(texts)
+        at, whole = len(self._utf8), "".join(texts)
         if whole.isascii():  # then characters are bytes
             self._utf8 += whole.encode()
-            lengths = map(len, texts)
+            lengths = np.fromiter(map(len, texts), np.int32, len(texts))
         else:
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
             self._utf8 += b"".join(encoded)
-            lengths = map(len, encoded)
-        self._lengths.append(np.fromiter(lengths, np.int32, len(texts)))
+            lengths = np.fromiter(map(len, encoded), np.int32, len(texts))
+        self.add(at + np.cumsum(lengths, dtype=np.int64) - lengths, lengths)
 
     def texts(self) -> Texts:
-        lengths = np.concatenate(self._lengths)
-        return Texts(self._utf8, np.cumsum(lengths, dtype=np.int64) - lengths, lengths)
+        return Texts(self._utf8, np.frombuffer(self._starts, np.int64), np.frombuffer(self._lengths, np.int32))
 
 
 def _index(places: Places) -> slice | NDArray[Any]:

@@ -34,7 +34,7 @@ def together(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Rows that are worked on at a time, and characters that are read first: few rows take several times too."""
     monkeypatch.setattr(manifests, "TOGETHER", request.param)
     monkeypatch.setattr(columns, "TOGETHER", request.param)
-    monkeypatch.setattr(manifests, "_HEAD", 75 * request.param)
+    monkeypatch.setattr(manifests, "_BLOCK", 75 * request.param)
 
 
 plenty = settings(
