@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from pirt.core.errors import ReportError
+from pirt.core.files import pass_on_refusal
 from pirt.core.manifest import SPLITS, ImageRow, Split
 from pirt.core.params import Fraction, Frozen
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
+from pirt.core.texts import MEBIBYTE, bytes_within
 from pirt.models.part_groups import VISIBLE_FROM, NamedGroups, visible_groups
 
 SUMMARY_FILE = "data.json"
@@ -85,8 +86,9 @@ def write_summary(summary: DataSummary, folder: Path) -> None:
 def read_summary(path: Path) -> DataSummary:
     """Read a `data.json`; a damaged one is a ReportError."""
     try:
-        return DataSummary.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        return DataSummary.model_validate_json(bytes_within(path, MEBIBYTE))
+    except (OSError, ValueError) as error:
+        pass_on_refusal(error)
         raise ReportError(
             f"{path} is not a data summary of this version; draw it again with `pirt-report figures`"
         ) from error

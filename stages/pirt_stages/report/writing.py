@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pirt.core.errors import ReportError
-from pirt.core.files import is_clutter, is_free, written_whole
+from pirt.core.files import is_clutter, is_free, pass_on_refusal, written_whole
+from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
 from pirt.visual.style import save
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
@@ -59,10 +58,11 @@ def read_report(out: Path) -> Report:
     """Read back what `write_tables` wrote."""
     path = out / TABLES / _REPORT
     try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+        return Report.model_validate_json(bytes_within(path, LARGEST_JSON))
     except (FileNotFoundError, NotADirectoryError):
         raise ReportError(f"{out} holds no report; `pirt-report tables --out {out}` makes one") from None
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+    except (OSError, ValueError) as error:
+        pass_on_refusal(error)
         raise ReportError(f"{path} is not a report of this version; make it again with `pirt-report tables`") from error
 
 

@@ -14,6 +14,7 @@ from pirt.core.errors import ParamsError, StoreError
 from pirt.core.files import pass_on_refusal, refuse_other_files, sha256_of, written_whole
 from pirt.core.params import Fraction, Frozen, Positive
 from pirt.core.sealed import sealed, unsealed
+from pirt.core.texts import MEBIBYTE, bytes_within
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
 from pirt.visual.nearest import RankLists
@@ -185,7 +186,7 @@ def _empty_index(kind: IndexKind, channels: int, count: int) -> Any:
 
 def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
     try:
-        record = unsealed((folder / _MADE_FOR).read_bytes())
+        record = unsealed(bytes_within(folder / _MADE_FOR, MEBIBYTE))
         if record.pop(_INDEX_SHA256, None) != sha256_of(folder / _INDEX):
             raise ValueError(f"{_INDEX} is not what {_MADE_FOR} was written of (its SHA-256 differs)")
         made_for = MadeFor.model_validate(record)
