@@ -79,7 +79,7 @@ def mask_iou(network: HeatmapNetwork, data: Labelled) -> float:
 def measured(config: str, checkpoint: Path, data: Labelled) -> tuple[float, float]:
     """Return PCK@0.2 and mask IoU of a checkpoint."""
     network = loaded(find_network(config, str(checkpoint), "float32", "cpu", flip_test=False)).eval()
-    return accuracy_of(network, data, "cpu")["pck"], mask_iou(network, data)
+    return accuracy_of(network, data, "cpu").pck, mask_iou(network, data)
 
 
 def mean_average_precision(manifest: Path, config: str, checkpoint: Path, params: Path, size: tuple[int, int]) -> float:

@@ -95,8 +95,8 @@ def train_command(
     manifest, params = read_manifest(manifest_file, root), load_train_params(params_file)
     metrics = train(manifest, keypoints, params, out, _device(device))
     click.echo(
-        f"{out}: PCK@0.2 {metrics['pck']:.3f} on held-out visible keypoints, "
-        f"{metrics['pck_unoccluded']:.3f} on unoccluded images"
+        f"{out}: PCK@0.2 {metrics.pck:.3f} on held-out visible keypoints, "
+        f"{metrics.pck_unoccluded:.3f} on unoccluded images"
     )
 
 

@@ -1,12 +1,57 @@
-"""How well heatmaps find keypoints, and whether their height tells visible from occluded."""
+"""How well heatmaps find keypoints, whether their height tells visible from occluded, and the file that says so."""
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pirt.core.params import Fraction, Frozen
 from pirt_stages.pose.networks.openmmlab import keypoint_pck_accuracy
 from pirt_stages.pose.training.labels import OCCLUDED, VISIBLE
 
 _SHOULDERS, _HIPS = [5, 6], [11, 12]
+
+
+class KeypointCounts(Frozen):
+    """How many visible keypoints were measured."""
+
+    visible: int
+    on_unoccluded_images: int
+
+
+class PoseScores(Frozen):
+    """`scores.json`: the headline, for `dvc metrics show`."""
+
+    pck: Fraction
+    """PCK@0.2 of the torso, over visible keypoints."""
+    pck_unoccluded: Fraction
+    visibility_auc: Fraction | None
+    """None without both visible and occluded keypoints."""
+
+
+class PoseAccuracy(PoseScores):
+    """What a network comes to on labelled images."""
+
+    pck_per_keypoint: tuple[Fraction | None, ...]
+    """In COCO's order; None where no image shows it."""
+    pck_normalised_by: str = "0.2 of the distance from mid-shoulder to mid-hip"
+    keypoints: KeypointCounts
+
+
+class ImageCounts(Frozen):
+    """How many images were trained on, and how many of other identities were measured on."""
+
+    trained: int
+    held_out: int
+    held_out_unoccluded: int
+
+
+class PoseMetrics(PoseAccuracy):
+    """`metrics.json` of a pose training."""
+
+    format_version: Literal[1] = 1
+    parameters: int
+    images: ImageCounts
 
 
 def torso_length(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:

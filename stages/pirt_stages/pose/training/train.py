@@ -1,6 +1,5 @@
 """The recipe of `pirt-pose train`: a small HRNet on labelled keypoints, by MMPose's codec and loss in a plain loop."""
 
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -22,7 +21,15 @@ from pirt.progress import progress, progress_over
 from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
 from pirt_stages.pose.networks.openmmlab import Config, MMLogger
-from pirt_stages.pose.training.accuracy import pck, visibility_auc
+from pirt_stages.pose.training.accuracy import (
+    ImageCounts,
+    KeypointCounts,
+    PoseAccuracy,
+    PoseMetrics,
+    PoseScores,
+    pck,
+    visibility_auc,
+)
 from pirt_stages.pose.training.augment import augment, second_view
 from pirt_stages.pose.training.checkpoint import checkpoint_bytes
 from pirt_stages.pose.training.labels import OCCLUDED, VISIBLE, Labels, read_keypoints
@@ -49,12 +56,8 @@ class Labelled:
     occluded: NDArray[np.bool_]
 
 
-def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Path, device: str) -> dict[str, Any]:
-    """Train, measure on held-out identities, and write `out`.
-
-    Returns:
-        What `metrics.json` holds; `scores.json` has its headline for `dvc metrics show`.
-    """
+def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Path, device: str) -> PoseMetrics:
+    """Train, measure on held-out identities, and write `out`; return what its `metrics.json` holds."""
     if any(side % 32 for side in params.input_size):
         raise ParamsError(f"pose.train.input_size = {params.input_size}: HRNet needs multiples of 32")
     if device == "cuda" and not torch.cuda.is_available():
@@ -70,15 +73,15 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     held = load_labelled(manifest, hold, labels, keypoints, params.input_size)
 
     fit(network, learned, params, device)
-    metrics = accuracy_of(network, held, device)
-    metrics["parameters"] = sum(weight.numel() for weight in network.estimator.parameters())
-    metrics["images"] = {
-        "trained": len(learned.images),
-        "held_out": len(held.images),
-        "held_out_unoccluded": int((~held.occluded).sum()),
-    }
-
-    scores = {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
+    accuracy = dict(accuracy_of(network, held, device))
+    parameters = sum(weight.numel() for weight in network.estimator.parameters())
+    images = ImageCounts(
+        trained=len(learned.images),
+        held_out=len(held.images),
+        held_out_unoccluded=int((~held.occluded).sum()),
+    )
+    metrics = PoseMetrics(**accuracy, parameters=parameters, images=images)
+    scores = PoseScores(**{name: accuracy[name] for name in PoseScores.model_fields})
     with written_whole(out) as folder:
         folder.mkdir()
         if (out / _IGNORED).is_file():
@@ -88,7 +91,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         meta = {"epoch": params.epochs, "seed": params.seed, **initial}
         checkpoint_file.write_bytes(checkpoint_bytes(network.estimator, meta))
         for file, content in zip(tables, (metrics, scores), strict=True):
-            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            file.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return metrics
 
 
@@ -240,8 +243,8 @@ def _targets(codec: Any, keypoints: NDArray[np.float32]) -> tuple[Tensor, Tensor
     return torch.from_numpy(np.stack(encoded)), torch.from_numpy(weights)
 
 
-def accuracy_of(network: HeatmapNetwork, data: Labelled, device: str) -> dict[str, Any]:
-    """Return PCK@0.2 of the torso on visible keypoints, over all images and over unoccluded ones."""
+def accuracy_of(network: HeatmapNetwork, data: Labelled, device: str) -> PoseAccuracy:
+    """Measure the heatmaps of labelled images."""
     network.eval()
     estimator: Any = network.estimator
     found, scores = [], []
@@ -256,11 +259,10 @@ def accuracy_of(network: HeatmapNetwork, data: Labelled, device: str) -> dict[st
     whole = ~data.occluded
     overall, per_keypoint, number = pck(places, keypoints)
     unoccluded, _, unoccluded_number = pck(places[whole], keypoints[whole])
-    return {
-        "pck": overall,
-        "pck_unoccluded": unoccluded,
-        "pck_per_keypoint": per_keypoint,
-        "pck_normalised_by": "0.2 of the distance from mid-shoulder to mid-hip",
-        "visibility_auc": visibility_auc(heights, keypoints),
-        "keypoints": {"visible": number, "on_unoccluded_images": unoccluded_number},
-    }
+    return PoseAccuracy(
+        pck=overall,
+        pck_unoccluded=unoccluded,
+        pck_per_keypoint=tuple(per_keypoint),
+        visibility_auc=visibility_auc(heights, keypoints),
+        keypoints=KeypointCounts(visible=number, on_unoccluded_images=unoccluded_number),
+    )

@@ -12,6 +12,7 @@ from pose_people import People, make_people
 
 from pirt.core.errors import DataError, DivergenceError, ParamsError, PirtError
 from pirt_stages.pose.cli import main
+from pirt_stages.pose.training.accuracy import PoseMetrics
 from pirt_stages.pose.training.params import PoseTrainParams
 from pirt_stages.pose.training.train import train
 
@@ -23,11 +24,11 @@ def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
         train(people.manifest, people.keypoints, SHORT, tmp_path / name, "cpu")
     for file in ("config.py", "checkpoint.pth", "metrics.json", "scores.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    metrics = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    metrics = PoseMetrics.model_validate_json((tmp_path / "one" / "metrics.json").read_bytes())
     scores = json.loads((tmp_path / "one" / "scores.json").read_text())
-    assert scores == {name: metrics[name] for name in ("pck", "pck_unoccluded", "visibility_auc")}
-    assert metrics["images"]["trained"] == 8
-    assert metrics["images"]["held_out"] == 4
+    assert scores == {name: getattr(metrics, name) for name in ("pck", "pck_unoccluded", "visibility_auc")}
+    assert metrics.format_version == 1
+    assert (metrics.images.trained, metrics.images.held_out) == (8, 4)
 
 
 def test_a_training_that_diverges_leaves_nothing(people: People, tmp_path: Path) -> None:
