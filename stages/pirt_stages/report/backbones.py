@@ -8,6 +8,7 @@ from pirt_stages.report.formats import PRINTED, signed
 from pirt_stages.report.measured import Measured, measured
 from pirt_stages.report.results import Result
 from pirt_stages.report.schema import Entry, Row, Table
+from pirt_stages.report.steps import step_notes
 
 
 def backbone_table(name: str, results: Sequence[Result], *, ablation: bool) -> Table:
@@ -17,11 +18,11 @@ def backbone_table(name: str, results: Sequence[Result], *, ablation: bool) -> T
     """
     backbones = sorted({result.model.backbone for result in results})
     models = sorted({result.row for result in results if result.row in paper.MODELS})
-    found = {
-        (backbone, row): measured([r for r in results if (r.model.backbone, r.row) == (backbone, row)])
+    runs = {
+        backbone: {row: [r for r in results if (r.model.backbone, r.row) == (backbone, row)] for row in models}
         for backbone in backbones
-        for row in models
     }
+    found = {(backbone, row): measured(runs[backbone][row]) for backbone in backbones for row in models}
     published = {(paper.BACKBONE, row): numbers for row, numbers in paper.MODELS.items()} if ablation else {}
     rows = tuple(
         Row(head=(key[0], row_label(key[1])), entries=(Entry(ours=ours, published=published.get(key)),))
@@ -30,7 +31,10 @@ def backbone_table(name: str, results: Sequence[Result], *, ablation: bool) -> T
     added = [
         f"{backbone}: {text}"
         for backbone in backbones
-        for text in _added(found[backbone, models[-1]], found.get((backbone, BASELINE_ROW)), row_label(models[-1]))
+        for text in (
+            *_added(found[backbone, models[-1]], found.get((backbone, BASELINE_ROW)), row_label(models[-1])),
+            *step_notes(runs[backbone], sorted({BASELINE_ROW, models[-1]})),
+        )
     ]
     alike = "The rows of a backbone share one recipe, which another may not have; the lineage says which."
     return Table(

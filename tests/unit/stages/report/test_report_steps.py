@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from pirt_stages.report.cli import main
 from pirt_stages.report.results import read_results
 from pirt_stages.report.steps import step
+from pirt_stages.report.tables import build_report
 
 PIDS = [1, 1, 2, 3, 4, 4]
 BASELINE = ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.3, 0.2, 0.1, 0.2, 0.5, 0.4])
@@ -74,3 +75,13 @@ def test_results_without_their_queries_have_no_step(write_metrics: Callable[...,
     results = read_results([folder_of(write_metrics)])
     without = [result.model_copy(update={"per_query": None}) for result in results]
     assert step(without[:2], results[2:]) is None
+
+
+def test_the_table_of_backbones_shows_each_ones_step(write_metrics: Callable[..., Path]) -> None:
+    results = read_results([folder_of(write_metrics)])
+    other = results[0].model.model_copy(update={"backbone": "vit_small"})
+    alike = [results[0].model_copy(update={"model": other})]
+    (made,) = build_report("mine", [*results, *alike], stand_in=False).tables
+    assert [note.partition(", 95 %")[0] for note in made.notes if "From" in note] == [
+        "resnet50_ibn_a: From baseline to + P: +11.67 mAP"
+    ]
