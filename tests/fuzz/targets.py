@@ -23,11 +23,13 @@ from pirt.core.manifest import ImageRow, Manifest, read_manifest, write_manifest
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.weights import read_weights
 from pirt.heatmaps.reader import open_store
+from pirt.ranking.embeddings import EmbeddingsLineage, open_embeddings, write_embeddings
 from pirt.ranking.params import load_evaluate_params
 from pirt.ranking.results import read_metrics
 from pirt.runs.params import Params, TrainParams, load_params
 from pirt.runs.run import RECORD_FILE, read_record
 from pirt.training.resume import TrainingState, load_state, resume_folder, save_state
+from pirt.visual.data_summary import read_summary, summarise_data
 from pirt.visual.rows import Selection
 from pirt_stages.data.importing.archives import is_archive, unpacked
 from pirt_stages.data.importing.layouts.table import CSV
@@ -56,10 +58,6 @@ class Target:
     read: Callable[[Path], object]
     seal: bool = False
     """Whether a mutated JSON is sealed again, so that more than its seal is looked at."""
-
-
-# Not among them: embeddings.h5. The HDF5 library itself may go round for ever in a damaged heap of texts, where no
-# signal reaches it; `test_foreign_embeddings.py` tries what may be in a whole file.
 
 
 def targets(folder: Path) -> Iterator[tuple[str, Target]]:
@@ -173,8 +171,27 @@ def _runs(folder: Path) -> Iterator[tuple[str, Target]]:
     yield "state.pt", Target((state.read_bytes(),), "t.resume/state.pt", lambda _: load_state(folder / "t", record))
     metrics = tuple(path.read_bytes() for path in sorted((ROOT / "runs").glob("evaluate/*/metrics.json"))[:2])
     yield "metrics.json", Target(metrics, "metrics.json", read_metrics)
+    # Not sealed again: in a damaged heap of texts the HDF5 library may go round for ever, where no signal reaches it.
+    # `test_foreign_embeddings.py` tries what may be in a whole file.
+    yield "embeddings.h5", Target((_embeddings(folder / "e.h5"),), "embeddings.h5", open_embeddings)
+    summary = summarise_data(ROWS, np.ones((len(ROWS), 17), np.float32), set(), SMALL.part_groups)
+    yield "data.json", Target((summary.model_dump_json().encode(),), "data.json", read_summary)
     report = (ROOT / "runs/report/tables/report.json").read_bytes()
     yield "report.json", Target((report,), "report/tables/report.json", lambda path: read_report(path.parents[1]))
+
+
+def _embeddings(path: Path) -> bytes:
+    images = [row for row in ROWS if row.split != "train"]
+    lineage = EmbeddingsLineage(
+        variant=None, seed=0, model=SMALL, train=TrainParams(), checkpoint_sha256="0", trained_on_manifest="1",
+        trained_on_heatmaps=None, initial_weights_sha256=None, manifest_fingerprint="1", heatmaps_fingerprint=None,
+        image_size=(32, 16),
+    )  # fmt: skip
+    groups = len(SMALL.part_groups)
+    batch = {name: torch.rand(len(images), 8) for name in ("stripe", "patch")}
+    batch |= {"groups": torch.rand(len(images), groups, 8), "confidence": torch.rand(len(images), groups)}
+    write_embeddings(path, images, lineage, [batch])
+    return path.read_bytes()
 
 
 def sealed_again(content: bytes) -> bytes:

@@ -1,7 +1,11 @@
+import errno
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pirt.core.errors import ReportError
 from pirt.core.manifest import ImageRow
 from pirt.models.part_groups import GROUPINGS
 from pirt.visual.data_summary import read_summary, summarise_data, write_summary
@@ -57,3 +61,15 @@ def test_splits_without_persons_or_readable_images_are_told(tmp_path):
     assert (gallery.identities, gallery.images_an_identity, gallery.visible) == (0, None, {})
     write_summary(summary, tmp_path)
     assert read_summary(tmp_path / "data.json") == summary
+
+
+def test_a_summary_of_any_size_is_not_read_and_a_refusal_is_no_damage(tmp_path, monkeypatch):
+    write_summary(summarise_data([], np.ones((0, 17), np.float32), set(), GROUPS), tmp_path)
+    assert read_summary(tmp_path / "data.json")
+    with (tmp_path / "data.json").open("a") as file:
+        file.write(" " * (1 << 20))  # which JSON may end with
+    with pytest.raises(ReportError, match="not a data summary of this version"):
+        read_summary(tmp_path / "data.json")
+    monkeypatch.setattr(Path, "stat", lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(OSError, match="Too many open files"):
+        read_summary(tmp_path / "data.json")

@@ -206,3 +206,12 @@ def test_a_folder_without_report_is_one_line(command: str, tmp_path: Path) -> No
     result = CliRunner().invoke(main, [command, str(tmp_path)])
     assert result.exit_code == 2
     assert result.output == (f"Error: {tmp_path} holds no report; `pirt-report tables --out {tmp_path}` makes one\n")
+
+
+def test_a_report_of_any_size_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    with (tmp_path / "tables" / "report.json").open("w") as file:
+        file.truncate(1 << 40)  # takes no disk, but all memory
+    result = CliRunner().invoke(main, ["show", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is not a report of this version" in result.output

@@ -62,6 +62,14 @@ def test_a_damaged_index_is_refused_and_kept(embeddings, tmp_path, file):
     assert (tmp_path / "index" / file).read_bytes() == content
 
 
+def test_a_record_of_any_size_is_not_read(embeddings, tmp_path):
+    open_index(embeddings, "ivf", 0.5, tmp_path / "index", lambda images: None)
+    with (tmp_path / "index" / "made_for.json").open("a") as file:
+        file.write(" " * (1 << 20))  # which JSON may end with
+    with pytest.raises(StoreError, match="over the limit of 1,048,576"):
+        open_index(embeddings, "ivf", 0.5, tmp_path / "index", lambda images: None)
+
+
 def test_an_index_of_another_folder_is_refused(embeddings, tmp_path):
     for recall in (0.5, 0.9):
         open_index(embeddings, "ivf", recall, tmp_path / f"{recall}", lambda images: None)
