@@ -116,7 +116,9 @@ def _tables(
         yield _methods(name, data, compared, by_row)
     if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1:
         yield _components(name, by_row, ablation)
-        yield _layers(name, by_row, ablation)
+        # One N alone, which Table 3 shows already, compares nothing.
+        if ablation or sum((True, True, layers) in by_row for layers in paper.TABLE_4) > 1:
+            yield _layers(name, by_row, ablation)
         yield _modes(name, by_row.get(FULL_ROW, []), ablation)
 
 

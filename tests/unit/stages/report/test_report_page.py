@@ -55,7 +55,7 @@ def checked(text: str) -> Checker:
 
 @pytest.fixture
 def report(write_metrics: Write, tmp_path: Path) -> Path:
-    for variant in ("baseline", "pirt"):
+    for variant in ("baseline", "pirt", "pirt-n1"):
         folder = write_metrics(variant, 0, 0.4)
     run("tables", "--benchmark", "<mine> & more", "--metrics", folder, "--out", tmp_path / "report")
     (tmp_path / "report/figures").mkdir()

@@ -43,7 +43,13 @@ def all_rows(write_metrics: Write) -> Path:
 def test_rows_are_recognised_by_model_parameters_not_by_name(write_metrics: Write) -> None:
     folder = write_metrics("pirt", 0, 0.5, variant="some name")
     assert [row[3] for row in texts(table(3, report(folder, "mine")))] == ["–", "–", "–", "50.00‡"]
-    assert [row[1] for row in texts(table(4, report(folder, "mine")))] == ["–", "–", "50.00‡", "–"]
+    write_metrics("pirt-n1", 0, 0.4, variant="another name")
+    assert [row[1] for row in texts(table(4, report(folder, "mine")))] == ["40.00‡", "–", "50.00‡", "–"]
+
+
+def test_one_number_of_layers_makes_no_table_of_them(write_metrics: Write) -> None:
+    folder = write_metrics("pirt", 0, 0.5)
+    assert [made.number for made in report(folder, "mine").tables] == [3, 5]
 
 
 def test_mean_and_sample_standard_deviation_over_seeds(write_metrics: Write) -> None:
