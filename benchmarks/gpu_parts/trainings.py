@@ -112,7 +112,7 @@ def drawn_store(sizes: Sizes, path: Path, manifest: Manifest) -> HeatmapStore:
         geometry="resize", network="drawn", config_sha256="0" * 64, weights_sha256="0" * 64,
         manifest_fingerprint=manifest.fingerprint, precision="float32", flip_test=False, batch_size=1,
     )  # fmt: skip
-    writer, chance = create_store(path, manifest.keys, attributes, 256), np.random.default_rng(0)
+    writer, chance = create_store(path, manifest.rows, attributes, 256), np.random.default_rng(0)
     for shard in writer.pending():
         shape = (len(writer.rows(shard)), *writer.layout.image_shape)
         writer.write(shard, chance.random(shape, np.float32) ** 8)
