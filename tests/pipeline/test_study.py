@@ -31,6 +31,18 @@ def test_the_rows_of_the_study_are_the_demos_and_share_its_sizes() -> None:
     assert readings == {"raw", "normalised", "raised", "one"}
 
 
+def test_the_readings_differ_from_the_demo_in_c_alone() -> None:
+    readings = PIPELINES / "demo_readings/params.yaml"
+    for name in read_yaml(readings)["variants"]:
+        ours, demos = load_params(readings, name), load_params(DEMO, name)
+        assert ours.model.intra_mask == "one"
+        assert ours.model.model_copy(update={"intra_mask": demos.model.intra_mask}) == demos.model
+        assert Path(str(ours.train.backbone_weights)).name == Path(str(demos.train.backbone_weights)).name
+        start = {"backbone_weights": demos.train.backbone_weights}
+        assert ours.train.model_copy(update=start) == demos.train
+    assert read_yaml(readings)["evaluate"] == read_yaml(DEMO)["evaluate"]
+
+
 def test_every_variant_of_the_study_stands_in_one_report() -> None:
     settings = read_yaml(PIPELINES / "rendered_study/dvc.yaml")["stages"]["report"]["foreach"]
     named = [word for words in settings.values() for word in words.split() if word != "--variant"]
