@@ -25,6 +25,8 @@ outs = {
     "tables": ["tables/report.json", "plots/table4.png"],
     "figures": ["figures/curves.png"],
     "explore": ["index.html"],
+    "where": ["where.csv"],
+    "reference": ["reference.csv"],
 }
 program = words.pop(0)
 name = program if program in ("train", "eval") else words.pop(0)

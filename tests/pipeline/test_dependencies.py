@@ -43,6 +43,8 @@ PROGRAMS = {
         "pirt_stages.report.params",
     ),
     "explore": ("pirt_stages.explore.recipe",),
+    "where": ("pirt_stages.study.where",),
+    "reference": ("pirt_stages.study.reference",),
 }
 """What a stage's command line hands the work to."""
 NO_BYTES = {
@@ -63,10 +65,13 @@ SHARED = {
     "extract": ("pirt/core/",),
     "figures": ("pirt/ranking/", "pirt/runs/"),
     "report": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/visual/"),
+    "where": ("pirt/ranking/", "pirt/runs/", "pirt/visual/", "stages/pirt_stages/data/", "stages/pirt_stages/study/"),
+    "reference": ("pirt/core/", "pirt/models/", "pirt/ranking/", "pirt/runs/", "stages/pirt_stages/study/"),
 }
-"""Rooms of which a stage needs a part; core is small, and the last two stages take seconds."""
-OF_THE_REPORT = ("pirt/models", "pirt/heatmaps")
-"""Tables read metrics.json, which says what the model was; they run none."""
+"""Rooms of which a stage needs a part; core is small, and the last four stages take seconds."""
+OF_A_MODEL = ("pirt/models", "pirt/heatmaps")
+RUN_NO_MODEL = ("report", "where")
+"""Tables read metrics.json, which says what the model was, and embeddings."""
 
 
 BUILDING = ("train", "evaluate", "figures")
@@ -135,8 +140,8 @@ def stages_of(pipeline: str) -> dict[str, Any]:
 
 def behind(pipeline: str, name: str) -> set[str]:
     files = everything_behind(*PROGRAMS[name], *chosen(pipeline, name)) - set(NO_BYTES)
-    if name == "report":
-        files = {file for file in files if not file.startswith(OF_THE_REPORT)}
+    if name in RUN_NO_MODEL:
+        files = {file for file in files if not file.startswith(OF_A_MODEL)}
     return {file for file in files if not empty(file)}
 
 

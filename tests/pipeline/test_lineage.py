@@ -9,27 +9,28 @@ from ruamel.yaml import YAML
 from stubs import copy_with_stubs, dvc, ran
 
 STAGES = {"render", "import", "pose", "extract", "train", "evaluate", "figures", "report", "explore"}
+STAGES |= {"where", "reference"}
 PROGRAMS = "stages/pirt_stages"
 CODE: dict[str, set[str]] = {
     # Other identities of the same images leave the store as it is, but not the training.
-    "runs/manifest.csv": {"import", "pose", "extract", "train"},
+    "runs/manifest.csv": {"import", "pose", "extract", "train", "reference"},
     "pirt/core/manifest.py": STAGES,
-    "pirt/heatmaps/codec.py": {"extract", "train", "evaluate", "figures", "explore"},
-    "pirt/heatmaps/reader.py": {"extract", "train", "evaluate", "figures", "explore"},
-    "pirt/models/part_groups.py": {"train", "evaluate", "figures", "explore"},
-    "pirt/models/a_new_file.py": {"train", "evaluate", "figures", "explore"},
+    "pirt/heatmaps/codec.py": {"extract", "train", "evaluate", "figures", "explore", "reference"},
+    "pirt/heatmaps/reader.py": {"extract", "train", "evaluate", "figures", "explore", "reference"},
+    "pirt/models/part_groups.py": {"train", "evaluate", "figures", "explore", "reference"},
+    "pirt/models/a_new_file.py": {"train", "evaluate", "figures", "explore", "reference"},
     "pirt/backbones/a_new_file.py": set(),
     "pirt/losses/triplet.py": {"train"},
     "pirt/losses/a_new_file.py": set(),
     "pirt/training/sampler.py": {"train"},
-    "pirt/runs/cache.py": {"train", "evaluate", "figures", "explore", "report"},
-    "pirt/ranking/metrics.py": {"evaluate", "figures", "explore", "report"},
-    "pirt/visual/rank_list.py": {"figures", "report"},
+    "pirt/runs/cache.py": {"train", "evaluate", "figures", "explore", "report", "where", "reference"},
+    "pirt/ranking/metrics.py": {"evaluate", "figures", "explore", "report", "where", "reference"},
+    "pirt/visual/rank_list.py": {"figures", "report", "where"},
     "pirt/benchmarks.py": {"report"},
     "pirt/progress.py": set(),
     "pirt/summary.py": set(),
     f"{PROGRAMS}/command.py": set(),
-    f"{PROGRAMS}/data/pedestrians/shot.py": {"render"},
+    f"{PROGRAMS}/data/pedestrians/shot.py": {"render", "where"},
     f"{PROGRAMS}/data/importing/layouts/market.py": {"import"},
     f"{PROGRAMS}/data/check.py": set(),
     f"{PROGRAMS}/data/cli.py": set(),
@@ -49,6 +50,7 @@ CODE: dict[str, set[str]] = {
     f"{PROGRAMS}/report/tables.py": {"report"},
     f"{PROGRAMS}/report/paper.py": {"report"},
     f"{PROGRAMS}/report/cli.py": set(),
+    f"{PROGRAMS}/study/writing.py": {"where", "reference"},
 }
 
 

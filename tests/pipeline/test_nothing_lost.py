@@ -47,6 +47,8 @@ COMMANDS = {
     "html": "pirt-report html report",
     "backbone": "pirt-export backbone --run runs/pirt --out backbone.safetensors",
     "explore": f"pirt-report explore evaluations {IMAGES} --out explored",
+    "where": "pirt-report where evaluations --manifest manifest.csv --keypoints data/keypoints.json --out where",
+    "reference": f"pirt-report reference --params params.yaml {IMAGES} --out reference",
 }
 WRONG = [
     ("synthesize", "--contact-sheet data", "is a directory"),
@@ -104,6 +106,10 @@ WRONG = [
     ("explore", "--heatmaps none.zarr", "does not exist"),
     ("explore", "--keypoints none.json", "do not exist"),
     ("explore", "--root empty", "missing under"),
+    ("where", "--keypoints none.json", "do not exist"),
+    ("where", "--params params.yaml", "must have a list of `seeds`"),
+    ("reference", "--heatmaps none.zarr", "does not exist"),
+    ("reference", "--root empty", "missing under"),
 ]
 
 

@@ -25,6 +25,9 @@ from pirt_stages.report.tables import build_report
 from pirt_stages.report.writing import FIGURES, join_reports, print_report, write_page, write_tables
 
 _PARAMS = params_option("only runs of its `seeds` and `variants` count")
+_VARIANT = click.option(
+    "--variant", "variants", multiple=True, help="Only this one of the variants of --params; may be repeated."
+)
 
 
 @click.group(cls=Group)
@@ -45,9 +48,7 @@ def main() -> None:
     help="A metrics.json, or a folder searched for them; may be repeated.",
 )
 @_PARAMS
-@click.option(
-    "--variant", "variants", multiple=True, help="Only this one of the variants of --params; may be repeated."
-)
+@_VARIANT
 @click.option(
     "--stand-in",
     is_flag=True,
@@ -170,6 +171,72 @@ def explore(
     images = read_manifest(manifest_file, root)
     recipe.explore(found, images, heatmaps, keypoints, out, choose_device(device))
     click.echo(f"wrote {out}: open {out / 'index.html'} in a browser")
+
+
+@main.command()
+@click.argument("evaluations", type=FOLDER, nargs=-1, required=True)
+@manifest_option(required=True)
+@click.option("--keypoints", type=FILE, required=True, help="keypoints.json of rendered pedestrians.")
+@_PARAMS
+@_VARIANT
+@ROOT
+@out_option("Folder to write: tables as Markdown and CSV, and a plot.")
+@DEVICE
+def where(
+    evaluations: tuple[Path, ...],
+    manifest_file: Path,
+    keypoints: Path,
+    params_file: Path | None,
+    variants: tuple[str, ...],
+    root: Path | None,
+    out: Path,
+    device: str,
+) -> None:
+    """Tell where models gain and lose on rendered pedestrians, of which it is known what is covered.
+
+    EVALUATIONS are searched for what pirt-eval wrote. The tables have mAP by how much of a person is covered, by what
+    and which part, and with a whole picture of the same person and camera in each query's place; seeds are averaged.
+    Of models with parts they also have the rank correlation of each part's confidence with its visible share. Works
+    on images of `pirt-data synthesize` alone.
+
+    \b
+    Example:
+      pirt-report where runs/evaluate --manifest runs/manifest.csv --keypoints runs/data/keypoints.json \\
+        --out runs/where
+    """
+    from pirt.ranking.embed import choose_device
+    from pirt_stages.study.where import where as write
+    from pirt_stages.study.where_tables import TABLES
+
+    images = read_manifest(manifest_file, root)
+    write(evaluations, _selected(params_file, variants), images, keypoints, out, choose_device(device))
+    click.echo((out / TABLES).read_text(encoding="utf-8"), nl=False)
+
+
+@main.command()
+@params_option("its sections `model` and `evaluate` say what parts there are and how to measure", required=True)
+@manifest_option(required=True)
+@heatmaps_option(required=True)
+@ROOT
+@out_option("Folder to write: a table as Markdown and CSV.")
+def reference(params_file: Path, manifest_file: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
+    """Rank by random features and by colours alone, whole and by part, to see what a benchmark costs.
+
+    \b
+    Example:
+      pirt-report reference --params params.yaml --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \\
+        --out runs/reference
+    """
+    from pirt.ranking.params import load_evaluate_params
+    from pirt.runs.cache import store_for
+    from pirt.runs.params import load_params
+    from pirt_stages.study.reference import TABLE
+    from pirt_stages.study.reference import reference as write
+
+    images = read_manifest(manifest_file, root)
+    model, protocol = load_params(params_file).model, load_evaluate_params(params_file)
+    write(images, store_for(heatmaps, images), model, protocol, out)
+    click.echo((out / TABLE).read_text(encoding="utf-8"), nl=False)
 
 
 @main.command()

@@ -1,0 +1,39 @@
+"""Which evaluations an analysis reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pirt.core.errors import ReportError
+from pirt.ranking.results import METRICS_FILE, Metrics, read_metrics
+from pirt.visual.rows import Selection, TableRow, table_row
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of `pirt-eval`."""
+
+    folder: Path
+    metrics: Metrics
+
+    @property
+    def row(self) -> TableRow:
+        """Return which row of Tables 3 and 4 it is."""
+        return table_row(self.metrics.model)
+
+    @property
+    def variant(self) -> str:
+        """Return the name that it goes by."""
+        return self.metrics.variant or self.folder.name
+
+
+def find_runs(places: Sequence[Path], selection: Selection | None) -> list[Run]:
+    """Return the evaluations in and below `places`, baseline first; with a `selection` only its runs."""
+    files = [file for place in places for file in sorted(place.rglob(METRICS_FILE))]
+    runs = [Run(file.parent, read_metrics(file)) for file in files]
+    if selection is not None:
+        runs = [run for run in runs if selection.holds(run.metrics.variant, run.metrics.seed)]
+    if not runs:
+        asked = "" if selection is None else " of the asked seeds and variants"
+        raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
+    return sorted(runs, key=lambda run: (run.row, run.variant, run.metrics.seed))

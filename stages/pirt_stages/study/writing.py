@@ -1,0 +1,60 @@
+"""The small tables of an analysis, as Markdown and CSV, and the folder that they lie in."""
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from pirt.core.errors import ReportError
+from pirt.core.files import is_free, written_whole
+from pirt.core.texts import plain_cell
+
+_AS_IT_IS = frozenset(" .,:;+-–−%±×()/=<")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first column names the rows."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def as_markdown(self) -> str:
+        """Return the table under its title."""
+        align = [":--"] + ["--:"] * (len(self.head) - 1)
+        lines = [_line(self.head), f"| {' | '.join(align)} |", *map(_line, self.rows)]
+        return "\n".join([f"### {self.title}", "", *lines, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    # Variants may be named anything.
+    plain = ("".join(c if c.isalnum() or c in _AS_IT_IS else f"&#{ord(c)};" for c in cell) for cell in cells)
+    return f"| {' | '.join(plain)} |"
+
+
+def as_csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return lines that no spreadsheet takes for formulas."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerows([plain_cell(str(cell)) for cell in line] for line in [head, *rows])
+    return text.getvalue()
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation over seeds; one seed has none."""
+    mean = f"{fmean(values):.2f}".replace("-", "−")
+    return mean + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+
+
+@contextmanager
+def written_analysis(out: Path, names: Collection[str]) -> Iterator[Path]:
+    """Yield a folder to write `names` into, which becomes `out`; a folder of other files is not replaced."""
+    if out.is_file() or (out.is_dir() and not is_free(out) and not all((out / name).is_file() for name in names)):
+        raise ReportError(f"{out} is not of this command and would be replaced; name another --out or remove it")
+    with written_whole(out) as folder:
+        folder.mkdir()
+        yield folder
