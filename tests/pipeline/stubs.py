@@ -27,6 +27,7 @@ outs = {
     "explore": ["index.html"],
     "where": ["where.csv"],
     "reference": ["reference.csv"],
+    "curve": ["curve.csv"],
 }
 program = words.pop(0)
 name = program if program in ("train", "eval") else words.pop(0)

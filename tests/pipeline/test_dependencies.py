@@ -23,6 +23,7 @@ PIPELINES = (
     "pipelines/dukemtmc_reid",
     "pipelines/occluded_duke",
     "pipelines/rendered_backbones",
+    "pipelines/demo_curve",
 )
 PROGRAMS = {
     "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
@@ -45,6 +46,7 @@ PROGRAMS = {
     "explore": ("pirt_stages.explore.recipe",),
     "where": ("pirt_stages.study.where",),
     "reference": ("pirt_stages.study.reference",),
+    "curve": ("pirt_stages.study.curve",),
 }
 """What a stage's command line hands the work to."""
 NO_BYTES = {
@@ -58,6 +60,7 @@ NO_BYTES = {
     "stages/pirt_stages/pose/__init__.py": "nothing",
     "stages/pirt_stages/data/output.py": "which folders may be replaced",
 }
+STUDY = "stages/pirt_stages/study/"
 SHARED = {
     "render": ("pirt/core/",),
     "import": ("pirt/core/",),
@@ -65,12 +68,13 @@ SHARED = {
     "extract": ("pirt/core/",),
     "figures": ("pirt/ranking/", "pirt/runs/"),
     "report": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/visual/"),
-    "where": ("pirt/ranking/", "pirt/runs/", "pirt/visual/", "stages/pirt_stages/data/", "stages/pirt_stages/study/"),
-    "reference": ("pirt/core/", "pirt/models/", "pirt/ranking/", "pirt/runs/", "stages/pirt_stages/study/"),
+    "where": ("pirt/ranking/", "pirt/runs/", "pirt/visual/", "stages/pirt_stages/data/", STUDY),
+    "curve": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/training/", "pirt/visual/", STUDY),
+    "reference": ("pirt/core/", "pirt/models/", "pirt/ranking/", "pirt/runs/", STUDY),
 }
-"""Rooms of which a stage needs a part; core is small, and the last four stages take seconds."""
+"""Rooms of which a stage needs a part; core is small, and the last five stages take seconds."""
 OF_A_MODEL = ("pirt/models", "pirt/heatmaps")
-RUN_NO_MODEL = ("report", "where")
+RUN_NO_MODEL = ("report", "where", "curve")
 """Tables read metrics.json, which says what the model was, and embeddings."""
 
 

@@ -48,6 +48,7 @@ COMMANDS = {
     "backbone": "pirt-export backbone --run runs/pirt --out backbone.safetensors",
     "explore": f"pirt-report explore evaluations {IMAGES} --out explored",
     "where": "pirt-report where evaluations --manifest manifest.csv --keypoints data/keypoints.json --out where",
+    "curve": "pirt-report curve evaluations --manifest manifest.csv --out curve",
     "reference": f"pirt-report reference --params params.yaml {IMAGES} --out reference",
 }
 WRONG = [
@@ -108,6 +109,7 @@ WRONG = [
     ("explore", "--root empty", "missing under"),
     ("where", "--keypoints none.json", "do not exist"),
     ("where", "--params params.yaml", "must have a list of `seeds`"),
+    ("curve", "--manifest changed.csv", "trained on another manifest"),
     ("reference", "--heatmaps none.zarr", "does not exist"),
     ("reference", "--root empty", "missing under"),
 ]

@@ -11,6 +11,7 @@ from pirt.runs.params import load_params
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 STUDY, DEMO = PIPELINES / "rendered_study/params.yaml", PIPELINES.parent / "params.yaml"
+CURVE = PIPELINES / "demo_curve/params.yaml"
 ALWAYS = {"weights", "pose-weights"}
 
 
@@ -47,6 +48,21 @@ def test_every_variant_of_the_study_stands_in_one_report() -> None:
     settings = read_yaml(PIPELINES / "rendered_study/dvc.yaml")["stages"]["report"]["foreach"]
     named = [word for words in settings.values() for word in words.split() if word != "--variant"]
     assert sorted(named) == sorted(read_yaml(STUDY)["variants"])
+
+
+def test_the_curve_is_of_the_demos_rows_and_recipe() -> None:
+    rows, lengths = ("baseline", "parts", "intra", "pirt"), (2, 4, 8, 16, 32)
+    names = list(read_yaml(CURVE)["variants"])
+    assert names == [f"{row}-{epochs}" for row in rows for epochs in lengths]
+    for name in names:
+        row, epochs = name.split("-")
+        ours, demo = load_params(CURVE, name), load_params(DEMO, row)
+        assert ours.model == demo.model
+        weights = (PIPELINES / "demo_curve" / str(ours.train.backbone_weights)).resolve()
+        assert weights == (PIPELINES.parent / str(demo.train.backbone_weights)).resolve()
+        assert (ours.train.epochs, 2 * ours.train.cosine_from_epoch) == (int(epochs), int(epochs))
+        same = {"backbone_weights", "epochs", "cosine_from_epoch"}
+        assert ours.train.model_dump(exclude=same) == demo.train.model_dump(exclude=same)
 
 
 @pytest.mark.slow

@@ -214,6 +214,34 @@ def where(
 
 
 @main.command()
+@click.argument("evaluations", type=FOLDER, nargs=-1, required=True)
+@manifest_option("Manifest that the models were trained on.", required=True)
+@_PARAMS
+@_VARIANT
+@out_option("Folder to write: a table as Markdown and CSV, and a plot.")
+def curve(
+    evaluations: tuple[Path, ...],
+    manifest_file: Path,
+    params_file: Path | None,
+    variants: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Draw mAP over the length of the training, a line for each row of the tables.
+
+    EVALUATIONS are searched for what pirt-eval wrote. Each length is a training of its own; seeds are averaged.
+
+    \b
+    Example:
+      pirt-report curve runs/evaluate --manifest runs/manifest.csv --out runs/curve
+    """
+    from pirt_stages.study.curve import TABLE
+    from pirt_stages.study.curve import curve as write
+
+    write(evaluations, _selected(params_file, variants), read_manifest(manifest_file), out)
+    click.echo((out / TABLE).read_text(encoding="utf-8"), nl=False)
+
+
+@main.command()
 @params_option("its sections `model` and `evaluate` say what parts there are and how to measure", required=True)
 @manifest_option(required=True)
 @heatmaps_option(required=True)
