@@ -57,7 +57,7 @@ test-python:  ## Stage 2's tests on another Python, in .venv-stage2 (make test-p
 	$(OTHER)/pip install --quiet '.[search,export]' hypothesis pytest pytest-timeout pytest-xdist
 	OMP_NUM_THREADS=1 $(OTHER)/pytest --numprocesses auto $(STAGE_2)
 
-.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore
+.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps
 bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
 
 bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
@@ -84,6 +84,10 @@ bench-eval: $(INSTALLED)  ## Metrics over argsort, matching over its matrix prod
 
 bench-gpu: $(INSTALLED)  ## On a GPU: floors, steps, whole trainings, repeated steps, evaluation
 	python benchmarks/gpu.py
+
+bench-heatmaps: demo  ## In mAP, over hours: live against cached heatmaps in training; true and spoilt ones
+	python benchmarks/live_training.py
+	python benchmarks/heatmap_quality.py
 
 bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium
 	python benchmarks/explore.py --manifest runs/manifest.csv
