@@ -539,6 +539,17 @@ def test_of_a_folder_test_queries_are_drawn(importing: Import, tmp_path: Path) -
     assert {path.split("/")[0] for path, split, *_ in rows(tmp_path) if split != "train"} == {"test"}
 
 
+def test_folders_of_splits_beside_others_are_asked_about(refused: Import, importing: Import, tmp_path: Path) -> None:
+    for split in ("train", "train_all", "query", "gallery", "val"):
+        images(tmp_path / "root", f"{split}/0002/{split}.jpg")
+    assert "has folders gallery, query, train beside others, such as 'train_all'" in refused(
+        tmp_path / "root", "--layout", "person-folders"
+    )
+    said = importing(tmp_path / "root", "--layout", "person-folders", "--levels", "split/person")
+    assert "passed over 2 × images in none of the folders train, " in said
+    assert splits(tmp_path) == [1, 1, 1]
+
+
 def test_images_in_folders_of_splits_alone_have_no_person(refused: Import, tmp_path: Path) -> None:
     images(tmp_path / "root", "train/1.jpg", "query/2.jpg", "gallery/3.jpg")
     assert "say what the folders stand for" in refused(tmp_path / "root", "--layout", "person-folders")

@@ -185,7 +185,13 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
         around = min(depths, default=1) - 1
     wrapper = ("*",) * around
     named = {parts[around].lower() for parts in folders if len(parts) > around}
-    if len(named) > 1 and named <= SPLIT_FOLDERS.keys():
+    of_splits = named & SPLIT_FOLDERS.keys()
+    if len(of_splits) > 1 and of_splits != named:
+        raise DataError(
+            f"{root} has folders {', '.join(sorted(of_splits))} beside others, such as {min(named - of_splits)!r}; say "
+            "what folders stand for, such as --levels split/person, which passes over the others, or --levels person"
+        )
+    if len(named) > 1 and of_splits:
         wrapper, around = (*wrapper, "split"), around + 1
     if depths == [1 + around]:
         return *wrapper, "person"
