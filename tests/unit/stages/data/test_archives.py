@@ -231,6 +231,15 @@ def test_every_form_of_long_name_is_unpacked(tmp_path: Path, form: int) -> None:
     assert [(folder / name).stat().st_size for name in names] == [600] * 3
 
 
+def test_a_zip_that_points_before_its_beginning_is_named(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.zip", {"a.txt": b"1" * 50})
+    content = bytearray(archive.read_bytes())
+    content[-6] += 5  # where the directory is said to begin, in the last 22 bytes
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip is damaged"):
+        unpacked(archive)
+
+
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     headers = [tarfile.TarInfo(f"{number}.jpg").tobuf() for number in range(3)]
     headers[1] = b"X" + headers[1][1:]
