@@ -1,5 +1,7 @@
 import json
+import multiprocessing
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,17 @@ def test_plans_have_the_counts_of_their_profile(name: str, seed: int) -> None:
 def test_the_same_bytes_with_any_number_of_processes() -> None:
     shots = [entry.shot for entry in plan(PROFILES["smoke"], 0)][40:56]
     assert list(render_all(0, shots, 2)) == list(render_all(0, shots, 1))
+
+
+def test_ctrl_c_is_told_by_one_process() -> None:
+    shots = [entry.shot for entry in plan(PROFILES["smoke"], 0)][:4]
+    pictures = render_all(0, shots, 2)
+    next(pictures)
+    workers = [Path(f"/proc/{child.pid}/status").read_text() for child in multiprocessing.active_children()]
+    pictures.close()
+    blocked = [int(status.partition("SigBlk:")[2].split()[0], 16) for status in workers]
+    assert [mask >> (signal.SIGINT - 1) & 1 for mask in blocked] == [1, 1]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.parametrize("arguments", [("synthesize", "--profile", "smoke"), ("standin", "partial_ilids")])
