@@ -326,13 +326,20 @@ def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tm
     assert load_run(tmp_path / "run")[1].params.train.precision == "bfloat16"
 
 
-def test_a_damaged_state_is_refused(arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"nonsense", "it does not end with the SHA-256 of its content"),
+        (b"nonsense" + b"0" * 64, "its content is not what was written"),
+    ],
+)
+def test_a_damaged_state_is_refused(arguments, tmp_path, content, told):
     folder = resume_folder(tmp_path / "run")
     folder.mkdir()
-    (folder / "state.pt").write_bytes(b"nonsense")
+    (folder / "state.pt").write_bytes(content)
     refused = run(*arguments)
     assert refused.exit_code == 2
-    assert "cannot be read as the state of a training: its content is not what was written" in refused.output
+    assert f"cannot be read as the state of a training: {told}" in refused.output
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(arguments, tmp_path, persons):
