@@ -118,6 +118,7 @@ class _Getattr:
 
 
 def test_getattr_is_only_for_mmengines_statistics(tmp_path: Path) -> None:
+    pytest.importorskip("mmengine")
     table = {"state_dict": {"weight": torch.ones(1)}, "meta": _Getattr()}
     assert "names builtins.getattr, which is refused" in one_line(saved(tmp_path, table))
 
