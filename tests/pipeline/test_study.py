@@ -87,6 +87,6 @@ def test_the_demos_seeds_take_its_images_and_heatmaps(tmp_path: Path) -> None:
     few(folder / "params.yaml", "pirt")
     demo = {"render", "import", "pose", "extract"}
     runs = {f"{stage}@pirt-{seed}" for stage in ("train", "evaluate") for seed in range(3)}  # 0 is the demo's own
-    assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS | demo | runs | {"report"}
+    assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS | demo | runs | {"report", "where"}
     assert (folder / "pipelines/demo_seeds/runs/evaluate/pirt-seed2/metrics.json").is_file()
     assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS
