@@ -1,5 +1,8 @@
-"""Every command that replaces an output, given wrong input over a finished one: what is there stays, byte for byte."""
+"""Every command that replaces an output, refused or stopped over a finished one: what is there stays, byte for byte."""
 
+import os
+import random
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from forked_programs import ctrl_c_after, few_files, forked
 from program_table import PROGRAMS
 from small_disks import files_up_to
 
@@ -51,6 +55,7 @@ COMMANDS = {
     "curve": "pirt-report curve evaluations --manifest manifest.csv --out curve",
     "reference": f"pirt-report reference --params params.yaml {IMAGES} --out reference",
 }
+_BEGUN = re.compile(r"\.(partial|resume)/")
 WRONG = [
     ("synthesize", "--contact-sheet data", "is a directory"),
     ("synthesize", "--params none.yaml", "does not exist"),
@@ -154,6 +159,11 @@ def everything(root: Path) -> dict[str, bytes]:
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
+def outputs(root: Path) -> dict[str, bytes]:
+    """Everything but what is kept to be gone on with, or left for the next run to remove."""
+    return {name: content for name, content in everything(root).items() if not _BEGUN.search(name)}
+
+
 @pytest.mark.parametrize(("name", "wrong", "said"), WRONG, ids=lambda part: part if isinstance(part, str) else None)
 def test_wrong_input_leaves_what_is_there(finished: Path, name: str, wrong: str, said: str) -> None:
     before = everything(finished)
@@ -167,16 +177,43 @@ def test_wrong_input_leaves_what_is_there(finished: Path, name: str, wrong: str,
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"kpr"}))
 def test_without_room_what_is_there_stays(finished: Path, name: str) -> None:
-    before = everything(finished)
+    before = outputs(finished)
     with files_up_to(256):
         ended = typed(COMMANDS[name])
     assert ended.exit_code == 2, (ended.output, ended.exception)
-    after = everything(finished)
-    # What was begun is kept where it can be gone on with.
-    begun = {file for file in after.keys() - before.keys() if ".partial/" in file or ".resume/" in file}
-    assert {file: content for file, content in after.items() if file not in begun} == before
+    assert outputs(finished) == before
     for folder in ("heatmaps.zarr.partial", "runs/pirt.resume"):
         shutil.rmtree(finished / folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_with_few_open_files_what_is_there_stays(finished: Path, name: str) -> None:
+    for count in (6, 10, 16):
+        before = outputs(finished)
+        code, said = forked(COMMANDS[name], lambda count=count: few_files(count))
+        if code == 0:
+            continue
+        assert (code, "Traceback" in said) == (2, False), said
+        assert said.splitlines()[-1].startswith("Error: ")
+        assert "Too many open files" in said.splitlines()[-1]
+        assert outputs(finished) == before
+
+
+# What a training had begun anew it goes on with; `test_a_signal_saves_after_the_step_and_exits` holds that.
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"train"}))
+def test_ctrl_c_at_any_moment_leaves_what_is_there(finished: Path, name: str) -> None:
+    began = sum(os.times()[2:4])
+    assert forked(COMMANDS[name], lambda: None)[0] == 0
+    whole, chance = sum(os.times()[2:4]) - began, random.Random(name)
+    for _ in range(4):
+        before, moment = outputs(finished), chance.uniform(0, whole)
+        code, said = forked(COMMANDS[name], lambda moment=moment: ctrl_c_after(moment))
+        assert "KeyboardInterrupt" not in said
+        if code == 0:
+            continue
+        assert (code, "Traceback" in said) == (130, False), said
+        assert said.splitlines()[-1] == "Aborted!", said
+        assert outputs(finished) == before
 
 
 def test_a_table_is_not_imported_onto_itself(finished: Path) -> None:
