@@ -13,6 +13,13 @@ from pirt.core.errors import ParamsError, PirtError
 MOST_WEIGHTS = 2_000_000_000
 """8 GB in float32, seventy times the paper's network."""
 
+_MOST_CALLS = 50_000
+"""Five times what the largest known here, HRNet-W48, takes."""
+
+
+class _EndlessError(Exception):
+    """Building has not come to an end."""
+
 
 @contextmanager
 def without_memory() -> Iterator[None]:
@@ -22,7 +29,14 @@ def without_memory() -> Iterator[None]:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves tensors as they are where they would be filled in place, for which PyTorch imports its compiler."""
+    """Leaves tensors as they are where they would be filled in place, for which PyTorch imports its compiler.
+
+    It also counts: a description of a billion layers would be followed for hours, memory or none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = 0
 
     def __torch_function__(
         self,
@@ -31,6 +45,9 @@ class _Undrawn(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        self._calls += 1
+        if self._calls > _MOST_CALLS:
+            raise _EndlessError
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.startswith("_") and not name.endswith("requires_grad_"):
@@ -48,6 +65,8 @@ def require_buildable(build: Callable[[], nn.Module], what: str) -> None:
             weights = sum(value.numel() for value in build().state_dict().values())
     except PirtError:
         raise
+    except _EndlessError as error:
+        raise ParamsError(f"{what} has more layers than can be counted; take fewer") from error
     except (RuntimeError, TypeError, OverflowError) as error:
         # PyTorch counts in 64 bits. What else it cannot do without memory shows when it is done with it.
         if "overflow" not in str(error).lower():

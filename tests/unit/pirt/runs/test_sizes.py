@@ -1,5 +1,6 @@
 """No parameter asks for what no machine has: sizes are bounded, and networks measured before they are made."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -64,6 +65,14 @@ def test_more_identities_than_memory_has_room_for_are_refused(classes: int) -> N
     small = ModelParams(backbone="resnet18_ibn_a", width=8)
     with pytest.raises(ParamsError, match=r"more weights than can be counted|over the limit"):
         build_model(classes, Params(model=small))
+
+
+def test_a_network_whose_layers_never_end_is_refused() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in itertools.count()))
+
+    with pytest.raises(ParamsError, match="the network has more layers than can be counted"):
+        require_buildable(build, "the network")
 
 
 def test_measuring_a_model_first_draws_no_other_weights() -> None:

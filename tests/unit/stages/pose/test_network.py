@@ -150,6 +150,13 @@ def test_images_stay_as_they_are_where_the_config_says_no_mean(tiny: TinyNetwork
     assert network(images)[0].shape == (17, 16, 8)
 
 
+def test_a_config_of_endless_layers_is_refused_at_once() -> None:
+    config = read_config("td-hm_hrnet-w32_8xb64-210e_coco-256x192")
+    config.model.backbone.extra.stage2.num_blocks = (10**30, 4)
+    with pytest.raises(ParamsError, match="network endless has more layers than can be counted"):
+        build_network(config, "endless")
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_narrow_precisions_stay_near(tiny: TinyNetwork, precision: Any) -> None:
     heatmaps = []
