@@ -14,6 +14,7 @@ from pirt.core.params import read_sections
 from pirt.core.pids import JUNK_PID
 from pirt_stages.command import Group
 from pirt_stages.data.check import check
+from pirt_stages.data.importing.archive_names import is_encoding
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
 from pirt_stages.data.importing.layouts.body_images import PROBES
 from pirt_stages.data.importing.layouts.found import Reading
@@ -41,6 +42,21 @@ _DATA = click.option(
     help="Folder with all data sets; where --params names a relative place, it lies there.",
 )
 _UNPACK = click.option("--unpack-to", type=FOLDER, help="Where an archive's files go.  [default: beside it]")
+
+
+def _known_encoding(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_encoding(value):
+        raise click.BadParameter(f"{value!r} is no encoding of file names, such as gbk", param=param)
+    return value
+
+
+_ARCHIVE_NAMES = click.option(
+    "--archive-names",
+    "encoding",
+    callback=_known_encoding,
+    help="Encoding of an archive's file names that do not say theirs, such as gbk, cp950 (Big5), cp932 (Shift-JIS), "
+    "cp949 (EUC-KR) or cp850.  [default: UTF-8, or asked for]",
+)
 
 
 @click.group(cls=Group)
@@ -89,6 +105,7 @@ def synthesize_command(
     "person.  [default: look for the others]",
 )
 @_UNPACK
+@_ARCHIVE_NAMES
 @click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
 @click.option(
     "--probe", type=click.Choice(list(PROBES)), help="Partial-REID: whose folder has the queries.  [default: partial]"
@@ -109,6 +126,7 @@ def import_command(
     params_file: Path | None,
     data: Path | None,
     unpack_to: Path | None,
+    encoding: str | None,
     split_seed: int | None,
     train_share: float | None,
     query_share: float | None,
@@ -138,7 +156,7 @@ def import_command(
     told = {"seed": split_seed, "train": train_share, "query": query_share}
     shares: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     choice = Choice(**asked, shares=Shares(**shares) if shares else None)
-    _tell(import_data_set(root, out, choice, unpack_to), out)
+    _tell(import_data_set(root, out, choice, unpack_to, encoding), out)
 
 
 @main.command("occluded-duke")
@@ -149,6 +167,7 @@ def import_command(
 @out_option("Manifest to write.", FILE)
 @click.option("--copy-to", type=FOLDER, help="Also copy the images into a folder of the published form.")
 @_UNPACK
+@_ARCHIVE_NAMES
 @click.option("--allow-missing", is_flag=True, help="Go on without the names that have no image.")
 def occluded_duke_command(
     duke: Path | None,
@@ -158,6 +177,7 @@ def occluded_duke_command(
     out: Path,
     copy_to: Path | None,
     unpack_to: Path | None,
+    encoding: str | None,
     allow_missing: bool,
 ) -> None:
     """Write the manifest of Occluded-DukeMTMC from DukeMTMC-reID and the three published name lists.
@@ -171,7 +191,7 @@ def occluded_duke_command(
     params = ImportParams() if params_file is None else load_import_params(params_file)
     duke = duke or place_of("duke", params.duke, data)
     lists = lists or place_of("lists", params.lists, data)
-    _tell(occluded_duke(duke, lists, out, copy_to, unpack_to, allow_missing), out)
+    _tell(occluded_duke(duke, lists, out, copy_to, unpack_to, encoding, allow_missing), out)
 
 
 @main.command("check")

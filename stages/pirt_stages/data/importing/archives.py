@@ -17,10 +17,11 @@ from pirt.core.errors import DataError, PirtError
 from pirt.core.files import is_clutter, is_free, pass_on_refusal, stays_inside, written_whole
 from pirt.core.texts import json_in
 from pirt.progress import progress
+from pirt_stages.data.importing.archive_names import Names
 
 MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
-_IS_UTF8 = 1 << 11
+_AS_UTF8 = "as_utf8"
 _TRUSTED = "; if you trust it, unpack it yourself and pass the folder"
 _LONGEST_EXTENSION = 1 << 13
 _EXTENSIONS = (
@@ -66,34 +67,52 @@ def is_archive(path: Path) -> bool:
         return True
 
 
-def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits()) -> Path:
+def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(), encoding: str | None = None) -> Path:
     """Return the folder with the files of `archive`, unpacking it unless that was done before.
 
     The folder is `target`, by default beside the archive. A folder that holds anything else, be it another archive's
-    files, is not touched.
+    files, is not touched. `encoding` is that of file names that do not say theirs.
     """
     folder = target or archive.with_name(f"{archive.name}.unpacked")
-    stamp = {"archive": archive.name, "bytes": archive.stat().st_size, "mtime_ns": archive.stat().st_mtime_ns}
+    stamp = {
+        "archive": archive.name,
+        "bytes": archive.stat().st_size,
+        "mtime_ns": archive.stat().st_mtime_ns,
+        "encoding": encoding,
+    }
     if not is_free(folder):
         found = _stamp(folder)
-        if found == stamp:
+        if stamp.items() <= found.items():
             return folder
-        other = found.get("archive") if isinstance(found, dict) else None
+        other = found.get("archive")
         if other != archive.name:
             held = "something else" if other is None else f"the files of another archive, {other}"
             raise DataError(f"{folder} holds {held}; name another folder for the files of {archive}")
     with written_whole(folder) as beside, _damage_named(archive):
         beside.mkdir()
-        _unpack(archive, beside, limits)
-        (beside / MARK).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+        names = Names(archive, encoding)
+        _unpack(archive, beside, limits, names)
+        (beside / MARK).write_text(json.dumps(stamp | {_AS_UTF8: names.as_utf8}) + "\n", encoding="utf-8")
     return folder
 
 
-def _stamp(folder: Path) -> object:
-    try:
-        return json_in(folder / MARK)
-    except (OSError, ValueError):
+def assumed_of(folder: Path) -> str | None:
+    """Say what was assumed when an archive was unpacked to `folder`, None if nothing was."""
+    found = _stamp(folder)
+    if not (name := found.get(_AS_UTF8)):
         return None
+    return (
+        f"file names of {found['archive']} do not say how they are encoded and are taken for UTF-8, such as {name!r}; "
+        "--archive-names takes another encoding"
+    )
+
+
+def _stamp(folder: Path) -> dict[str, object]:
+    try:
+        found = json_in(folder / MARK)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
@@ -115,15 +134,15 @@ def _damage_named(archive: Path) -> Iterator[None]:
         raise DataError(f"archive {archive} is damaged or of an unknown kind: {reason}") from error
 
 
-def _unpack(archive: Path, folder: Path, limits: Limits) -> None:
+def _unpack(archive: Path, folder: Path, limits: Limits, names: Names) -> None:
     gate = _Gate(archive, folder, limits)
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             # A zip tells everything beforehand; a tar only as it is read.
-            gate.write(list(gate.admit(_zip_members(archive, packed))))
+            gate.write(list(gate.admit(_zip_members(archive, packed, names))))
     else:
-        with tarfile.open(archive, "r|*", tarinfo=_TarHeader) as stream:
-            gate.write(gate.admit(_tar_members(archive, stream)))
+        with tarfile.open(archive, "r|*", tarinfo=_TarHeader, encoding=names.tar_encoding) as stream:
+            gate.write(gate.admit(_tar_members(archive, stream, names)))
 
 
 class _Gate:
@@ -194,25 +213,16 @@ def _write(member: Member, path: Path, archive: Path) -> None:
         raise DataError(f"archive {archive}: {member.name!r} ends {left:,} bytes early")
 
 
-def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
-    for info in packed.infolist():
-        if info.is_dir() or info.filename.endswith("\\"):
+def _zip_members(archive: Path, packed: zipfile.ZipFile, names: Names) -> Iterator[Member]:
+    infos = [info for info in packed.infolist() if not info.is_dir()]
+    for info, name in zip(infos, names.of_zip(infos), strict=True):
+        if name.endswith("\\"):
             continue
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise DataError(f"archive {archive}: {info.filename!r} is a link or device; refused{_TRUSTED}")
+            raise DataError(f"archive {archive}: {name!r} is a link or device; refused{_TRUSTED}")
         if info.flag_bits & 1:
             raise DataError(f"archive {archive} is encrypted; unpack it with its password and pass the folder")
-        yield Member(_name(info), info.file_size, partial(packed.open, info))
-
-
-def _name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name, also where it is UTF-8 that its packer, as macOS's, did not mark as such."""
-    if info.flag_bits & _IS_UTF8:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")  # as which Python has read it
-    except UnicodeError:
-        return info.filename
+        yield Member(name, info.file_size, partial(packed.open, info))
 
 
 class _RefusedError(Exception):
@@ -239,14 +249,14 @@ class _TarHeader(tarfile.TarInfo):
         return header
 
 
-def _tar_members(archive: Path, stream: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(archive: Path, stream: tarfile.TarFile, names: Names) -> Iterator[Member]:
     for info in stream:
         if info.isdir():
             continue
         source = stream.extractfile(info) if info.isreg() else None
         if source is None:
             raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused{_TRUSTED}")
-        yield Member(info.name, info.size, partial(_itself, source))
+        yield Member(names.of_tar(info), info.size, partial(_itself, source))
 
 
 def _itself(source: IO[bytes]) -> IO[bytes]:

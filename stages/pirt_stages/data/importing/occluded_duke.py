@@ -28,10 +28,17 @@ class Split3:
 
 
 def occluded_duke(
-    duke: Path, lists: Path, out: Path, copy_to: Path | None, unpack_to: Path | None, allow_missing: bool
+    duke: Path,
+    lists: Path,
+    out: Path,
+    copy_to: Path | None = None,
+    unpack_to: Path | None = None,
+    encoding: str | None = None,
+    allow_missing: bool = False,
 ) -> Imported:
     """Write the manifest `out` of the re-split; with `copy_to` the images are copied into a folder of their own."""
-    root, _ = find_data_set(opened(duke, unpack_to), layouts_named(DUKEMTMC_REID.name))
+    place, remarks = opened(duke, unpack_to, encoding)
+    root, _ = find_data_set(place, layouts_named(DUKEMTMC_REID.name))
     source = DUKEMTMC_REID.read(root)
     names = _read_lists(lists)
     split = _look_up(names, source.images)
@@ -40,7 +47,7 @@ def occluded_duke(
             f"{len(split.missing):,} names of the lists are not in {root}, the first is {split.missing[0]!r}; complete "
             "the data, or go on without them with --allow-missing"
         )
-    reading = Reading(split.images, source.passed_over, source.examples, _remarks(split, source))
+    reading = Reading(split.images, source.passed_over, source.examples, [*_remarks(split, source), *remarks])
     reading.require(*SPLITS, root=root, title=_TITLE)
     require_persons(reading.images, root)
     mark = mark_of(root)

@@ -12,7 +12,7 @@ from pirt.core.files import sha256_of
 from pirt.core.manifest import ImageRow, Manifest, require_inside, write_manifest
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
-from pirt_stages.data.importing.archives import is_archive, unpacked
+from pirt_stages.data.importing.archives import assumed_of, is_archive, unpacked
 from pirt_stages.data.importing.layouts import LOOK, Choice, as_chosen, find_data_set, layouts_named
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading
 from pirt_stages.data.importing.marks import mark_of
@@ -33,13 +33,18 @@ class Imported:
     reading: Reading
 
 
-def import_data_set(source: Path, out: Path, choice: Choice = LOOK, unpack_to: Path | None = None) -> Imported:
+def import_data_set(
+    source: Path, out: Path, choice: Choice = LOOK, unpack_to: Path | None = None, encoding: str | None = None
+) -> Imported:
     """Write the manifest `out` of the data set in `source`: a folder, a CSV table, or a zip or tar.
 
-    An archive is unpacked to `unpack_to`, by default beside it. Names of persons and cameras are kept beside `out`.
+    An archive is unpacked to `unpack_to`, by default beside it; `encoding` is that of its file names where they do not
+    say theirs. Names of persons and cameras are kept beside `out`.
     """
-    root, found = find_data_set(opened(source, unpack_to), layouts_named(choice.layout))
+    place, remarks = opened(source, unpack_to, encoding)
+    root, found = find_data_set(place, layouts_named(choice.layout))
     reading = as_chosen(found, choice, root).read(root)
+    reading.remarks.extend(remarks)
     images = reading.images
     if choice.pids_from_zero:
         images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
@@ -62,9 +67,13 @@ def require_persons(images: Sequence[FoundImage], root: Path) -> None:
         )
 
 
-def opened(source: Path, unpack_to: Path | None = None) -> Path:
-    """Return the folder behind `source`, unpacking it if it is an archive."""
-    return unpacked(source, unpack_to) if is_archive(source) else source
+def opened(source: Path, unpack_to: Path | None, encoding: str | None) -> tuple[Path, list[str]]:
+    """Return the folder behind `source`, unpacking it if it is an archive, and remarks on how that was read."""
+    if not is_archive(source):
+        return source, []
+    folder = unpacked(source, unpack_to, encoding=encoding)
+    assumed = assumed_of(folder)
+    return folder, [] if assumed is None else [assumed]
 
 
 def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:

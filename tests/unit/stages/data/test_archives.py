@@ -2,8 +2,10 @@ import gzip
 import io
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from click.testing import Result
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import read_manifest
-from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, is_archive, unpacked
+from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, assumed_of, is_archive, unpacked
 
 FORMATS = {"zip": "zip", "tar": "tar", "gztar": "tar.gz", "xztar": "tar.xz"}
 
@@ -248,19 +250,115 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
         unpacked(tmp_path / "a.tar")
 
 
-def test_a_zip_name_that_is_utf8_without_saying_so_is_read(tmp_path: Path) -> None:
-    """As macOS packs them; a name of another kind stays as Python reads it."""
-    archive, unmarked = packed(tmp_path / "a.zip", {"Zoë/人物.jpg": b"1", "x.jpg": b"2"}), bytearray()
-    unmarked += archive.read_bytes()
-    for mark, flags in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
-        at = unmarked.index(mark)
-        assert unmarked[at + flags] & 8
-        unmarked[at + flags] &= ~8
-    archive.write_bytes(unmarked)
-    assert (unpacked(archive) / "Zoë/人物.jpg").read_bytes() == b"1"
-    other = tmp_path / "b.zip"
-    other.write_bytes(bytes(unmarked).replace("人物".encode(), "人物人".encode("gbk")))
-    assert [path.suffix for path in sorted(unpacked(other).rglob("*.jpg"))] == [".jpg", ".jpg"]
+STANDING_IN = "QXZ"
+
+
+def unmarked(path: Path, names: list[bytes], extra: bytes = b"") -> Path:
+    """Write a zip of 1-byte files whose names do not say how they are encoded."""
+    with zipfile.ZipFile(path, "w") as file:
+        for letter, name in zip(STANDING_IN, names, strict=False):
+            info = zipfile.ZipInfo(letter * len(name))
+            info.extra = extra
+            file.writestr(info, b"1")
+    content = path.read_bytes()
+    for letter, name in zip(STANDING_IN, names, strict=False):
+        assert content.count(letter.encode() * len(name)) == 2
+        content = content.replace(letter.encode() * len(name), name)
+    path.write_bytes(content)
+    return path
+
+
+def names_in(folder: Path) -> list[str]:
+    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != MARK)
+    return sorted(found)
+
+
+PACKED_BY = {
+    "gbk": "数据\\表格/张三.jpg",  # 表 has a trail byte that is a backslash in cp932, and \\ is Windows' slash
+    "cp932": "ソフト/表/能.jpg",
+    "cp949": "사람/홍길동.jpg",
+    "cp950": "功/許蓋.jpg",
+    "cp437": "Zoë/Ångström.jpg",
+    "cp866": "Люди/Иван.jpg",
+}
+
+
+@pytest.mark.parametrize("encoding", list(PACKED_BY))
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_in_an_encoding_that_is_not_said_are_asked_about_and_then_right(
+    encoding: str, kind: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    name = PACKED_BY[encoding]
+    raw = name.encode(encoding)
+    if kind == "zip":
+        archive = unmarked(tmp_path / "a.zip", [raw])
+    else:
+        archive = tmp_path / "a.tar"
+        with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT, encoding=encoding) as file:
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            file.addfile(member, io.BytesIO(b"1"))
+    args = ("import", archive, "--layout", "folder", "--out", tmp_path / "m.csv")
+    asked = run(*args)
+    assert asked.exit_code == 2, asked.output
+    assert "has file names that are not UTF-8 and do not say what else" in asked.output
+    part = next(part for part in name.replace("\\", "/").split("/") if not part.isascii())
+    assert f"{encoding} ('{part}" in asked.output.replace("\\\\", "/").replace("\\", "/")
+    assert [path.name for path in tmp_path.iterdir()] == [archive.name]
+    told = run(*args, "--archive-names", encoding)
+    assert told.exit_code == 0, told.output
+    assert [row.path for row in read_manifest(tmp_path / "m.csv").rows] == [name.replace("\\", "/")]
+    assert "taken for UTF-8" not in told.output
+    again = run(*args)
+    assert again.exit_code == 2, "what was unpacked with another answer is not this one's"
+
+
+def test_only_what_all_names_can_be_is_offered(tmp_path: Path) -> None:
+    """陇 of GBK alone would be UTF-8 too."""
+    names = ["陇/1.jpg".encode("gbk"), "张三/1.jpg".encode("gbk")]
+    with pytest.raises(DataError, match=r"--archive-names: gbk \('张三'\)"):
+        unpacked(unmarked(tmp_path / "a.zip", names))
+    with pytest.raises(DataError, match=r"not all cp949; say which .*: cp437 \('ü '\), .*; or unpack it"):
+        unpacked(unmarked(tmp_path / "b.zip", [b"\x81\x20/1.jpg"]), encoding="cp949")
+
+
+def test_an_encoding_that_is_none_of_file_names_is_refused(run: Callable[..., Result], tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.zip", {"a.jpg": b"1"})
+    for encoding in ("klingon", "utf-16", "rot13", "base64", ""):
+        result = run("import", archive, "--archive-names", encoding, "--out", tmp_path / "m.csv")
+        assert result.exit_code == 2, encoding
+        assert f"{encoding!r} is no encoding of file names, such as gbk" in result.output
+
+
+def test_names_that_are_utf8_without_saying_so_are_read_and_told(run: Callable[..., Result], tmp_path: Path) -> None:
+    """As macOS packs them."""
+    archive = unmarked(tmp_path / "a.zip", ["Zoë/人物.jpg".encode(), b"x.jpg"])
+    for _ in range(2):  # unpacked now, and found unpacked
+        result = run("import", archive, "--layout", "folder", "--out", tmp_path / "m.csv")
+        assert result.exit_code == 0, result.output
+        assert (
+            "file names of a.zip do not say how they are encoded and are taken for UTF-8, such as 'Zoë/人物.jpg'"
+            in (result.output)
+        )
+    assert names_in(tmp_path / "a.zip.unpacked") == ["Zoë/人物.jpg", "x.jpg"]
+
+
+def test_names_that_say_what_they_are_need_no_answer(run: Callable[..., Result], tmp_path: Path) -> None:
+    marked = packed(tmp_path / "a.zip", {"张三.jpg": b"1"})
+    with tarfile.open(tmp_path / "b.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(tarfile.TarInfo("张三.jpg"))
+    raw = "张三.jpg".encode("gbk")
+    beside = "张三.jpg".encode()
+    extra = struct.pack("<HHBL", 0x7075, 5 + len(beside), 1, zlib.crc32(raw)) + beside
+    written = unmarked(tmp_path / "c.zip", [raw], struct.pack("<HHH", 0xCAFE, 2, 0) + extra)
+    for archive in (marked, tmp_path / "b.tar", written):
+        for encoding in (None, "cp932"):
+            folder = unpacked(archive, encoding=encoding)
+            assert names_in(folder) == ["张三.jpg"]
+            assert assumed_of(folder) is None
+    renamed = unmarked(tmp_path / "d.zip", ["李四.jpg".encode("gbk")], extra)
+    with pytest.raises(DataError, match=r"gbk \('李四.jpg'\)"):
+        unpacked(renamed)
 
 
 def test_a_zip_name_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
