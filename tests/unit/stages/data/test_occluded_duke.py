@@ -37,11 +37,12 @@ def test_the_lists_re_split_duke_without_copies(duke: Path, run: Run, tmp_path: 
     assert f"{unused} images of DukeMTMC-reID in no list" in result.output
 
 
-def test_a_zip_and_windows_lists_give_the_same_rows(duke: Path, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_zip_and_windows_lists_give_the_same_rows(encoding: str, duke: Path, run: Run, tmp_path: Path) -> None:
     run("occluded-duke", "--duke", duke, "--lists", duke, "--out", tmp_path / "1.csv")
     archive = shutil.make_archive(str(tmp_path / "DukeMTMC-reID"), "zip", duke, "DukeMTMC-reID")
     for path in (duke / "Occluded_Duke").iterdir():
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+        path.write_text(path.read_text(), encoding=encoding, newline="\r\n")
     result = run("occluded-duke", "--duke", archive, "--lists", duke, "--out", tmp_path / "2.csv")
     assert result.exit_code == 0, result.output
     assert read_manifest(tmp_path / "1.csv").fingerprint == read_manifest(tmp_path / "2.csv").fingerprint

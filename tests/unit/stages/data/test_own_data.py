@@ -230,11 +230,25 @@ def test_somebody_elses_file_of_names_is_not_replaced(people: Path, refused: Imp
         ("PATH\tSPLIT\tPID\tCAMID", {"delimiter": "\t", "encoding": "utf-8-sig"}),
         ("path\tsplit\tpid\tcamid", {"delimiter": "\t", "encoding": "utf-16"}),
         ('"path" , "split","pid","camid"', {}),
+        ("sep=;\npath;split;pid;camid", {"delimiter": ";"}),
+        ("SEP=;\npath;split;pid;camid", {"delimiter": ";", "encoding": "utf-8-sig"}),
+        ('"sep=|"\npath|split|pid|camid', {"delimiter": "|", "encoding": "utf-16"}),
+        ("sep=\t\r\npath\tsplit\tpid\tcamid", {"delimiter": "\t"}),
+        ("sep=:\npath:split:pid:camid", {"delimiter": ":"}),
+        ("sep=,,,,\npath,split,pid,camid", {}),
+        ("path|split|pid|camid", {"delimiter": "|"}),
     ],
 )
 def test_headers_as_spreadsheets_write_them(header: str, how: dict[str, str], people: Path, importing: Import) -> None:
     importing(table(people / "t.csv", lines("train"), header, **how))
     assert rows(people) == lines("train")
+
+
+def test_a_wrong_row_below_a_line_of_the_separator_is_counted_with_it(people: Path, refused: Import) -> None:
+    table(people / "t.csv", [*lines("train")[:1], ("p0/9.jpg", "train", 1, 1)], "sep=,\npath,split,pid,camid")
+    assert "t.csv, line 4: image 'p0/9.jpg' does not exist" in refused(people / "t.csv")
+    table(people / "t.csv", [], "sep=;\npath;split;person")
+    assert "t.csv with the columns path, split, but not pid, camid" in refused(people)
 
 
 def test_cells_with_spaces_capitals_and_decimals(people: Path, importing: Import) -> None:
@@ -353,8 +367,8 @@ def test_folders_may_be_capitalised_in_every_layout(importing: Import, tmp_path:
     assert splits(tmp_path) == [2, 1, 1]
     listed = "0000/0000_000_01_0303morning_0008_0.jpg"
     images(tmp_path, f"msmt/Train/{listed}", f"msmt/Test/{listed}")
-    for name in ("train", "query", "gallery"):
-        (tmp_path / f"msmt/list_{name}.txt").write_text(f"{listed} 0\n")
+    for name, encoding in (("train", "utf-8"), ("query", "utf-8-sig"), ("gallery", "utf-16")):
+        (tmp_path / f"msmt/list_{name}.txt").write_text(f"{listed} 0\n", encoding=encoding)
     assert "MSMT17" in importing(tmp_path / "msmt")
     assert rows(tmp_path)[0] == (f"Train/{listed}", "train", 1, 1)
 

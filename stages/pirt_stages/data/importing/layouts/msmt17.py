@@ -7,6 +7,7 @@ from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named
+from pirt_stages.data.importing.texts import text_in
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 LISTS: tuple[tuple[Split, str], ...] = (
@@ -78,12 +79,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
 
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a text list that are not empty, whatever their line ends."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"list {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"list {path} cannot be read as UTF-8 text: {error}") from error
+    text = text_in(path, "list", "save it so with an editor")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

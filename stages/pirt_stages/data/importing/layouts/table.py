@@ -1,8 +1,8 @@
 """Own data: a CSV table with a row an image."""
 
-import codecs
 import csv
 import io
+import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +14,16 @@ from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
 from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading
 from pirt_stages.data.importing.layouts.numbering import numbers_of
+from pirt_stages.data.importing.texts import encoding_of, text_in
 
 COLUMNS = ("path", "split", "pid", "camid")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 """Of tables that are named; spreadsheets save Unicode text as .txt. In folders only .csv is looked for."""
 _HEADER_LENGTH = 10_000
+_MARKS = ",;\t|"
+"""What may separate columns."""
+_MARK_LINE = re.compile(r'"?sep=([\t!#-~])"?\1*\n', re.IGNORECASE)
+"""By which a spreadsheet is told, above the header, what separates columns."""
 _LONGEST_PATH = 4096
 
 
@@ -42,7 +47,7 @@ class TableLayout:
     def nearly(self, root: Path) -> str | None:
         """Say that a CSV file has some of the columns only."""
         for path in _csv_files(root):
-            found = set(_header(_first_line(path), _likeliest(_first_line(path)))) & set(COLUMNS)
+            found = set(_likeliest_header(path)) & set(COLUMNS)
             if found:
                 return f"{path.name} with the columns {', '.join(sorted(found))}, but not {', '.join(_lacking(found))}"
         return None
@@ -81,13 +86,16 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line, row) of a table; names of columns are small and without spaces around them."""
     delimiter = _delimiter(table)
     if delimiter is None:
-        found = _header(_first_line(table), _likeliest(_first_line(table)))
+        found = _likeliest_header(table)
         raise DataError(
             f"{table} lacks a header with the columns {', '.join(COLUMNS)}; found "
             f"{', '.join(found)[:200]!r}, without {', '.join(_lacking(set(found)))}"
         )
-    reader = csv.reader(io.StringIO(_text(table), newline=""), delimiter=delimiter, skipinitialspace=True)
+    text = text_in(table, "table", "a spreadsheet saves it as 'CSV UTF-8'")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
+        if _MARK_LINE.match(text):
+            next(reader)
         header = [name.strip().lower() for name in next(reader)]
         if twice := [name for name in COLUMNS if header.count(name) > 1]:
             raise DataError(f"{table} has the column {twice[0]} {header.count(twice[0])} times; keep one of them")
@@ -103,38 +111,28 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"{table}, line {reader.line_num}: {error}") from error
 
 
-def _encoding(path: Path) -> str:
-    """Return UTF-16 where a spreadsheet has written its mark ("Unicode text"), else UTF-8."""
-    with path.open("rb") as file:
-        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding=_encoding(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"table {path} cannot be read as UTF-8 text: {error}; a spreadsheet saves it as 'CSV UTF-8'"
-        ) from error
-
-
-def _first_line(path: Path) -> str:
+def _head(path: Path) -> tuple[str, str]:
+    """Return what may separate columns, a mark that the table names before others, and the line that names them."""
     try:
         # Whether the rest is UTF-8 matters only of a table of ours.
-        with path.open(encoding=_encoding(path), errors="replace") as file:
-            return file.readline(_HEADER_LENGTH)
+        with path.open(encoding=encoding_of(path), errors="replace") as file:
+            line = file.readline(_HEADER_LENGTH)
+            if said := _MARK_LINE.fullmatch(line):
+                return said[1] + _MARKS, file.readline(_HEADER_LENGTH)
+            return _MARKS, line
     except OSError as error:
         raise DataError(f"table {path} cannot be read: {error}") from error
 
 
 def _delimiter(path: Path) -> str | None:
-    """Return what separates the columns (spreadsheets write , or ; or tabs), None if they are not ours."""
-    line = _first_line(path)
-    return next((mark for mark in ",;\t" if not _lacking(set(_header(line, mark)))), None)
+    """Return what separates the columns, None if they are not ours."""
+    marks, line = _head(path)
+    return next((mark for mark in marks if not _lacking(set(_header(line, mark)))), None)
 
 
-def _likeliest(line: str) -> str:
-    return max(",;\t", key=line.count)
+def _likeliest_header(path: Path) -> list[str]:
+    marks, line = _head(path)
+    return _header(line, max(marks, key=line.count))
 
 
 def _header(line: str, delimiter: str) -> list[str]:
