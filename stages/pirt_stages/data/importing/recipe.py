@@ -15,11 +15,13 @@ from pirt.progress import progress
 from pirt_stages.data.importing.archives import assumed_of, is_archive, unpacked
 from pirt_stages.data.importing.layouts import LOOK, Choice, as_chosen, find_data_set, layouts_named
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading
+from pirt_stages.data.importing.layouts.numbering import alike
 from pirt_stages.data.importing.marks import mark_of
 from pirt_stages.data.importing.names import keep_names, require_place
 
 _THREADS = 8
 _AT_A_TIME = 4096
+_ALIKE_SHOWN = 5
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -45,6 +47,11 @@ def import_data_set(
     root, found = find_data_set(place, layouts_named(choice.layout))
     reading = as_chosen(found, choice, root).read(root)
     reading.remarks.extend(remarks)
+    for what, names in reading.names.items():
+        reading.remarks.extend(
+            f"{what}s {one!r} and {other!r}, which differ in capitals only, are two"
+            for one, other in alike(names.values())[:_ALIKE_SHOWN]
+        )
     images = reading.images
     if choice.pids_from_zero:
         images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import unicodedata
 import zlib
 from collections.abc import Callable, Sequence
@@ -145,6 +146,63 @@ def test_pipes_and_devices_are_counted_and_not_opened(importing: Import, tmp_pat
     assert len(rows(tmp_path)) == 1
 
 
+MARKET = [
+    "bounding_box_train/0001_c1s1_000151_01.jpg",
+    "query/0002_c1s1_000451_01.jpg",
+    "bounding_box_test/0002_c2s1_000451_01.jpg",
+]
+P_DUKE = [
+    f"{half}/{side}_body_images/0001/0001_c1_f0046182.jpg"
+    for half in ("train", "test")
+    for side in ("occluded", "whole")
+]
+BODIES = [f"{side}_body_images/001/001_01.jpg" for side in ("occluded", "whole")]
+MSMT = [f"{half}/0000/0000_000_01_0303morning_0008_0.jpg" for half in ("train", "test")]
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "other"),
+    [
+        ("market1501", MARKET, "Query/0003_c1s1_000451_01.jpg"),
+        ("occluded_reid", BODIES, "Whole_body_images/002/002_01.jpg"),
+        ("p_dukemtmc_reid", P_DUKE, "Test/whole_body_images/0002/0002_c1_f0046182.jpg"),
+        ("p_dukemtmc_reid", P_DUKE, "test/Whole_body_images/0002/0002_c1_f0046182.jpg"),
+        ("msmt17", MSMT, "Train/0000/0000_000_01_0303morning_0008_0.jpg"),
+    ],
+)
+def test_folders_that_differ_in_capitals_alone_are_not_left_out(
+    layout: str, files: list[str], other: str, refused: Import, importing: Import, tmp_path: Path
+) -> None:
+    images(tmp_path / "root", *files)
+    for name in ("train", "query", "gallery") if layout == "msmt17" else ():
+        (tmp_path / f"root/list_{name}.txt").write_text("0000/0000_000_01_0303morning_0008_0.jpg 0\n")
+    made = tmp_path / "root" / Path(other).parent
+    made.mkdir(parents=True)
+    importing(tmp_path / "root", "--layout", layout)
+    (tmp_path / "m.csv").unlink()
+    images(tmp_path / "root", other)
+    said = refused(tmp_path / "root", "--layout", layout)
+    part = next(part for part in Path(other).parts if part != part.lower())
+    assert f"has folders {part} and {part.lower()}, which are one on some systems" in said
+    named = tmp_path / "root" / other[: other.index(part) + len(part)]
+    shutil.rmtree(named)
+    named.symlink_to(part.lower())
+    importing(tmp_path / "root", "--layout", layout)
+
+
+@pytest.mark.parametrize(
+    ("files", "layout"), [(MARKET, "market1501"), (BODIES, "occluded_reid"), (P_DUKE, "p_dukemtmc_reid")]
+)
+def test_a_folder_that_is_a_link_to_nothing_is_said_to_be_one(
+    files: list[str], layout: str, refused: Import, tmp_path: Path
+) -> None:
+    images(tmp_path / "root", *files[:-1])
+    missing = Path(files[-1]).parts[: 2 if layout == "p_dukemtmc_reid" else 1]
+    tmp_path.joinpath("root", *missing).symlink_to("nowhere")
+    said = refused(tmp_path / "root", "--layout", layout)
+    assert f"no folder '{'/'.join(missing)}', but a link of that name to nothing" in said
+
+
 # Pid 0
 
 
@@ -213,6 +271,15 @@ def test_names_of_persons_and_cameras_are_numbered_and_kept(people: Path, import
     assert not (people / "m.names.csv").exists()
 
 
+def test_names_that_differ_in_capitals_are_two_and_told(people: Path, importing: Import) -> None:
+    named = [(path, split, ["Ann", "ann", "Bob"][pid - 1], "West") for path, split, pid, _ in lines("train")]
+    said = importing(table(people / "t.csv", named))
+    assert "persons 'Ann' and 'ann', which differ in capitals only, are two" in said
+    assert said.count("in capitals only") == 1
+    images(people / "folders", *(f"{name}/{n}.jpg" for name in ("Ann", "ann", "Bob") for n in range(2)))
+    assert "'Ann' and 'ann'" in importing(people / "folders", "--layout", "person-folders")
+
+
 def test_somebody_elses_file_of_names_is_not_replaced(people: Path, refused: Import) -> None:
     (people / "m.names.csv").write_text("mine\n")
     assert "is not a list of names" in refused(table(people / "t.csv", lines("train")))
@@ -252,7 +319,7 @@ def test_a_wrong_row_below_a_line_of_the_separator_is_counted_with_it(people: Pa
 
 
 def test_cells_with_spaces_capitals_and_decimals(people: Path, importing: Import) -> None:
-    spaced = [(f" {path}", " Train", f" {pid}.0", f"{camid}.0 ") for path, _, pid, camid in lines("train")]
+    spaced = [(f" {path}", " Train", f" {pid}.0", f"{camid},00 ") for path, _, pid, camid in lines("train")]
     importing(table(people / "t.csv", [*spaced, ("", "", "", "")]))
     assert rows(people) == lines("train")
 
@@ -428,7 +495,7 @@ def test_what_is_passed_over_is_told_by_kind_with_totals(importing: Import, tmp_
         (["bounding_box_train/a b.jpg"], "has the folders of Market-1501, but names like 'a b.jpg' where 0001_c1s1"),
         (["bounding_box_train/a b.jpg"], "where 0001_c1_1.png is expected"),
         (["occluded_body_images/x/1.jpg", "whole_body_images/1.jpg"], "Occluded-REID, but names like 'x/1.jpg' where"),
-        (["occluded_body_images/001_01.jpg"], "one folder of Occluded-REID, but no whole_body_images beside it"),
+        (["occluded_body_images/001_01.jpg"], "one folder of Occluded-REID, but no folder 'whole_body_images' beside it"),
         (["train/whole_body_images/0001/x.jpg"], "'train' as in P-DukeMTMC-reID, but without both"),
         (["x.jpg"], "persons in folders with --layout person-folders ("),
     ],

@@ -13,6 +13,8 @@ from pirt_stages.data.importing.layouts.found import (
     folder_named,
     has_image,
     images_below,
+    lack_of,
+    refuse_alike,
 )
 from pirt_stages.data.importing.layouts.market import DUKE_NAME
 
@@ -56,11 +58,12 @@ class BodyImagesLayout:
         for query, gallery in self.sides:
             if (folder_named(root, query) is None) != (folder_named(root, gallery) is None):
                 missing = query if folder_named(root, query) is None else gallery
-                return f"one folder of {self.title}, but no {missing} beside it"
+                return f"one folder of {self.title}, but {lack_of(root, missing)} beside it"
         return None
 
     def read(self, root: Path) -> Reading:
         """List the images of both folders."""
+        refuse_alike(root, *(name for side in self.sides for name in side))
         queries, gallery = self._chosen(root)
         reading = Reading(remarks=[NO_CAMERAS, f"queries are those of {queries.name}"])
         others = [query for query, _ in self._there(root) if query != queries and has_image(query)]
@@ -123,10 +126,12 @@ class PDukeLayout:
             ("query", "test", OCCLUDED),
             ("gallery", "test", WHOLE),
         )
+        refuse_alike(root, "train", "test")
         for split, half, side in places:
             place = _place(root, half, side)
             if place is None:
-                raise DataError(f"{root} looks like {self.title} but has no folder '{half}/{side}'")
+                raise DataError(f"{root} looks like {self.title} but has {lack_of(root, f'{half}/{side}')}")
+            refuse_alike(place.parent, side)
             for relative, _ in files_in(place, reading):
                 identity, match = relative.parts[0], DUKE_NAME.fullmatch(relative.name)
                 path = f"{place.relative_to(root).as_posix()}/{relative}"

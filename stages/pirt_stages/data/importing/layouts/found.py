@@ -194,6 +194,23 @@ def folder_named(root: Path, name: str) -> Path | None:
     return next((entry for entry in alike if entry.is_dir()), None)
 
 
+def refuse_alike(root: Path, *names: str) -> None:
+    """Raise where two folders with images have one of `names` but for capitals: one of them would go unread."""
+    for name in names:
+        there = [folder for folder in subfolders(root) if folder.name.lower() == name.lower() and has_image(folder)]
+        alike = {folder.resolve(): folder.name for folder in there}
+        if len(alike) > 1:
+            raise DataError(
+                f"{root} has folders {' and '.join(sorted(alike.values()))}, which are one on some systems; put their "
+                "images into one of them, or rename the other"
+            )
+
+
+def lack_of(root: Path, name: str) -> str:
+    """Say that `root` has no folder of this name, and where it has a link instead that it leads to nothing."""
+    return f"no folder {name!r}{', but a link of that name to nothing' if (root / name).is_symlink() else ''}"
+
+
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in `folder`, sorted, without hidden ones and __MACOSX."""
     return [

@@ -8,7 +8,15 @@ from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, folder_named, images_below
+from pirt_stages.data.importing.layouts.found import (
+    FoundImage,
+    Reading,
+    files_in,
+    folder_named,
+    images_below,
+    lack_of,
+    refuse_alike,
+)
 
 FOLDERS: dict[Split, str] = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -55,10 +63,11 @@ class MarketLayout:
     def read(self, root: Path) -> Reading:
         """List the images of the three folders."""
         reading = Reading()
+        refuse_alike(root, *FOLDERS.values())
         for split, name in FOLDERS.items():
             folder = folder_named(root, name)
             if folder is None:
-                raise DataError(f"{root} looks like {self.title} but has no folder {name!r}")
+                raise DataError(f"{root} looks like {self.title} but has {lack_of(root, name)}")
             for relative, _ in files_in(folder, reading):
                 path = f"{folder.name}/{relative}"
                 if match := self.pattern.fullmatch(relative.name):

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named, refuse_alike
 from pirt_stages.data.importing.texts import text_in
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -45,6 +45,7 @@ class MSMT17Layout:
     def read(self, root: Path) -> Reading:
         """List the images of the lists; pids are the training label + 1 and the test label + 1 + TEST_PIDS."""
         pair = next(pair for pair in FOLDERS if any(folder_named(root, name) for name in pair))
+        refuse_alike(root, *pair)
         train, test = (name if (there := folder_named(root, name)) is None else there.name for name in pair)
         reading = Reading(remarks=[f"pids are training label + 1 and test label + {TEST_PIDS + 1}"])
         lists = [*LISTS]

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from pirt.core.errors import DataError
 
-_WHOLE = re.compile(r"([+-]?\d+)(?:\.0+)?")
-"""A whole number, also as spreadsheets write it."""
+_WHOLE = re.compile(r"([+-]?\d+)(?:[.,]0+)?")
+"""A whole number, also as spreadsheets write it, in countries of either decimal point."""
 
 
 def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[list[int], dict[int, str]]:
@@ -37,3 +38,11 @@ def composed(name: str) -> str:
 def numbered(names: Iterable[str]) -> dict[str, int]:
     """Number names from 1 in the order of the alphabet."""
     return {name: number for number, name in enumerate(sorted(set(names)), 1)}
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each name with the next one that differs from it in capitals only."""
+    of_letters: dict[str, list[str]] = {}
+    for name in sorted(names):
+        of_letters.setdefault(name.casefold(), []).append(name)
+    return [pair for same in of_letters.values() for pair in pairwise(same)]
