@@ -495,7 +495,7 @@ def test_what_is_passed_over_is_told_by_kind_with_totals(importing: Import, tmp_
         (["bounding_box_train/a b.jpg"], "has the folders of Market-1501, but names like 'a b.jpg' where 0001_c1s1"),
         (["bounding_box_train/a b.jpg"], "where 0001_c1_1.png is expected"),
         (["occluded_body_images/x/1.jpg", "whole_body_images/1.jpg"], "Occluded-REID, but names like 'x/1.jpg' where"),
-        (["occluded_body_images/001_01.jpg"], "one folder of Occluded-REID, but no folder 'whole_body_images' beside it"),
+        (["occluded_body_images/001_01.jpg"], "Occluded-REID, but no folder 'whole_body_images' beside it"),
         (["train/whole_body_images/0001/x.jpg"], "'train' as in P-DukeMTMC-reID, but without both"),
         (["x.jpg"], "persons in folders with --layout person-folders ("),
     ],
