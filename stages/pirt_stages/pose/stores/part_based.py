@@ -47,7 +47,7 @@ def export_bpbreid(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
         if _is_partial_reid(row):
             return [f"{row.path}.confidence_fields.npy"]
         folder = _folder(row, manifest)
-        if (part := PurePosixPath(row.path).parent.parent.parent.name) in _P_DUKE_PARTS:
+        if part := _p_duke_part(row):
             folder = f"{part}/{folder}"
         # Of Occluded-REID's .tif images, versions of BPBReID ask for one name or the other, and KPR for .jpg.
         kinds = ("jpg", "tif") if row.path.endswith(".tif") else ("jpg",)
@@ -77,7 +77,9 @@ def export_kpr(store: HeatmapStore, manifest: Manifest, out: Path) -> None:
             return [f"{row.path}.predictions.json"]
         # KPR's loader of Occluded-REID alone asks for the images' own suffix.
         kind = "tif" if row.path.endswith(".tif") else "jpg"
-        return [f"external_annotation/pirt/{_folder(row, manifest)}/{_stem(row)}.{kind}_keypoints.json"]
+        # Of P-DukeMTMC-reID it looks by the person's folder, where BPBReID looks by the two above.
+        folder = PurePosixPath(row.path).parent.name if _p_duke_part(row) else _folder(row, manifest)
+        return [f"external_annotation/pirt/{folder}/{_stem(row)}.{kind}_keypoints.json"]
 
     _export(store, manifest, out, names, write)
 
@@ -148,6 +150,13 @@ def _require_apart(names: list[list[str]], manifest: Manifest) -> None:
 def _is_partial_reid(row: ImageRow) -> bool:
     """Tell whether the image lies in `partial_body_images` or the like itself, and in no folder of its person."""
     return PurePosixPath(row.path).parent.name.endswith(_BODY_IMAGES)
+
+
+def _p_duke_part(row: ImageRow) -> str | None:
+    """Return the folder of P-DukeMTMC-reID, train or test, that the image is of; None of other data sets' images."""
+    folder = PurePosixPath(row.path).parent.parent
+    part = folder.parent.name
+    return part if part in _P_DUKE_PARTS and folder.name.endswith(_BODY_IMAGES) else None
 
 
 def _folder(row: ImageRow, manifest: Manifest) -> str:

@@ -146,6 +146,11 @@ def test_kpr_finds_one_target_an_image(tmp_path: Path, heatmaps: NDArray[np.floa
             "test/whole_body_images/0001/0001_c1_2.jpg",
             "masks/pifpaf/test/whole_body_images/0001_c1_2.jpg.confidence_fields.npy",
         ),
+        (
+            "kpr",
+            "test/whole_body_images/0001/0001_c1_2.jpg",
+            "external_annotation/pirt/0001/0001_c1_2.jpg_keypoints.json",
+        ),
         ("bpbreid", "partial_body_images/001_001.jpg", "partial_body_images/001_001.jpg.confidence_fields.npy"),
         ("kpr", "occluded_body_images/001_001.jpg", "occluded_body_images/001_001.jpg.predictions.json"),
         ("kpr", "train/0001/0001_000_01.jpg", "external_annotation/pirt/0001/0001_000_01.jpg_keypoints.json"),
