@@ -1,12 +1,14 @@
 """The names behind the numbers of a manifest: `<manifest>.names.csv`, written where persons or cameras have names."""
 
 import csv
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
 from pirt.core.texts import plain_cell
+from pirt_stages.data.importing.texts import encoding_of
 
 COLUMNS = ("kind", "number", "name")
 
@@ -37,7 +39,9 @@ def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> None:
 
 
 def _is_ours(path: Path) -> bool:
+    """Tell a list of names by its header, also when a spreadsheet has saved it."""
     try:
-        return path.read_text(encoding="utf-8").startswith(",".join(COLUMNS))
-    except (OSError, UnicodeDecodeError):
+        header = path.read_text(encoding=encoding_of(path)).partition("\n")[0]
+    except (OSError, UnicodeError):
         return False
+    return tuple(name.strip('" ') for name in re.split("[,;\t]", header)) == COLUMNS

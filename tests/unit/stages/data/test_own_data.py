@@ -286,6 +286,18 @@ def test_somebody_elses_file_of_names_is_not_replaced(people: Path, refused: Imp
     assert (people / "m.names.csv").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8-sig", ","), ("utf-8-sig", ";"), ("utf-16", "\t")])
+def test_a_file_of_names_that_a_spreadsheet_saved_is_replaced(
+    encoding: str, mark: str, people: Path, importing: Import
+) -> None:
+    named = table(people / "t.csv", [("p0/0.jpg", "train", "Ann", 1), ("p1/0.jpg", "train", "Bob", 1)])
+    importing(named)
+    written = (people / "m.names.csv").read_text()
+    (people / "m.names.csv").write_text(written.replace(",", mark), encoding=encoding)
+    importing(named)
+    assert (people / "m.names.csv").read_text() == written
+
+
 # Tables as spreadsheets write them
 
 
