@@ -27,7 +27,7 @@ def test_the_rows_of_the_study_are_the_demos_and_share_its_sizes() -> None:
     assert study["model"] == demo["model"]
     assert {name: study["variants"][name] for name in demo["variants"]} == demo["variants"]
     scratch = [name for name in study["variants"] if load_params(STUDY, name).train.backbone_weights is None]
-    assert scratch == [f"{row}-scratch" for row in ("baseline", "parts", "intra", "pirt")]
+    assert scratch == [f"{row}-scratch" for row in ("baseline", "parts", "intra", "pirt", "intra-one", "pirt-one")]
     readings = {load_params(STUDY, name).model.intra_mask for name in study["variants"]}
     assert readings == {"raw", "normalised", "raised", "one"}
 
@@ -44,10 +44,15 @@ def test_the_readings_differ_from_the_demo_in_c_alone() -> None:
     assert read_yaml(readings)["evaluate"] == read_yaml(DEMO)["evaluate"]
 
 
-def test_every_variant_of_the_study_stands_in_one_report() -> None:
+def test_every_report_of_the_study_is_of_one_setting_and_every_variant_stands_in_one() -> None:
     settings = read_yaml(PIPELINES / "rendered_study/dvc.yaml")["stages"]["report"]["foreach"]
-    named = [word for words in settings.values() for word in words.split() if word != "--variant"]
-    assert sorted(named) == sorted(read_yaml(STUDY)["variants"])
+    reports = {key: [word for word in words.split() if word != "--variant"] for key, words in settings.items()}
+    assert {name for names in reports.values() for name in names} == set(read_yaml(STUDY)["variants"])
+    for names in reports.values():
+        params = [load_params(STUDY, name) for name in names]
+        assert len({one.train.backbone_weights for one in params}) == 1
+        # Rows that do not multiply by C may stand beside any reading of it.
+        assert len({one.model.intra_mask for one in params if one.model.intra}) == 1
 
 
 def test_the_curve_is_of_the_demos_rows_and_recipe() -> None:
@@ -69,7 +74,7 @@ def test_the_curve_is_of_the_demos_rows_and_recipe() -> None:
 def test_the_study_runs_once(tmp_path: Path) -> None:
     folder = copy_with_stubs(tmp_path, "pipelines/rendered_study") / "pipelines/rendered_study"
     few(folder / "params.yaml", "pirt", "pirt-scratch")
-    reports = {f"report@{name}" for name in ("pretrained", "scratch", "normalised", "raised", "one")}
+    reports = {f"report@{name}" for name in ("pretrained", "scratch", "normalised", "raised", "one", "one-scratch")}
     rows = {f"{variant}-{seed}" for variant in ("pirt", "pirt-scratch") for seed in range(3)}
     runs = {f"{stage}@{row}" for stage in ("train", "evaluate") for row in rows}
     depths = {f"depth@pirt-{seed}-{n}" for seed in range(3) for n in (10, 50, 20000)}
