@@ -336,6 +336,13 @@ def test_cells_with_spaces_capitals_and_decimals(people: Path, importing: Import
     assert rows(people) == lines("train")
 
 
+@pytest.mark.parametrize("thousand", ["1.000", "1,000"])
+def test_what_may_be_one_or_a_thousand_is_refused(thousand: str, people: Path, refused: Import) -> None:
+    rows_of = [("p0/0.jpg", "train", 999, 1), ("p0/1.jpg", "train", 998, 1), ("p1/0.jpg", "train", thousand, 1)]
+    message = refused(table(people / "t.csv", rows_of, "path;split;pid;camid", delimiter=";"))
+    assert f"line 4: pid {thousand!r}; expected whole numbers in all rows" in message
+
+
 def test_an_image_may_be_query_and_gallery(people: Path, importing: Import) -> None:
     both = [("p0/0.jpg", "query", 1, 0), *lines("gallery")]
     importing(table(people / "t.csv", both))

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from pirt.core.errors import DataError
 
-_WHOLE = re.compile(r"([+-]?\d+)(?:[.,]0+)?")
-"""A whole number, also as spreadsheets write it, in countries of either decimal point."""
+_WHOLE = re.compile(r"([+-]?\d+)(?:[.,](?!000$)0+)?")
+"""A whole number, also as spreadsheets write it, with either decimal point; 1,000 may be one or a thousand."""
 
 
 def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[list[int], dict[int, str]]:
