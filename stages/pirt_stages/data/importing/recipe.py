@@ -22,6 +22,7 @@ from pirt_stages.data.importing.names import keep_names, require_place
 _THREADS = 8
 _AT_A_TIME = 4096
 _ALIKE_SHOWN = 5
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -76,6 +77,8 @@ def require_persons(images: Sequence[FoundImage], root: Path) -> None:
 
 def opened(source: Path, unpack_to: Path | None, encoding: str | None) -> tuple[Path, list[str]]:
     """Return the folder behind `source`, unpacking it if it is an archive, and remarks on how that was read."""
+    if source.is_file() and source.suffix.lower() in _SPREADSHEETS:  # most of which are zips
+        raise DataError(f"{source} is a spreadsheet's own file; save it as 'CSV UTF-8' and import that")
     if not is_archive(source):
         return source, []
     folder = unpacked(source, unpack_to, encoding=encoding)

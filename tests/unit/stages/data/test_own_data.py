@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import unicodedata
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -379,6 +380,14 @@ def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
     header = "path\tsplit\tpid\tcamid"
     importing(table(people / name, [("p1/0.jpg", "train", 1, 1)], header, delimiter="\t", encoding="utf-16"))
     assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t.XLS", "t.ods"])
+def test_a_spreadsheets_own_file_is_no_archive(name: str, people: Path, refused: Import) -> None:
+    with zipfile.ZipFile(people / name, "w") as file:
+        file.writestr("xl/workbook.xml", "<workbook/>")
+    assert f"{name} is a spreadsheet's own file; save it as 'CSV UTF-8'" in refused(people / name)
+    assert not (people / f"{name}.unpacked").exists()
 
 
 def test_a_table_in_capitals_is_found_in_its_folder(people: Path, importing: Import) -> None:
