@@ -14,6 +14,8 @@ from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import NamedGroups, named_groups
 from pirt.ranking.embed import images_for
 from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.params import EvaluateParams
+from pirt.ranking.results import METRICS_FILE, read_metrics
 from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
@@ -123,8 +125,12 @@ def _people(
         yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], images)
 
 
-def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings]]:
-    """The baseline and the full model, each of its lowest seed, with their titles."""
+def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings, EvaluateParams]]:
+    """The baseline and the full model, each of its lowest seed, with their titles and how they were ranked."""
     by_seed = sorted(found, key=lambda embeddings: embeddings.lineage.seed, reverse=True)
     of_row = {table_row(embeddings.lineage.model): embeddings for embeddings in by_seed}
-    return [(title, of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]
+    return [
+        (title, of_row[row], read_metrics(of_row[row].path.parent / METRICS_FILE).protocol)
+        for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt"))
+        if row in of_row
+    ]

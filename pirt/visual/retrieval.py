@@ -9,24 +9,32 @@ from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.pids import same_person
 from pirt.ranking.embeddings import Embeddings
-from pirt.visual.nearest import rank_gallery
+from pirt.ranking.evaluation import rank_block
+from pirt.ranking.matching import global_distances
+from pirt.ranking.params import EvaluateParams
+from pirt.ranking.rerank import Reranker
+from pirt.ranking.results import default_mode
 from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists, verdict_of
 
 
 def draw_retrieval(
-    models: Sequence[tuple[str, Embeddings]], manifest: Manifest, query_keys: Sequence[str], top_k: int = 10
+    models: Sequence[tuple[str, Embeddings, EvaluateParams]],
+    manifest: Manifest,
+    query_keys: Sequence[str],
+    top_k: int = 10,
 ) -> Image.Image:
     """Draw the `top_k` nearest gallery images of each query, the models side by side under their titles.
 
-    Images of the query's own camera are shown and marked, as in the paper.
+    Each model's are in the order that its evaluation ranked them in. Images of the query's own camera are shown and
+    marked, as in the paper.
     """
-    for _, embeddings in models:
+    for _, embeddings, _ in models:
         if embeddings.lineage.manifest_fingerprint != manifest.fingerprint:
             raise StoreError(f"embeddings {embeddings.path} are of another manifest than the images to be shown")
     rows = {row.key: row for row in manifest.rows}
-    found = [_nearest_keys(embeddings, query_keys, top_k) for _, embeddings in models]
+    found = [_nearest_keys(embeddings, protocol, query_keys, top_k) for _, embeddings, protocol in models]
     return draw_rank_lists(
-        [title for title, _ in models],
+        [title for title, _, _ in models],
         [
             QueryRow(
                 Shown(read_image(manifest.image_path(rows[key])), "query"),
@@ -44,12 +52,32 @@ def spread_queries(embeddings: Embeddings, count: int) -> tuple[str, ...]:
     return tuple(embeddings.keys[number * total // count] for number in range(count))
 
 
-def _nearest_keys(embeddings: Embeddings, query_keys: Sequence[str], top_k: int) -> list[list[str]]:
+def _nearest_keys(
+    embeddings: Embeddings, protocol: EvaluateParams, query_keys: Sequence[str], top_k: int
+) -> list[list[str]]:
     place = {key: row for row, key in enumerate(embeddings.keys[: embeddings.query_count])}
-    asked = embeddings.features("query")[[place[key] for key in query_keys]]
-    ranked = rank_gallery(asked, embeddings.features("gallery"), top_k)
+    query, gallery = embeddings.features("query"), embeddings.features("gallery")
+    reranker = None if protocol.rerank is None else Reranker(query, gallery, protocol.rerank)
     keys = embeddings.keys[embeddings.query_count :]
-    return [[keys[image] for image in row] for row in ranked.images.tolist()]
+    found = []
+    for asked in query_keys:
+        row = slice(place[asked], place[asked] + 1)
+        distances = global_distances(query[row], gallery)
+        if reranker is not None:
+            distances = reranker.distances(row, distances)
+        ranking = rank_block(
+            query[row],
+            gallery,
+            distances,
+            protocol.matching,
+            protocol.top_n,
+            protocol.coarse,
+            protocol.group_distance,
+            [default_mode(embeddings)],
+        )
+        order = next(ranking)[0].argsort(stable=True)[:top_k]
+        found.append([keys[image] for image in order.tolist()])
+    return found
 
 
 def _shown(manifest: Manifest, query: ImageRow, other: ImageRow) -> Shown:

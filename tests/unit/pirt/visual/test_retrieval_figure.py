@@ -12,18 +12,20 @@ from PIL import Image
 from pirt.core.errors import StoreError
 from pirt.core.manifest import ImageRow, Manifest, write_manifest
 from pirt.ranking.embeddings import Embeddings, EmbeddingsLineage, open_embeddings, write_embeddings
+from pirt.ranking.params import EvaluateParams, RerankParams
 from pirt.runs.params import ModelParams, TrainParams
 from pirt.visual.rank_list import FRAMES
 from pirt.visual.retrieval import draw_retrieval, spread_queries
 
 Colour = tuple[int, int, int]
-Model = Callable[[str, Sequence[float]], Embeddings]
+Model = Callable[..., Embeddings]
 
 # Name, pid and camera; the first two are queries.
 PEOPLE = [("a", 1, 0), ("b", 2, 1), ("a1", 1, 1), ("b0", 2, 0), ("a0", 1, 0), ("x", 0, 1), ("b1", 2, 1)]
 QUERIES = 2
 COLOURS: dict[str, Colour] = {name: (200, 30 * place, 5) for place, (name, _, _) in enumerate(PEOPLE)}
 BADGE: Colour = (25, 90, 200)
+PROTOCOL = EvaluateParams()
 
 
 @pytest.fixture
@@ -36,16 +38,20 @@ def manifest(tmp_path: Path) -> Manifest:
     return write_manifest(tmp_path / "manifest.csv", rows, tmp_path)
 
 
+def features_at(angles: Sequence[float]) -> torch.Tensor:
+    radians = torch.tensor(angles).deg2rad()
+    return torch.stack([radians.cos(), radians.sin()], dim=1)
+
+
 @pytest.fixture
 def model(tmp_path: Path, manifest: Manifest) -> Model:
-    """Write the embeddings of a model that sees each image at an angle, in degrees."""
+    """Write the embeddings of a model that sees each image at an angle, in degrees, and its parts perhaps at others."""
 
-    def write(name: str, angles: Sequence[float]) -> Embeddings:
-        radians = torch.tensor(angles).deg2rad()
+    def write(name: str, angles: Sequence[float], of_parts: Sequence[float] = ()) -> Embeddings:
         lineage = EmbeddingsLineage(
             variant=name,
             seed=0,
-            model=ModelParams(parts=False, intra=False, inter_layers=0),
+            model=ModelParams(parts=bool(of_parts), intra=False, inter_layers=0),
             train=TrainParams(),
             checkpoint_sha256="0" * 64,
             trained_on_manifest="0" * 64,
@@ -55,8 +61,11 @@ def model(tmp_path: Path, manifest: Manifest) -> Model:
             heatmaps_fingerprint=None,
             image_size=(64, 32),
         )
-        features = torch.stack([radians.cos(), radians.sin()], dim=1)
-        write_embeddings(tmp_path / f"{name}.h5", manifest.rows, lineage, [{"global": features}])
+        batch = {"global": features_at(angles)}
+        if of_parts:
+            batch["groups"] = features_at(of_parts)[:, None].repeat(1, 3, 1)
+            batch["confidence"] = torch.full((len(PEOPLE), 3), 1 / 3)
+        write_embeddings(tmp_path / f"{name}.h5", manifest.rows, lineage, [batch])
         return open_embeddings(tmp_path / f"{name}.h5")
 
     return write
@@ -79,17 +88,44 @@ def test_each_model_shows_its_own_ranking(manifest: Manifest, model: Model) -> N
     #                          a   b   a1  b0  a0  x   b1
     near = model("near", [0, 90, 10, 80, 20, 50, 95])
     far = model("far", [0, 90, 85, 5, 40, 10, 60])
-    picture = draw_retrieval([("near", near), ("far", far)], manifest, ["b", "a"], top_k=3)
+    picture = draw_retrieval([("near", near, PROTOCOL), ("far", far, PROTOCOL)], manifest, ["b", "a"], top_k=3)
     assert shown_in(picture) == [
         "b:query b1:own b0:match x:other a1:other b1:own a0:other",
         "a:query a1:match a0:own x:other b0:other x:other a0:own",
     ]
 
 
+def test_images_stand_in_the_order_that_was_measured(manifest: Manifest, model: Model) -> None:
+    #                                a  b   a1 b0 a0 x  b1
+    parted = model("parted", [0, 90, 1, 2, 3, 4, 5], of_parts=[0, 90, 50, 40, 30, 20, 10])
+    orders = {
+        1: "a1:match b0:other a0:own x:other b1:other",  # as the images are
+        3: "a0:own b0:other a1:match x:other b1:other",  # the first three as the parts are
+        5: "b1:other x:other a0:own b0:other a1:match",
+    }
+    for top_n, order in orders.items():
+        picture = draw_retrieval([("parted", parted, EvaluateParams(top_n=top_n))], manifest, ["a"], top_k=5)
+        assert shown_in(picture) == [f"a:query {order}"]
+    fully = EvaluateParams(top_n=1, matching="full")
+    assert shown_in(draw_retrieval([("parted", parted, fully)], manifest, ["a"], top_k=5)) == [f"a:query {orders[5]}"]
+
+
+def test_images_stand_in_the_re_ranked_order(manifest: Manifest, model: Model) -> None:
+    #                          a  b   a1  b0  a0  x   b1
+    # a1 is the nearest image of a, but its own two nearest are b0 and a0; x is named by a and b1.
+    near = model("near", [0, 60, 20, 22, 24, -21, -23])
+    protocol = EvaluateParams(rerank=RerankParams(k1=2, k2=1, original=0))
+    plain, again = (
+        shown_in(draw_retrieval([("near", near, how)], manifest, ["a"], top_k=5))[0] for how in (PROTOCOL, protocol)
+    )
+    assert plain == "a:query a1:match x:other b0:other b1:other a0:own"
+    assert again == "a:query x:other b1:other a1:match b0:other a0:own"
+
+
 def test_images_of_the_querys_camera_are_marked(manifest: Manifest, model: Model) -> None:
     near = model("near", [0, 90, 10, 80, 20, 50, 95])
     for top_k, marked in ((1, 0), (2, 1), (3, 1), (4, 2)):  # a1, a0 of its camera, x, b0 of its camera
-        picture = draw_retrieval([("near", near)], manifest, ["a"], top_k)
+        picture = draw_retrieval([("near", near, PROTOCOL)], manifest, ["a"], top_k)
         corners = [
             (x, y)
             for x in range(1, picture.width)
@@ -112,4 +148,4 @@ def test_images_of_another_manifest_are_refused(manifest: Manifest, model: Model
     near = model("near", [0, 90, 10, 80, 20, 50, 95])
     other = write_manifest(tmp_path / "other.csv", manifest.rows[1:], manifest.root)
     with pytest.raises(StoreError, match="another manifest"):
-        draw_retrieval([("near", near)], other, ["b"])
+        draw_retrieval([("near", near, PROTOCOL)], other, ["b"])

@@ -1,3 +1,4 @@
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -272,9 +273,11 @@ def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> 
 def test_rank_lists_stand_side_by_side_where_there_are_embeddings(
     tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: Callable[..., Path]
 ) -> None:
-    evaluations = write_metrics("pirt", 0, 0.5)
+    measured, evaluations = write_metrics("pirt", 0, 0.5) / "pirt-seed0" / "metrics.json", tmp_path / "evaluations"
     write_identities(evaluations / "a" / "embeddings.h5", manifest, {"parts": False, "intra": False, "inter_layers": 0})
     write_identities(evaluations / "b" / "embeddings.h5", manifest, {})
+    for name in "ab":
+        shutil.copy(measured, evaluations / name)
     with_lists = draw(tmp_path, manifest, store, runs, write_metrics, "lists", "--evaluations", evaluations)
     with Image.open(with_lists / "ranks.png") as picture:
         both = picture.convert("RGB")
@@ -295,6 +298,7 @@ def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
     [
         ({"--runs": "none"}, "no finished run"),
         ({"--evaluations": "none"}, "no embeddings.h5 under"),
+        ({"--evaluations": "alone"}, "alone/metrics.json does not exist"),
         ({"--heatmaps": "none"}, "none"),
         ({"--root": "none"}, "is not a folder"),
     ],
@@ -308,6 +312,7 @@ def test_missing_inputs_are_one_line_and_leave_no_figure(
     change: dict[str, str],
     said: str,
 ) -> None:
+    write_identities(tmp_path / "alone" / "embeddings.h5", manifest, {})
     folder = write_metrics("pirt", 0, 0.5) if callable(write_metrics) else Path()
     out = tmp_path / "out"
     CliRunner().invoke(main, ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)])
