@@ -7,13 +7,13 @@ from PIL import Image
 from pirt.api.embedding import Embedded
 from pirt.core.images import read_image
 from pirt.core.pids import JUNK_PID, same_person
+from pirt.nearest import RankLists, rank_gallery
 from pirt.ranking.embed import choose_device
 from pirt.ranking.evaluation import evaluate, query_blocks
 from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.verification import pair_distances
-from pirt.visual.nearest import RankLists, rank_gallery
 from pirt.visual.rank_list import Shown, Verdict, draw_nearest, verdict_of
 
 

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pirt.nearest import rank_gallery
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
@@ -27,7 +28,6 @@ from pirt.ranking.matching import (
 )
 from pirt.ranking.metrics import rank_metrics
 from pirt.ranking.params import EvaluateParams
-from pirt.visual.nearest import rank_gallery
 
 kinds = st.sampled_from(get_args(GroupDistance))
 sizes = st.tuples(

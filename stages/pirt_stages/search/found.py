@@ -9,12 +9,12 @@ import torch
 
 from pirt.core.errors import DataError, StoreError
 from pirt.core.pids import same_person
+from pirt.nearest import RankLists, first, refine
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance
 from pirt.ranking.results import FalsePositiveRate, Metrics
 from pirt.ranking.verification import Calibration, OperatingPoint
-from pirt.visual.nearest import RankLists, first, refine
 from pirt_stages.search.index import CoarseIndex
 
 _QUERIES_AT_A_TIME = 16

@@ -15,9 +15,9 @@ from pirt.core.files import pass_on_refusal, refuse_other_files, sha256_of, writ
 from pirt.core.params import Fraction, Frozen, Positive
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.texts import MEBIBYTE, bytes_within
+from pirt.nearest import RankLists
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
-from pirt.visual.nearest import RankLists
 
 IndexKind = Literal["flat", "ivf", "hnsw"]
 Progress = Callable[[int], object]

@@ -12,8 +12,8 @@ from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
 from pirt.heatmaps.reader import open_store
+from pirt.nearest import rank_gallery
 from pirt.ranking.embeddings import open_embeddings
-from pirt.visual.nearest import rank_gallery
 from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.search.cli import main
 
