@@ -24,11 +24,13 @@ class Sizes:
     compiler: str = "inductor"
     people: int = 160
     images: int = 8
-    """Of each person."""
+    """Of each person, to be decoded."""
+    copies: int = 4
+    """Of each image by other names: an epoch must be longer than what loaders make ahead."""
     queries: int = 2210
     gallery: int = 17661
     channels: int = 2048
-    loaders: tuple[tuple[int, float], ...] = ((0, 0.0), (8, 0.0), (8, 4.0))
+    loaders: tuple[tuple[int, float], ...] = ((8, 4.0), (16, 4.0), (8, 0.0))
     """Processes, and GiB for decoded images."""
 
 
@@ -46,6 +48,7 @@ TINY = Sizes(
     compiler="eager",
     people=4,
     images=2,
+    copies=2,
     queries=40,
     gallery=200,
     channels=8,

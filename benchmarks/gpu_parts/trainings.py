@@ -61,15 +61,17 @@ class Timed(Listener):
             self.speed, self.share = images / self.seconds, self.waited / self.seconds
 
 
-def idle_share(trace: Path, categories: frozenset[str]) -> float:
-    """Return the share of time between the first and the last work in which none was done."""
+def idle_share(trace: Path, categories: frozenset[str]) -> str:
+    """Return the share of time between the first and the last work in which none was done, "–" if none was seen."""
     events = json.loads(trace.read_text())["traceEvents"]
     spans = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e.get("ph") == "X" and e.get("cat") in categories)
+    if not spans:
+        return "–"  # without the right to look into its kernels
     busy, until = 0.0, spans[0][0]
     for start, end in spans:
         busy += max(end - max(start, until), 0)
         until = max(until, end)
-    return 1 - busy / (until - spans[0][0])
+    return f"{1 - busy / (until - spans[0][0]):.1%}"
 
 
 def trainings(sizes: Sizes, machine: Machine) -> Iterator[str]:
@@ -87,7 +89,7 @@ def trainings(sizes: Sizes, machine: Machine) -> Iterator[str]:
             train(replace(job, workers=workers, image_memory=memory), timed)
             idle = idle_share(timed.trace, works)
             held = "once" if memory else "every time"
-            yield f"| {workers} | {held} | {timed.speed:,.0f} | {timed.share:.1%} | {idle:.1%} |"
+            yield f"| {workers} | {held} | {timed.speed:,.0f} | {timed.share:.1%} | {idle} |"
 
 
 def drawn_people(sizes: Sizes, folder: Path) -> Manifest:
@@ -99,7 +101,10 @@ def drawn_people(sizes: Sizes, folder: Path) -> Manifest:
             name = f"{pid:04d}_{number}.jpg"
             coarse = chance.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
             Image.fromarray(coarse).resize((width, height)).save(folder / name, quality=90)
-            rows.append(ImageRow(name, name, "train", pid, number % 2, "0" * 64))
+            names = [name, *(f"{copy}_{name}" for copy in range(1, sizes.copies))]
+            for other in names[1:]:
+                (folder / other).hardlink_to(folder / name)
+            rows += [ImageRow(one, one, "train", pid, number % 2, "0" * 64) for one in names]
     return write_manifest(folder / "manifest.csv", rows, folder)
 
 
@@ -112,8 +117,8 @@ def drawn_store(sizes: Sizes, path: Path, manifest: Manifest) -> HeatmapStore:
         geometry="resize", network="drawn", config_sha256="0" * 64, weights_sha256="0" * 64,
         manifest_fingerprint=manifest.fingerprint, precision="float32", flip_test=False, batch_size=1,
     )  # fmt: skip
-    writer, chance = create_store(path, manifest.rows, attributes, 256), np.random.default_rng(0)
+    writer = create_store(path, manifest.rows, attributes, 256)
+    drawn = np.random.default_rng(0).random((256, *writer.layout.image_shape), np.float32) ** 8
     for shard in writer.pending():
-        shape = (len(writer.rows(shard)), *writer.layout.image_shape)
-        writer.write(shard, chance.random(shape, np.float32) ** 8)
+        writer.write(shard, drawn[: len(writer.rows(shard))])
     return open_store(writer.seal())
