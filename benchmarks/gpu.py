@@ -19,6 +19,7 @@ import torch
 from gpu_parts.floors import floors
 from gpu_parts.machine import FULL, TINY, Machine
 from gpu_parts.rankings import rankings
+from gpu_parts.resumes import resumes
 from gpu_parts.steps import repeats, steps
 from gpu_parts.trainings import trainings
 
@@ -29,6 +30,7 @@ PARTS = {
     "steps": steps,
     "trainings": trainings,
     "repeats": repeats,
+    "resumes": resumes,
     "rankings": rankings,
 }
 

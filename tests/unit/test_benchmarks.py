@@ -45,7 +45,7 @@ def test_the_benchmark_of_gpus_runs_in_small(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     tables = dict(part.split("\n", 1) for part in done.stdout.split("## ")[1:])
-    assert len(tables) == 5
+    assert len(tables) == 6
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if "|" in line]
     names = {row[0]: row[1:] for row in rows}
     assert {
@@ -57,7 +57,7 @@ def test_the_benchmark_of_gpus_runs_in_small(tmp_path: Path) -> None:
         "the same, not repeatable",
         "+ compiled",
     } <= names.keys()
-    assert [row[1] for row in rows if row[1] in ("equal", "differ")] == ["equal"] * 3
+    assert [row[1] for row in rows if row[1] in ("equal", "differ")] == ["equal"] * 5
     assert names["queries whose first 50 ranks are the same"][0] == "100.00%"
     shares = [float(cell.rstrip("%")) for row in rows if row[0] == "0" for cell in row[3:]]
     assert len(shares) == 4
