@@ -20,6 +20,7 @@ from pirt.core.files import stays_inside, written_whole
 from pirt.core.pids import JUNK_PID
 from pirt.core.plain_rows import PlainRows, plain_rows
 from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts, hashes_of
+from pirt.core.texts import encoding_of
 
 __all__ = [
     "COLUMNS",
@@ -40,6 +41,8 @@ _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
+_MARK_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*\r?\n', re.IGNORECASE)
+"""By which a spreadsheet is told, above all else, what separates columns."""
 _LINE_ENDS = re.compile(r"[\0\r\n]")
 _OUTSIDE = ("\n/", "\n./", "\n.\n", "\n\n", "..", "\\", ":")
 """Of which every path that does not stay inside has one, and few others, when each stands between two ends of line."""
@@ -135,13 +138,13 @@ def _relative(root: Path, folder: Path) -> Path:
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
-    """Read a manifest, one that a spreadsheet has saved too (byte-order mark, ; or tabs, CRLF, padded first lines).
+    """Read a manifest, one that a spreadsheet has saved too (UTF-16, byte-order mark, sep=, ; or tabs, CRLF, padding).
 
     `root` overrides the recorded data root; without either it is the manifest's folder.
     """
     try:
         # Untranslated, so that what is quoted comes back as it was written.
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=encoding_of(path), newline="") as file:
             rows, recorded, stand_in = _read(file, path)
     except FileNotFoundError:
         raise ManifestError(f"manifest {path} does not exist; make one with `pirt-data import`") from None
@@ -154,8 +157,10 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
     """Return the rows, what is recorded as root, and whether the images are a stand-in."""
     head = _block(file)
+    if said := _MARK_LINE.match(head):
+        head = head[said.end() :]
     header = next((line for line in head.split("\n", 3) if not line.startswith(("#", '"#'))), "")
-    delimiter = max(",;\t", key=header.count)
+    delimiter = said[1] if said else max(",;\t", key=header.count)
     recorded, rest = _marked(head, _ROOT_LINE, delimiter)
     stand_in, rest = _marked(rest, _STAND_IN_LINE, delimiter)
     records = _records(rest, file, delimiter)

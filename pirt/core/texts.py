@@ -3,6 +3,7 @@
 A file of a few hundred bytes can name ten lists of ten lists of ten …, which no memory holds once they are written out.
 """
 
+import codecs
 import json
 import re
 import stat
@@ -37,6 +38,12 @@ def bytes_within(path: Path, most: int) -> bytes:
     if found.st_size > most:
         raise ValueError(f"it has {found.st_size:,} bytes, over the limit of {most:,}")
     return path.read_bytes()
+
+
+def encoding_of(path: Path) -> str:
+    """Return UTF-16 where a spreadsheet or editor has written its mark ("Unicode text"), else UTF-8."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def yaml_in(path: Path) -> Any:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
-from pirt.core.texts import plain_cell
-from pirt_stages.data.importing.texts import encoding_of
+from pirt.core.texts import encoding_of, plain_cell
 
 COLUMNS = ("kind", "number", "name")
 

@@ -167,7 +167,7 @@ def test_numbers_that_no_program_reads_are_not_written(tmp_path: Path) -> None:
 def test_missing_and_binary_manifests(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="pirt-data import"):
         read_manifest(tmp_path / "m.csv")
-    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "m.csv").write_bytes(b"\xff\x00\x80")
     with pytest.raises(ManifestError, match="UTF-8"):
         read_manifest(tmp_path / "m.csv")
 
@@ -175,18 +175,26 @@ def test_missing_and_binary_manifests(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("root", ["/data", "/da,ta", "/data ", '/"da"ta', "/a,,,,,", "/a;b;;;;;"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize(("encoding", "above"), [("utf-8-sig", ""), ("utf-16", ""), ("utf-8", "sep={}\r\n")])
 def test_a_manifest_that_a_spreadsheet_saved_comes_back(
-    tmp_path: Path, delimiter: str, root: str, quoting: Literal[0, 1]
+    tmp_path: Path, delimiter: str, root: str, quoting: Literal[0, 1], encoding: str, above: str
 ) -> None:
     written = write_manifest(tmp_path / "m.csv", ROWS, Path(root), stand_in=True)
     assert read_manifest(tmp_path / "m.csv").root == Path(root)
     with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
         cells = [[*row, *[""] * (len(COLUMNS) - len(row))] for row in csv.reader(file)]
-    with (tmp_path / "saved.csv").open("w", newline="", encoding="utf-8-sig") as file:
+    with (tmp_path / "saved.csv").open("w", newline="", encoding=encoding) as file:
+        file.write(above.format(delimiter))
         table = csv.writer(file, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
         table.writerows([*cells, [""] * len(COLUMNS)])
     read = read_manifest(tmp_path / "saved.csv")
     assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)
+
+
+def test_a_damaged_utf16_manifest_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("key,path".encode("utf-16")[:-1])
+    with pytest.raises(ManifestError, match="cannot be read as"):
+        read_manifest(tmp_path / "m.csv")
 
 
 _any_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)

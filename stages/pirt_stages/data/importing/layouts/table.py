@@ -12,9 +12,10 @@ from unicodedata import normalize
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
+from pirt.core.texts import encoding_of
 from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading
 from pirt_stages.data.importing.layouts.numbering import numbers_of
-from pirt_stages.data.importing.texts import encoding_of, text_in
+from pirt_stages.data.importing.texts import text_in
 
 COLUMNS = ("path", "split", "pid", "camid")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
