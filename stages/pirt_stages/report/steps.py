@@ -32,8 +32,10 @@ def _mean(runs: Sequence[PerQuery]) -> Floats:
 
 
 def step_notes(by_row: Mapping[TableRow, Sequence[Result]], rows: Iterable[TableRow]) -> Iterable[str]:
-    """Say for each of `rows` what it adds to the one before it among those that were run."""
-    for one, other in pairwise(row for row in rows if by_row.get(row)):
+    """Say for each of `rows` what it adds to the one before it among those that were run, and what all add together."""
+    found_rows = [row for row in rows if by_row.get(row)]
+    whole = [(found_rows[0], found_rows[-1])] if len(found_rows) > 2 else []
+    for one, other in [*pairwise(found_rows), *whole]:
         found = step(by_row[one], by_row[other])
         if found is not None and found.low is not None and found.high is not None:
             low, high = signed(100 * found.low), signed(100 * found.high)

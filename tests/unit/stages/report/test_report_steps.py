@@ -71,6 +71,22 @@ def test_the_table_shows_steps_and_may_be_of_some_variants(write_metrics: Callab
     assert "--variant needs --params" in CliRunner().invoke(main, [*words, "--variant", "parts"]).output
 
 
+def test_three_rows_and_more_have_a_step_from_the_first_to_the_last(write_metrics: Callable[..., Path]) -> None:
+    results = read_results([folder_of(write_metrics)])
+    intra = results[2].model.model_copy(update={"intra": True})
+    assert (results[2].model.parts, results[2].model.intra) == (True, False)
+    rows = [
+        *results,
+        *(result.model_copy(update={"model": intra}) for result in results[:2]),
+    ]  # as good as the baseline
+    (table, *_) = build_report("mine", rows, stand_in=False).tables
+    assert [note.partition(", 95 %")[0] for note in table.notes if "From" in note and " to " in note] == [
+        "From baseline to + P: +11.67 mAP",
+        "From + P to + P + Intra: −11.67 mAP",
+        "From baseline to + P + Intra: +0.00 mAP",
+    ]
+
+
 def test_results_without_their_queries_have_no_step(write_metrics: Callable[..., Path]) -> None:
     results = read_results([folder_of(write_metrics)])
     without = [result.model_copy(update={"per_query": None}) for result in results]
