@@ -1,12 +1,20 @@
 """The metrics of evaluated runs, read and checked to be comparable."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pirt.core.errors import ReportError
 from pirt.ranking.results import Metrics, read_metrics
+from pirt.runs.params import ModelParams
 from pirt.visual.rows import ROW_FIELDS, Selection, TableRow, table_row
+
+FIELDS_OF = {
+    "parts": ("groups", "tau", "confidence_hidden"),
+    "intra": ("bottleneck", "intra_heads", "intra_projection", "intra_dropout", "intra_mask"),
+    "inter_layers": ("inter_heads", "feedforward", "inter_dropout"),
+}
+"""What each module of a row is made by."""
 
 
 class Result(Metrics):
@@ -66,22 +74,24 @@ def _require_one_recipe(results: Sequence[Result]) -> None:
     All are measured alike, those of one backbone have one recipe but for the tables' rows and the seed, and each row
     may have heatmaps of its own.
     """
-    of_backbone: dict[str, Result] = {}
-    of_row: dict[tuple[str, TableRow], Result] = {}
+    first: dict[tuple[object, ...], tuple[Result, Any]] = {}
     for result in results:
         backbone = result.model.backbone
-        _require_equal(of_backbone.setdefault(backbone, result), result, _recipe)
-        _require_equal(results[0], result, _measure)
-        _require_equal(of_row.setdefault((backbone, result.row), result), result, _heatmaps)
+        _require_equal(first, result, _recipe(result), backbone)
+        _require_equal(first, result, _measure(result))
+        _require_equal(first, result, _heatmaps(result), backbone, result.row)
 
 
-def _require_equal(one: Result, other: Result, told: Callable[[Result], dict[str, Any]]) -> None:
-    first, second = told(one), told(other)
-    for name in first.keys() | second.keys():
-        if first.get(name) != second.get(name):
+def _require_equal(
+    first: dict[tuple[object, ...], tuple[Result, Any]], result: Result, told: dict[str, Any], *scope: object
+) -> None:
+    """Compare what is `told` of a result with the first one in this scope of which the same is told."""
+    for name, value in told.items():
+        other, expected = first.setdefault((*scope, name), (result, value))
+        if value != expected:
             raise ReportError(
-                f"runs {one.run!r} and {other.run!r} differ in {name} ({first.get(name)!r}, "
-                f"{second.get(name)!r}) and cannot share one table; report them separately"
+                f"runs {other.run!r} and {result.run!r} differ in {name} ({expected!r}, {value!r}) and cannot share "
+                "one table; report them separately"
             )
 
 
@@ -91,11 +101,16 @@ def _heatmaps(result: Result) -> dict[str, Any]:
 
 def _recipe(result: Result) -> dict[str, Any]:
     return _leaves(
-        model=result.model.model_dump(exclude=set(ROW_FIELDS)),
+        model=result.model.model_dump(exclude={*ROW_FIELDS, *unused(result.model)}),
         train=result.train.model_dump(),
         # The seeds of one fine-tuning may each start from a run of their own.
         lineage={"fine_tuned": result.lineage.initial_weights_sha256 is not None},
     )
+
+
+def unused(model: ModelParams) -> set[str]:
+    """Return the fields that mean nothing to a model without the module that they are of."""
+    return {name for module, names in FIELDS_OF.items() if not getattr(model, module) for name in names}
 
 
 def _measure(result: Result) -> dict[str, Any]:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.runs.params import ModelParams, Params
+from pirt.runs.run import build_model
 from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
-from pirt_stages.report.results import ReportError, Selection, read_results
+from pirt_stages.report.results import FIELDS_OF, ReportError, Selection, read_results
 from pirt_stages.report.schema import Report, Table
 from pirt_stages.report.tables import build_report, join_tables
 
@@ -319,6 +322,49 @@ def test_runs_of_different_recipes_are_refused(
     write_metrics("baseline", 0, 0.4)
     folder = write_metrics("pirt", 0, 0.5, **changes)
     assert said in refused(write_metrics, tmp_path, "--metrics", str(folder))
+
+
+def test_a_row_may_differ_in_what_it_has_no_module_for(write_metrics: Write, tmp_path: Path) -> None:
+    write_metrics("baseline", 0, 0.4)
+    write_metrics("parts", 0, 0.4)
+    folder = write_metrics("intra", 0, 0.5, model={"intra_mask": "one"})
+    assert [row[3] for row in texts(table(3, report(folder, "mine")))] == ["40.00‡", "40.00‡", "50.00‡", "–"]
+    write_metrics("pirt", 0, 0.5, model={"intra_mask": "raised"})
+    assert "model.intra_mask ('raised', 'one')" in refused(write_metrics, tmp_path, "--metrics", str(folder))
+
+
+@pytest.mark.parametrize("module", list(FIELDS_OF))
+def test_fields_of_a_module_mean_nothing_without_it(module: str) -> None:
+    torch.manual_seed(1)
+    images, heatmaps = torch.rand(2, 3, 64, 32), torch.rand(2, 17, 16, 8)
+    other = {
+        "groups": "authors",
+        "tau": 0.4,
+        "confidence_hidden": 24,
+        "bottleneck": 24,
+        "intra_heads": 2,
+        "intra_projection": False,
+        "intra_dropout": 0.9,
+        "intra_mask": "one",
+        "inter_heads": 2,
+        "feedforward": 24,
+        "inter_dropout": 0.9,
+    }
+    without = {
+        "parts": {"parts": False, "intra": False, "inter_layers": 0},
+        "intra": {"intra": False, "inter_layers": 0},
+    }
+    small = {"backbone": "resnet18_ibn_a", "width": 8, **without.get(module, {"inter_layers": 0})}
+    found = []
+    for changed in ({}, {name: other[name] for name in FIELDS_OF[module]}):
+        params = Params(model=ModelParams.model_validate({**small, **changed}))
+        torch.manual_seed(0)
+        model = build_model(3, params).train()
+        torch.manual_seed(2)
+        found.append((model.state_dict(), model(images, heatmaps)))
+    for one, two in zip(*found, strict=True):
+        assert one.keys() == two.keys()
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 @pytest.mark.parametrize("name", ["trained_on_heatmaps", "heatmaps_fingerprint"])
