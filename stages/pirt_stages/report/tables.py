@@ -119,7 +119,8 @@ def _tables(
         # One N alone, which Table 3 shows already, compares nothing.
         if ablation or sum((True, True, layers) in by_row for layers in paper.TABLE_4) > 1:
             yield _layers(name, by_row, ablation)
-        yield _modes(name, by_row.get(FULL_ROW, []), ablation)
+        if ablation or FULL_ROW in by_row:
+            yield _modes(name, by_row.get(FULL_ROW, []), ablation)
 
 
 def _methods(

@@ -55,6 +55,11 @@ def test_one_number_of_layers_makes_no_table_of_them(write_metrics: Write) -> No
     assert [made.number for made in report(folder, "mine").tables] == [3, 5]
 
 
+def test_without_the_whole_method_there_is_no_table_of_its_confidences(write_metrics: Write) -> None:
+    write_metrics("baseline", 0, 0.4)
+    assert [made.number for made in report(write_metrics("intra", 0, 0.5), "mine").tables] == [3]
+
+
 def test_mean_and_sample_standard_deviation_over_seeds(write_metrics: Write) -> None:
     for seed, value in enumerate((0.50, 0.52, 0.57)):
         folder = write_metrics("pirt", seed, value)
