@@ -42,8 +42,7 @@ class Names:
     def of_zip(self, infos: Sequence[zipfile.ZipInfo]) -> list[str]:
         """Return all names of a zip."""
         said = [_said(info) for info in infos]
-        # As which Python has read them.
-        unsaid = [info.filename.encode("cp437") for info, name in zip(infos, said, strict=True) if name is None]
+        unsaid = [_raw(info) for info, name in zip(infos, said, strict=True) if name is None]
         found = iter(self._decoded(unsaid))
         return [next(found) if name is None else name for name in said]
 
@@ -83,9 +82,14 @@ class Names:
 
 def _said(info: zipfile.ZipInfo) -> str | None:
     """Return a name of which a zip says that it is Unicode, or which is ASCII; None of others."""
-    if info.flag_bits & _IS_UTF8 or info.filename.isascii():
+    if info.flag_bits & _IS_UTF8 or info.orig_filename.isascii():
         return info.filename
-    return _unicode_path(info.extra, info.filename.encode("cp437"))
+    return _unicode_path(info.extra, _raw(info))
+
+
+def _raw(info: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a name that Python has read as code page 437; from 3.12 on `filename` may be another one."""
+    return info.orig_filename.partition("\0")[0].encode("cp437")
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:
