@@ -344,6 +344,14 @@ def test_what_may_be_one_or_a_thousand_is_refused(thousand: str, people: Path, r
     assert f"line 4: pid {thousand!r}; expected whole numbers in all rows" in message
 
 
+def test_names_and_numbers_that_are_too_long_are_refused(people: Path, refused: Import) -> None:
+    path = table(people / "t.csv", [*lines("train"), (f"{'p' * 300}/0.jpg", "train", 1, 1)])
+    assert "does not exist" in refused(path)
+    message = refused(table(people / "t.csv", [*lines("train"), ("p0/0.jpg", "train", "9" * 5000, 1)]))
+    assert "expected whole numbers in all rows" in message
+    assert len(message) < 500
+
+
 def test_an_image_may_be_query_and_gallery(people: Path, importing: Import) -> None:
     both = [("p0/0.jpg", "query", 1, 0), *lines("gallery")]
     importing(table(people / "t.csv", both))

@@ -1,5 +1,6 @@
 """What a layout says about a data set, before any image is opened."""
 
+import errno
 import os
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -181,6 +182,16 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror}; get read permission, or remove it") from error
+
+
+def is_there(path: Path) -> bool:
+    """Say whether `path` is a file, which a name that is too long for a file is not."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def folder_named(root: Path, name: str) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named, refuse_alike
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named, is_there, refuse_alike
 from pirt_stages.data.importing.texts import text_in
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -71,7 +71,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
             )
         found = FoundImage(f"{folder}/{parts}", split, int(label) + first, int(fields[2]))
         images.append(found)
-        if not (root / found.path).is_file():
+        if not is_there(root / found.path):
             missing.append(found.path)
     if missing:
         raise DataError(f"{root}: {len(missing):,} images of {name} are missing, the first is {missing[0]!r}")

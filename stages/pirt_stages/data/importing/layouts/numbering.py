@@ -1,13 +1,14 @@
 """Numbers for persons and cameras that have names."""
 
 import re
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from pirt.core.errors import DataError
 
-_WHOLE = re.compile(r"([+-]?\d+)(?:[.,](?!000$)0+)?")
+_WHOLE = re.compile(r"([+-]?\d{1,100})(?:[.,](?!000$)0+)?")
 """A whole number, also as spreadsheets write it, with either decimal point; 1,000 may be one or a thousand."""
 
 
@@ -25,7 +26,9 @@ def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[
     if len(named) < len(words) or not all(words):
         empty = [at for at in named if not words[at]]
         at = (empty or min(named, [at for at, match in enumerate(found) if match], key=len))[0]
-        raise DataError(f"{wheres[at]}: {what} {words[at]!r}; expected whole numbers in all rows, or names in all rows")
+        raise DataError(
+            f"{wheres[at]}: {what} {reprlib.repr(words[at])}; expected whole numbers in all rows, or names in all rows"
+        )
     numbers = numbered(words)
     return [numbers[word] for word in words], {number: word for word, number in numbers.items()}
 

@@ -13,7 +13,7 @@ from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
 from pirt.core.texts import encoding_of
-from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading
+from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading, is_there
 from pirt_stages.data.importing.layouts.numbering import numbers_of
 from pirt_stages.data.importing.texts import text_in
 
@@ -155,12 +155,12 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
         raise DataError(f"{where}: a path of {len(text):,} characters, {reprlib.repr(text)}; no system has such files")
     # A name may begin or end with a space; more often a spreadsheet's column does. macOS writes é as two characters.
     likely = (text, text.strip(), *(normalize(form, text.strip()) for form in ("NFC", "NFD")))
-    path = PurePosixPath(next((one for one in likely if stays_inside(one) and (root / one).is_file()), text.strip()))
+    path = PurePosixPath(next((one for one in likely if stays_inside(one) and is_there(root / one)), text.strip()))
     if not stays_inside(str(path)):
         raise DataError(f"{where}: path {row['path']!r} must be relative to {root} and stay inside")
     if path.suffix.lower() in UNREAD_SUFFIXES:
         raise DataError(f"{where}: image {str(path)!r} is of {UNREAD}")
-    if not (root / path).is_file():
+    if not is_there(root / path):
         raise DataError(f"{where}: image {str(path)!r} does not exist in {root}")
     split = next((name for name in SPLITS if name == row["split"].strip().lower()), None)
     if split is None:
