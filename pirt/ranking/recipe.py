@@ -1,11 +1,11 @@
 """The recipe of an evaluation: embed, rank, measure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from pirt.core.errors import StoreError
+from pirt.core.errors import DataError, StoreError
 from pirt.core.manifest import ImageRow, Manifest, Split
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
@@ -13,7 +13,7 @@ from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, write_metrics
+from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, origins_of, read_metrics, write_metrics
 from pirt.ranking.verification import Verification, verify
 from pirt.runs.run import weights_sha256
 
@@ -47,6 +47,43 @@ def evaluate_embeddings(
             f"{out} holds the metrics of its own {EMBEDDINGS_FILE}; name another --out for those of {path}"
         )
     return _measured(embeddings, params, out, device)
+
+
+def measured_in(places: Sequence[Path]) -> dict[Path, Metrics]:
+    """Read every `metrics.json` in and below `places`; the keys are their folders, none of them twice."""
+    found: dict[Path, Metrics] = {}
+    known: set[Path] = set()
+    for place in places:
+        if not place.is_dir():
+            raise DataError(f"{place} is not a folder; name one that `pirt-eval --out` wrote")
+        for file in sorted(place.rglob(METRICS_FILE)):
+            if (whole := file.parent.resolve()) in known:
+                raise DataError(f"evaluation {whole} is named twice; name different ones")
+            known.add(whole)
+            found[file.parent] = read_metrics(file)
+    return found
+
+
+def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> list[Embeddings]:
+    """Open what each of `measured`, metrics by their folder, was measured of.
+
+    It lies beside the metrics, or in or below one of `places` and is known by its lineage.
+    """
+    beside = {folder: folder / EMBEDDINGS_FILE for folder in measured}
+    beside = {folder: path for folder, path in beside.items() if path.is_file()}
+    others = [path for place in places for path in sorted(place.rglob(EMBEDDINGS_FILE))]
+    elsewhere = [open_embeddings(path) for path in others] if len(beside) < len(measured) else []
+    found = []
+    for folder, metrics in measured.items():
+        candidates = [open_embeddings(beside[folder])] if folder in beside else elsewhere
+        match = next((one for one in candidates if origins_of(one) == metrics.lineage), None)
+        if match is None:
+            wrong = f"no {EMBEDDINGS_FILE} that {folder / METRICS_FILE} was measured of in {', '.join(map(str, places))}"
+            if folder in beside:
+                wrong = f"{folder} holds {METRICS_FILE} and {EMBEDDINGS_FILE} of different runs"
+            raise StoreError(f"{wrong}; name the folder of the right one, or evaluate again with `pirt-eval`")
+        found.append(match)
+    return found
 
 
 def measure(embeddings: Embeddings, params: EvaluateParams, device: torch.device) -> Metrics:

@@ -141,10 +141,15 @@ def metrics_of(
         protocol=ProtocolUsed(**dict(params), cameras=_cameras(query, gallery)),
         model=lineage.model,
         train=lineage.train,
-        lineage=Origins(**lineage.model_dump(include=set(Origins.model_fields))),
+        lineage=origins_of(embeddings),
         same_or_different=_same_or_different(pairs, default_mode(embeddings)),
         per_query=_per_query(default, query, params),
     )
+
+
+def origins_of(embeddings: Embeddings) -> Origins:
+    """Return what a result measured of `embeddings` is computed from."""
+    return Origins(**embeddings.lineage.model_dump(include=set(Origins.model_fields)))
 
 
 def _per_query(metrics: RankMetrics, query: Persons, params: EvaluateParams) -> PerQuery:

@@ -13,9 +13,10 @@ from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import NamedGroups, named_groups
 from pirt.ranking.embed import images_for
-from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.results import METRICS_FILE, read_metrics
+from pirt.ranking.recipe import embeddings_of, measured_in
+from pirt.ranking.results import METRICS_FILE, Metrics
 from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
@@ -34,16 +35,16 @@ _FILES = {f"{kind}{mark}.png" for kind in _KINDS for mark in ("", *(f"-{name}" f
 
 @dataclass(frozen=True)
 class Sources:
-    """What the figures show: finished runs, their embeddings (if any), images and heatmaps."""
+    """What the figures show: finished runs, what was measured of which embeddings (if any), images and heatmaps."""
 
     runs: Sequence[tuple[Path, RunRecord]]
-    embeddings: Sequence[Embeddings]
+    evaluations: Sequence[tuple[Embeddings, Metrics]]
     manifest: Manifest
     store: Path
 
 
 def find_sources(
-    runs: Path, evaluations: Path | None, manifest: Manifest, store: Path, selection: Selection | None
+    runs: Path, evaluations: Sequence[Path], manifest: Manifest, store: Path, selection: Selection | None
 ) -> Sources:
     """Look for the runs and embeddings under two folders; with a `selection` others are passed over."""
     folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
@@ -52,14 +53,12 @@ def find_sources(
         records = [(folder, r) for folder, r in records if selection.holds(r.variant, r.params.seed)]
     if not records:
         raise ReportError(f"no finished run (a folder with {RECORD_FILE}) under {runs}; `pirt-train --out` makes one")
-    files = [] if evaluations is None else sorted(evaluations.rglob("embeddings.h5"))
-    found = [open_embeddings(path) for path in files]
+    measured = measured_in(evaluations)
     if selection:
-        found = [
-            embeddings for embeddings in found if selection.holds(embeddings.lineage.variant, embeddings.lineage.seed)
-        ]
-    if evaluations is not None and not found:
-        raise ReportError(f"no embeddings.h5 under {evaluations}; `pirt-eval --out` writes one")
+        measured = {folder: one for folder, one in measured.items() if selection.holds(one.variant, one.seed)}
+    if evaluations and not measured:
+        raise ReportError(f"no {METRICS_FILE} under {', '.join(map(str, evaluations))}; `pirt-eval --out` writes one")
+    found = list(zip(embeddings_of(measured, evaluations), measured.values(), strict=True))
     return Sources(records, found, manifest, store)
 
 
@@ -90,7 +89,7 @@ def _draw_results(folder: Path, sources: Sources, backbone: str, mark: str) -> N
     """Draw the curves and the rank lists of one backbone; `mark` ends the files' names."""
     if curves := read_curves([(run, r) for run, r in sources.runs if r.params.model.backbone == backbone]):
         save(draw_curves(curves), folder / f"curves{mark}.png")
-    if models := _compared([one for one in sources.embeddings if one.lineage.model.backbone == backbone]):
+    if models := _compared([one for one in sources.evaluations if one[1].model.backbone == backbone]):
         lists = draw_retrieval(models, sources.manifest, spread_queries(models[0][1], PERSONS))
         save(lists, folder / f"ranks{mark}.png")
 
@@ -125,12 +124,8 @@ def _people(
         yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], images)
 
 
-def _compared(found: Sequence[Embeddings]) -> list[tuple[str, Embeddings, EvaluateParams]]:
+def _compared(found: Sequence[tuple[Embeddings, Metrics]]) -> list[tuple[str, Embeddings, EvaluateParams]]:
     """The baseline and the full model, each of its lowest seed, with their titles and how they were ranked."""
-    by_seed = sorted(found, key=lambda embeddings: embeddings.lineage.seed, reverse=True)
-    of_row = {table_row(embeddings.lineage.model): embeddings for embeddings in by_seed}
-    return [
-        (title, of_row[row], read_metrics(of_row[row].path.parent / METRICS_FILE).protocol)
-        for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt"))
-        if row in of_row
-    ]
+    by_seed = sorted(found, key=lambda one: one[1].seed, reverse=True)
+    of_row = {table_row(metrics.model): (embeddings, metrics.protocol) for embeddings, metrics in by_seed}
+    return [(title, *of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dvc.repo import Repo
+
 ROOT = Path(__file__).parents[2]
 RAN = re.compile(r"Running stage '(?:[\w./]+:)?([\w@.-]+)'")
 
@@ -18,7 +20,7 @@ from pathlib import Path
 words = sys.argv[1:]
 outs = {
     "train": ["model.safetensors", "run.json", "logs/plots/loss.tsv"],
-    "eval": ["embeddings.h5", "metrics.json", "scores.json"],
+    "eval": ["embeddings.h5"] if "--embed-only" in words else ["metrics.json", "scores.json"],
     "extract": ["zarr.json"],
     "synthesize": ["keypoints.json", "image.jpg"],
     "pose train": ["config.py", "checkpoint.pth", "metrics.json", "scores.json"],
@@ -83,6 +85,22 @@ def dvc(folder: Path, *arguments: str, data: str | None = "/nowhere") -> str:
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     return done.stdout
+
+
+def lose_what_git_lacks(folder: Path) -> None:
+    """Leave in a copy with stubs what a fresh clone has: of the outputs those that are not in DVC's cache."""
+    with Repo(str(folder)) as repo:
+        for out in repo.index.outs:
+            path = Path(out.fs_path)
+            if out.use_cache and path.is_dir():
+                shutil.rmtree(path)
+            elif out.use_cache:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(repo.cache.local.path)
+    # Git has no empty folders.
+    for path in sorted(folder.glob("**/runs/**/"), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 def ran(said: str) -> set[str]:

@@ -1,12 +1,13 @@
 """What DVC re-runs when a file or a parameter changes; each stage on its own, with programs that do nothing."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
-from stubs import copy_with_stubs, dvc, ran
+from stubs import copy_with_stubs, dvc, lose_what_git_lacks, ran
 
 STAGES = {"render", "import", "pose", "extract", "train", "evaluate", "figures", "report", "explore"}
 STAGES |= {"where", "reference"}
@@ -92,6 +93,14 @@ def touched(made: Path, file: str) -> Iterator[Path]:
 
 def test_nothing_is_to_be_done_twice(made: Path) -> None:
     assert changed_stages(made) == set()
+
+
+def test_a_fresh_clone_has_nothing_to_run(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "clone"))
+    lose_what_git_lacks(folder)
+    assert (folder / "runs/evaluate/pirt-seed0/metrics.json").is_file()
+    assert not (folder / "runs/embeddings").exists()
+    assert ran(dvc(folder, "repro", "--allow-missing")) == {"weights", "pose-weights"}
 
 
 # The others, which test_dependencies.py finds too, by following imports.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from stubs import copy_with_stubs, dvc, ran
+from stubs import copy_with_stubs, dvc, lose_what_git_lacks, ran
 
 from pirt.core.params import read_yaml
 from pirt.runs.params import load_params
@@ -82,6 +82,8 @@ def test_the_study_runs_once(tmp_path: Path) -> None:
     first = ran(dvc(folder, "repro"))
     assert first == ALWAYS | {"render", "import", "pose", "extract"} | runs | depths | reports | {"where", "reference"}
     assert ran(dvc(folder, "repro")) == ALWAYS
+    lose_what_git_lacks(tmp_path)
+    assert ran(dvc(folder, "repro", "--allow-missing")) == ALWAYS
 
 
 @pytest.mark.slow
@@ -93,3 +95,5 @@ def test_the_demos_seeds_take_its_images_and_heatmaps(tmp_path: Path) -> None:
     assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS | demo | runs | {"report", "where"}
     assert (folder / "pipelines/demo_seeds/runs/evaluate/pirt-seed2/metrics.json").is_file()
     assert ran(dvc(folder, "repro", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS
+    lose_what_git_lacks(folder)
+    assert ran(dvc(folder, "repro", "--allow-missing", "pipelines/demo_seeds/dvc.yaml")) == ALWAYS

@@ -37,10 +37,14 @@ from pirt_stages.options import (
 @manifest_option(required=False)
 @heatmaps_option()
 @out_option("Folder for embeddings.h5, metrics.json and scores.json; {variant} and {seed} are filled in.")
-@click.option("--variant", help="What {variant} stands for in --run and --out.")
-@click.option("--seed", type=int, help="What {seed} stands for in --run and --out.")
+@click.option("--variant", help="What {variant} stands for in --run, --out and --from-embeddings.")
+@click.option("--seed", type=int, help="What {seed} stands for in --run, --out and --from-embeddings.")
 @ROOT
-@click.option("--from-embeddings", type=FILE, help="Measure this embeddings.h5 again; no network is run.")
+@click.option(
+    "--from-embeddings",
+    type=FILE,
+    help="Measure this embeddings.h5, no network is run; {variant} and {seed} are filled in.",
+)
 @click.option(
     "--embed-only", is_flag=True, help="Write embeddings.h5 alone, of unlabelled images too, for pirt-search."
 )
@@ -92,11 +96,15 @@ def main(
 
     \b
     Examples:
+      pirt-eval --run runs/train/pirt-seed0 --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/pirt
       pirt-eval --run runs/train/pirt-seed0 --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr \\
-        --out runs/evaluate/pirt-seed0
-      pirt-eval --from-embeddings runs/evaluate/pirt-seed0/embeddings.h5 --matching full --out runs/full
+        --embed-only --out runs/embeddings/pirt-seed0
+      pirt-eval --from-embeddings runs/embeddings/pirt-seed0/embeddings.h5 --top-n 50 --out runs/evaluate/pirt-seed0
+
+    The first one does everything in one go; the others do it in two, as the pipelines do.
     """
-    run, out = filled(run, variant, seed), filled(out, variant, seed) or out
+    run, from_embeddings = filled(run, variant, seed), filled(from_embeddings, variant, seed)
+    out = filled(out, variant, seed) or out
     base = EvaluateParams() if params_file is None else load_evaluate_params(params_file)
     params = laid_over(
         base,

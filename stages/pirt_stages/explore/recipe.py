@@ -1,6 +1,6 @@
 """The recipe of `pirt-report explore`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from pirt.core.errors import ReportError
 from pirt.core.files import is_free, written_whole
 from pirt.core.manifest import Manifest
+from pirt.ranking.results import Metrics
 from pirt.runs.cache import store_for
 from pirt_stages.explore.failures import Found, overview_of, traits_of
 from pirt_stages.explore.pictures import write_heatmaps, write_thumbnails
@@ -19,16 +20,20 @@ from pirt_stages.explore.traits import known_cover
 
 
 def explore(
-    evaluations: Sequence[Path],
+    evaluations: Mapping[Path, Metrics],
+    places: Sequence[Path],
     manifest: Manifest,
     heatmaps: Path,
     keypoints: Path | None,
     out: Path,
     device: torch.device,
 ) -> None:
-    """Write a folder in which the evaluations can be looked at; `out` is replaced if it is such a folder."""
+    """Write a folder in which the evaluations can be looked at; `out` is replaced if it is such a folder.
+
+    `places`: where embeddings are searched for that do not lie beside their metrics.
+    """
     _refuse_foreign(out)
-    opened = open_evaluations(evaluations, manifest)
+    opened = open_evaluations(evaluations, places, manifest)
     embeddings = opened[0].embeddings
     rows, count = shown_rows(manifest, embeddings), embeddings.query_count
     queries = rows[:count]

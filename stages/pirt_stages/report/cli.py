@@ -80,7 +80,12 @@ def tables(
 
 @main.command()
 @click.option("--runs", type=FOLDER, required=True, help="Folder searched for run folders of `pirt-train`.")
-@click.option("--evaluations", type=FOLDER, help="Folder searched for embeddings.h5 of `pirt-eval`, for rank lists.")
+@click.option(
+    "--evaluations",
+    type=FOLDER,
+    multiple=True,
+    help="Folder searched for metrics.json and embeddings.h5 of `pirt-eval`, for rank lists; may be repeated.",
+)
 @manifest_option(required=True)
 @heatmaps_option(required=True)
 @_PARAMS
@@ -88,7 +93,7 @@ def tables(
 @out_option("Report folder; the pictures go into its folder figures.")
 def figures(
     runs: Path,
-    evaluations: Path | None,
+    evaluations: tuple[Path, ...],
     manifest_file: Path,
     heatmaps: Path,
     params_file: Path | None,
@@ -99,8 +104,8 @@ def figures(
 
     \b
     Example:
-      pirt-report figures --runs runs/train --evaluations runs/evaluate --manifest runs/manifest.csv \\
-        --heatmaps runs/heatmaps.zarr --out runs/report
+      pirt-report figures --runs runs/train --evaluations runs/evaluate --evaluations runs/embeddings \\
+        --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/report
     """
     # Tables are printed without waiting for torch and matplotlib to load.
     from pirt.visual.figures import find_sources, write_figures
@@ -155,12 +160,13 @@ def explore(
 ) -> None:
     """Write a folder to look into EVALUATIONS with a browser: which queries fail, and why.
 
-    EVALUATIONS are folders that pirt-eval wrote, or that hold such folders, of the same images; several stand side by
-    side. The folder needs neither a server nor a network; queries.csv in it has one row a query.
+    EVALUATIONS are searched for metrics.json of the same images, and for the embeddings.h5 that each was measured of;
+    several stand side by side. The folder needs neither a server nor a network; queries.csv in it has one row a query.
 
     \b
     Example:
-      pirt-report explore runs/evaluate --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --out runs/explore
+      pirt-report explore runs/evaluate runs/embeddings --manifest runs/manifest.csv \\
+        --heatmaps runs/heatmaps.zarr --out runs/explore
     """
     from pirt.ranking.embed import choose_device
     from pirt_stages.explore import recipe, sources
@@ -169,7 +175,7 @@ def explore(
     selection = _selection(params_file)
     found = sources.find_evaluations(evaluations, told.compare, None if selection is None else selection.seeds)
     images = read_manifest(manifest_file, root)
-    recipe.explore(found, images, heatmaps, keypoints, out, choose_device(device))
+    recipe.explore(found, evaluations, images, heatmaps, keypoints, out, choose_device(device))
     click.echo(f"wrote {out}: open {out / 'index.html'} in a browser")
 
 
@@ -194,15 +200,15 @@ def where(
 ) -> None:
     """Tell where models gain and lose on rendered pedestrians, of which it is known what is covered.
 
-    EVALUATIONS are searched for what pirt-eval wrote. The tables have mAP by how much of a person is covered, by what
-    and which part, and with a whole picture of the same person and camera in each query's place; seeds are averaged.
-    Of models with parts they also have the rank correlation of each part's confidence with its visible share. Works
-    on images of `pirt-data synthesize` alone.
+    EVALUATIONS are searched for metrics.json, and for the embeddings.h5 that each was measured of. The tables have mAP
+    by how much of a person is covered, by what and which part, and with a whole picture of the same person and camera
+    in each query's place; seeds are averaged. Of models with parts they also have the rank correlation of each part's
+    confidence with its visible share. Works on images of `pirt-data synthesize` alone.
 
     \b
     Example:
-      pirt-report where runs/evaluate --manifest runs/manifest.csv --keypoints runs/data/keypoints.json \\
-        --out runs/where
+      pirt-report where runs/evaluate runs/embeddings --manifest runs/manifest.csv \\
+        --keypoints runs/data/keypoints.json --out runs/where
     """
     from pirt.ranking.embed import choose_device
     from pirt_stages.study.where import where as write

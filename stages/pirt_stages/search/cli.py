@@ -100,9 +100,10 @@ def main(
 
     \b
     Examples:
-      pirt-search --gallery runs/evaluate/pirt-seed0/embeddings.h5 --manifest runs/manifest.csv --out runs/found
-      pirt-search --gallery runs/evaluate/pirt-seed0/embeddings.h5 --threshold 0.001 --out runs/accepted
-      pirt-search --gallery runs/evaluate/pirt-seed0/embeddings.h5 --run runs/train/pirt-seed0 \\
+      pirt-search --gallery runs/embeddings/pirt-seed0/embeddings.h5 --manifest runs/manifest.csv --out runs/found
+      pirt-search --gallery runs/embeddings/pirt-seed0/embeddings.h5 --threshold 0.001 \\
+        --metrics runs/evaluate/pirt-seed0/metrics.json --out runs/accepted
+      pirt-search --gallery runs/embeddings/pirt-seed0/embeddings.h5 --run runs/train/pirt-seed0 \\
         --manifest runs/manifest.csv --heatmaps runs/heatmaps.zarr --index ivf --index-at runs/index --out runs/new
 
     The first one searches for the queries that pirt-eval embedded with the gallery. The second one accepts one wrong

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pirt.core.errors import ReportError
-from pirt.ranking.results import METRICS_FILE, Metrics, read_metrics
+from pirt.ranking.recipe import measured_in
+from pirt.ranking.results import Metrics
 from pirt.visual.rows import Selection, TableRow, table_row
 
 
@@ -29,8 +30,7 @@ class Run:
 
 def find_runs(places: Sequence[Path], selection: Selection | None) -> list[Run]:
     """Return the evaluations in and below `places`, baseline first; with a `selection` only its runs."""
-    files = [file for place in places for file in sorted(place.rglob(METRICS_FILE))]
-    runs = [Run(file.parent, read_metrics(file)) for file in files]
+    runs = [Run(folder, metrics) for folder, metrics in measured_in(places).items()]
     if selection is not None:
         runs = [run for run in runs if selection.holds(run.metrics.variant, run.metrics.seed)]
     if not runs:

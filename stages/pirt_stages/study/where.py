@@ -10,9 +10,9 @@ import torch
 from pirt.core.errors import StoreError
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.models.part_groups import NamedGroups
-from pirt.ranking.embeddings import CONFIDENCE, Embeddings, open_embeddings
+from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.evaluation import Persons, evaluate
-from pirt.ranking.recipe import EMBEDDINGS_FILE, persons, require_made_from
+from pirt.ranking.recipe import embeddings_of, persons, require_made_from
 from pirt.ranking.results import default_mode
 from pirt.visual.rows import Selection
 from pirt_stages.study.bins import BODY, Integers, bins_of, whole_pictures
@@ -33,7 +33,9 @@ def where(
 ) -> None:
     """Write tables and a plot of the evaluations in `places` into the folder `out`."""
     runs = find_runs(places, selection)
-    opened = [_opened(run, manifest) for run in runs]
+    opened = embeddings_of({run.folder: run.metrics for run in runs}, places)
+    for one in opened:
+        require_made_from(one, None, manifest)
     first = opened[0]
     if other := next((one for one in opened if one.keys != first.keys), None):
         raise StoreError(f"{other.path} is of other images than {first.path}; evaluate both with the same --heatmaps")
@@ -49,12 +51,6 @@ def where(
             for name, chosen in groupby(zip(runs, opened, strict=True), key=lambda pair: pair[0].variant)
         ]
         write_where(folder, found, bins_of(truth.of(queries), shares[BODY], whole))
-
-
-def _opened(run: Run, manifest: Manifest) -> Embeddings:
-    embeddings = open_embeddings(run.folder / EMBEDDINGS_FILE)
-    require_made_from(embeddings, None, manifest)
-    return embeddings
 
 
 def _visible_shares(

@@ -200,6 +200,17 @@ def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
 
 
+def test_two_steps_come_to_the_same_as_one(evaluated, arguments_for, tmp_path):
+    named = tmp_path / "{variant}-seed{seed}"
+    ours = ("--variant", "pirt", "--seed", 0)
+    assert invoke(*arguments_for(tmp_path / "once")).exit_code == 0
+    assert invoke(*arguments_for(named), *ours, "--embed-only").exit_code == 0
+    ended = invoke("--from-embeddings", named / "embeddings.h5", *ours, "--out", tmp_path / "apart")
+    assert ended.exit_code == 0, ended.output
+    for name, folder in (("embeddings.h5", "pirt-seed0"), ("metrics.json", "apart"), ("scores.json", "apart")):
+        assert (tmp_path / folder / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+
+
 def test_metrics_of_other_embeddings_do_not_come_beside_them(arguments_for, embeddings_file, tmp_path):
     assert invoke(*arguments_for(tmp_path, "baseline")).exit_code == 0
     mixed = invoke("--from-embeddings", embeddings_file, "--out", tmp_path)

@@ -10,12 +10,17 @@ import pytest
 import torch
 from explorer_world import CPU, PEOPLE, TOP_N, write_evaluation
 
-from pirt.core.manifest import read_manifest, write_manifest
+from pirt.core.manifest import Manifest, read_manifest, write_manifest
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.intervals import bootstrap
 from pirt.ranking.params import RerankParams
 from pirt_stages.explore.retrieval import EVEN, GLOBAL, RANKED, TOP_K, retrieve, take_apart
-from pirt_stages.explore.sources import open_evaluations
+from pirt_stages.explore.sources import Evaluation, find_evaluations, open_evaluations
+
+
+def opened(folder: Path, manifest: Manifest) -> Evaluation:
+    (one,) = open_evaluations(find_evaluations([folder], [], None), [folder], manifest)
+    return one
 
 
 @cache
@@ -58,7 +63,7 @@ def ranking(embeddings: Embeddings, query: int, order: str, top_n: int) -> list[
 
 @pytest.mark.parametrize("name", ["baseline", "<b>pirt"])
 def test_lists_places_and_precisions_are_those_of_sorted_lists(world: Path, name: str) -> None:
-    (one,) = open_evaluations([world / name], read_manifest(world / "manifest.csv"))
+    one = opened(world / name, read_manifest(world / "manifest.csv"))
     embeddings, found = one.embeddings, retrieve(one, CPU)
     count = embeddings.query_count
     pids, camids = embeddings.pids[count:], embeddings.camids[count:]
@@ -89,7 +94,7 @@ def test_lists_places_and_precisions_are_those_of_sorted_lists(world: Path, name
 
 @pytest.mark.parametrize("name", ["baseline", "<b>pirt"])
 def test_the_parts_of_a_distance_add_up_to_what_is_ranked(world: Path, name: str) -> None:
-    (one,) = open_evaluations([world / name], read_manifest(world / "manifest.csv"))
+    one = opened(world / name, read_manifest(world / "manifest.csv"))
     found = retrieve(one, CPU)
     for query, pairs in enumerate(take_apart(one, [found.images(query) for query in range(PEOPLE)], CPU)):
         assert set(found.lists[RANKED][query]) | set(found.matches[query]) <= set(pairs.images)
@@ -117,7 +122,7 @@ def test_the_parts_of_a_distance_add_up_to_what_is_ranked(world: Path, name: str
 def test_other_protocols_rank_as_the_evaluation_did(world: Path, tmp_path: Path, how: dict) -> None:
     manifest = read_manifest(world / "manifest.csv")
     folder = write_evaluation(tmp_path / "other", manifest, parts=True, seed=3, **how)
-    (one,) = open_evaluations([folder], manifest)
+    one = opened(folder, manifest)
     found = retrieve(one, CPU)
     assert found.rankings[RANKED].mAP == pytest.approx(one.metrics.mean_ap, abs=1e-12)
     for query, pairs in enumerate(take_apart(one, [found.images(query) for query in range(PEOPLE)], CPU)):
@@ -133,7 +138,7 @@ def test_a_query_that_is_nobody_has_no_match(world: Path, tmp_path: Path) -> Non
     root = read_manifest(world / "manifest.csv")
     rows = [replace(row, pid=0) if number == 1 else row for number, row in enumerate(root.rows)]
     manifest = write_manifest(tmp_path / "manifest.csv", rows, world)
-    (one,) = open_evaluations([write_evaluation(tmp_path / "one", manifest, parts=True, seed=4)], manifest)
+    one = opened(write_evaluation(tmp_path / "one", manifest, parts=True, seed=4), manifest)
     found = retrieve(one, CPU)
     assert [len(images) for images in found.matches] == [len(of) for of in found.rankings[RANKED].places]
     assert len(found.matches[1]) == 0
@@ -155,7 +160,7 @@ def test_intervals_draw_identities_not_queries() -> None:
 
 
 def test_devices_are_left_to_the_caller(world: Path) -> None:
-    (one,) = open_evaluations([world / "baseline"], read_manifest(world / "manifest.csv"))
+    one = opened(world / "baseline", read_manifest(world / "manifest.csv"))
     assert retrieve(one, torch.device("cpu")).verification.pairs == (
         one.metrics.same_or_different.same_pairs,
         one.metrics.same_or_different.different_pairs,

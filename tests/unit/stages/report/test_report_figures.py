@@ -21,6 +21,8 @@ from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.models import Pirt
 from pirt.models.part_groups import named_groups
 from pirt.ranking.embeddings import EmbeddingsLineage, write_embeddings
+from pirt.ranking.params import EvaluateParams
+from pirt.ranking.recipe import evaluate_embeddings
 from pirt.runs.cache import load_heatmaps, store_for
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import ModelParams, TrainParams
@@ -177,7 +179,7 @@ def test_the_best_weights_of_a_run_are_no_run(manifest: Manifest, tmp_path: Path
     for name in ("a", "a/best", "b.resume/best", "c/best", "best"):
         make_run(tmp_path / name, manifest, 0, [1])
     (tmp_path / "c/logs").mkdir()
-    found = find_sources(tmp_path, None, manifest, Path(), None).runs
+    found = find_sources(tmp_path, (), manifest, Path(), None).runs
     assert [folder.relative_to(tmp_path).as_posix() for folder, _ in found] == ["a", "best"]
 
 
@@ -242,15 +244,15 @@ def test_the_figures_know_the_data_and_the_page_tells_it(
     assert page.index("<h2>Data: mine</h2>") < page.index("<h2>Table 3")
 
 
-def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> None:
-    """Embeddings that say who it is."""
+def write_identities(folder: Path, manifest: Manifest, row: dict[str, object], checkpoint: str = "0") -> None:
+    """An evaluation of embeddings that say who it is."""
     model = ModelParams.model_validate({**TINY, **row})
     lineage = EmbeddingsLineage(
         variant=None,
         seed=0,
         model=model,
         train=TrainParams(image_size=SIZE),
-        checkpoint_sha256="0" * 64,
+        checkpoint_sha256=checkpoint * 64,
         trained_on_manifest=manifest.fingerprint,
         trained_on_heatmaps=None,
         initial_weights_sha256=None,
@@ -266,26 +268,32 @@ def write_identities(path: Path, manifest: Manifest, row: dict[str, object]) -> 
     if model.parts:
         G = len(model.part_groups)
         batch |= {"groups": features[:, None].expand(-1, G, -1), "confidence": torch.ones(len(images), G)}
-    path.parent.mkdir(parents=True)
-    write_embeddings(path, images, lineage, [batch])
+    folder.mkdir(parents=True)
+    write_embeddings(folder / "embeddings.h5", images, lineage, [batch])
+    evaluate_embeddings(folder / "embeddings.h5", None, manifest, EvaluateParams(), folder, torch.device("cpu"))
 
 
 def test_rank_lists_stand_side_by_side_where_there_are_embeddings(
     tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: Callable[..., Path]
 ) -> None:
-    measured, evaluations = write_metrics("pirt", 0, 0.5) / "pirt-seed0" / "metrics.json", tmp_path / "evaluations"
-    write_identities(evaluations / "a" / "embeddings.h5", manifest, {"parts": False, "intra": False, "inter_layers": 0})
-    write_identities(evaluations / "b" / "embeddings.h5", manifest, {})
-    for name in "ab":
-        shutil.copy(measured, evaluations / name)
-    with_lists = draw(tmp_path, manifest, store, runs, write_metrics, "lists", "--evaluations", evaluations)
-    with Image.open(with_lists / "ranks.png") as picture:
-        both = picture.convert("RGB")
-    (evaluations / "a" / "embeddings.h5").unlink()
-    alone = draw(tmp_path, manifest, store, runs, write_metrics, "alone", "--evaluations", evaluations)
-    with Image.open(alone / "ranks.png") as picture:
-        assert picture.height == both.height
-        assert picture.width < both.width
+    evaluations, apart = tmp_path / "evaluations", tmp_path / "apart"
+    write_identities(evaluations / "a", manifest, {"parts": False, "intra": False, "inter_layers": 0}, "1")
+    write_identities(evaluations / "b", manifest, {}, "2")
+
+    def lists(out: str, *places: Path) -> Path:
+        given = [word for place in places for word in ("--evaluations", place)]
+        return draw(tmp_path, manifest, store, runs, write_metrics, out, *given) / "ranks.png"
+
+    both = lists("with-both", evaluations)
+    for number, name in enumerate("ba"):
+        # Under other names, so that they can be told apart by what they were made from alone.
+        (apart / str(number)).mkdir(parents=True)
+        (evaluations / name / "embeddings.h5").rename(apart / str(number) / "embeddings.h5")
+    assert lists("from-two-folders", evaluations, apart).read_bytes() == both.read_bytes()
+    shutil.rmtree(evaluations / "a")
+    with Image.open(both) as picture, Image.open(lists("with-one", evaluations, apart)) as alone:
+        assert alone.height == picture.height
+        assert alone.width < picture.width
 
 
 def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
@@ -297,8 +305,10 @@ def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"--runs": "none"}, "no finished run"),
-        ({"--evaluations": "none"}, "no embeddings.h5 under"),
-        ({"--evaluations": "alone"}, "alone/metrics.json does not exist"),
+        ({"--evaluations": "none"}, "none is not a folder"),
+        ({"--evaluations": "alone"}, "no metrics.json under"),
+        ({"--evaluations": "numbers"}, "numbers/metrics.json was measured of in"),
+        ({"--evaluations": "mixed"}, "mixed holds metrics.json and embeddings.h5 of different runs"),
         ({"--heatmaps": "none"}, "none"),
         ({"--root": "none"}, "is not a folder"),
     ],
@@ -312,7 +322,11 @@ def test_missing_inputs_are_one_line_and_leave_no_figure(
     change: dict[str, str],
     said: str,
 ) -> None:
-    write_identities(tmp_path / "alone" / "embeddings.h5", manifest, {})
+    write_identities(tmp_path / "alone", manifest, {})
+    write_identities(tmp_path / "mixed", manifest, {}, "1")
+    shutil.copy(tmp_path / "alone" / "metrics.json", tmp_path / "mixed" / "metrics.json")
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "alone" / "metrics.json").rename(tmp_path / "numbers" / "metrics.json")
     folder = write_metrics("pirt", 0, 0.5) if callable(write_metrics) else Path()
     out = tmp_path / "out"
     CliRunner().invoke(main, ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)])

@@ -98,7 +98,7 @@ def test_the_report_draws_the_groups_of_its_runs(
     name: str, colour: str, drawn: bool, evaluated: Callable[[str], Path], persons: Path, tmp_path: Path
 ) -> None:
     manifest = read_manifest(persons / "manifest.csv")
-    write_figures(tmp_path / "figures", find_sources(evaluated(name), None, manifest, persons / "heatmaps.zarr", None))
+    write_figures(tmp_path / "figures", find_sources(evaluated(name), (), manifest, persons / "heatmaps.zarr", None))
     with Image.open(tmp_path / "figures" / "heatmaps.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     of_legend = (pixels == np.round(255 * np.array(to_rgb(colour)))).all(axis=1).sum()
