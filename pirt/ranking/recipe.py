@@ -78,7 +78,8 @@ def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> l
         candidates = [open_embeddings(beside[folder])] if folder in beside else elsewhere
         match = next((one for one in candidates if origins_of(one) == metrics.lineage), None)
         if match is None:
-            wrong = f"no {EMBEDDINGS_FILE} that {folder / METRICS_FILE} was measured of in {', '.join(map(str, places))}"
+            searched = ", ".join(map(str, places))
+            wrong = f"no {EMBEDDINGS_FILE} that {folder / METRICS_FILE} was measured of in {searched}"
             if folder in beside:
                 wrong = f"{folder} holds {METRICS_FILE} and {EMBEDDINGS_FILE} of different runs"
             raise StoreError(f"{wrong}; name the folder of the right one, or evaluate again with `pirt-eval`")
