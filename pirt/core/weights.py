@@ -173,6 +173,10 @@ class _HistoryBuffer:
     """Stands for MMEngine's log of a scalar while reading; it is thrown away."""
 
 
+class _CommandLine:
+    """Stands for the parsed command line that DINO's and SOLIDER's programs save; it is thrown away."""
+
+
 def _statistic(owner: object, name: object) -> None:
     """Stand for the `getattr(HistoryBuffer, "min")` and the like that MMEngine pickles with each log."""
     if owner is not _HistoryBuffer or name not in ("min", "max", "current", "mean"):
@@ -180,7 +184,7 @@ def _statistic(owner: object, name: object) -> None:
 
 
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """List what MMEngine's own checkpoints name beside tensors; none of it runs code of the file.
+    """List what MMEngine's and DINO's own checkpoints name beside tensors; none of it runs code of the file.
 
     numpy 2 renamed its module, so both names stand for the same functions.
     """
@@ -195,6 +199,7 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
     stand_ins: list[tuple[Callable[..., Any], str]] = [
         (_HistoryBuffer, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_statistic, "builtins.getattr"),
+        (_CommandLine, "argparse.Namespace"),
     ]
     return [*renamed, *stand_ins, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
@@ -210,7 +215,7 @@ def _refusal(path: Path, error: Exception) -> str:
         return f"checkpoint {path} is not a PyTorch checkpoint"
     return (
         f"checkpoint {path} names {', '.join(sorted(set(names)))}, which is refused because loading it would run "
-        "the file's code; where you trust it, save its state_dict alone: "
+        "the file's code; where you trust it, save its state_dict alone, as by "
         "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')"
     )
 

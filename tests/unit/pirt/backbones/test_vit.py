@@ -1,3 +1,5 @@
+import argparse
+
 import pytest
 import torch
 from published import conv_stem_state, plain_vit, vit_state
@@ -69,6 +71,7 @@ WRAPPINGS = {
         "student": {f"module.backbone.{name}": value + 1 for name, value in state.items()},
         "teacher": {f"backbone.{name}": value for name, value in state.items()} | {"head.mlp.0.weight": torch.rand(2)},
         "epoch": 7,
+        "args": argparse.Namespace(arch="vit_small", patch_size=16),
     },
     "a student alone": lambda state: {
         "student": {f"module.backbone.{name}": value for name, value in state.items()}
@@ -168,8 +171,10 @@ def test_drop_path_leaves_out_whole_images_and_keeps_the_mean():
     network = tiny(drop_path=0.5).train()
     images = torch.randn(1, 3, 64, 32).expand(400, -1, -1, -1)
     torch.manual_seed(0)
-    features = network(images).detach()
-    assert len(features.flatten(1).unique(dim=0)) <= 4  # two branches of the last block, dropped or not
+    features = network(images).detach().flatten(1)
+    # Threads may round an image of the batch otherwise than its neighbour.
+    same = torch.cdist(features, features) < 1e-3
+    assert 1 < len(same.unique(dim=0)) <= 4  # two branches of the last block, dropped or not
     assert torch.equal(network.eval()(images[:1]), network(images[:1]))
 
 

@@ -7,6 +7,7 @@ import os
 import urllib.error
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class _Evil:
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize(
-    ("foreign", "named"), [(_Evil(), "posix.system"), (argparse.Namespace(lr=0.1), "argparse.Namespace")]
+    ("foreign", "named"), [(_Evil(), "posix.system"), (SimpleNamespace(lr=0.1), "types.SimpleNamespace")]
 )
 def test_a_foreign_global_is_refused_by_name_with_the_fix(
     tmp_path: Path, zipped: bool, foreign: Any, named: str, capfd: pytest.CaptureFixture[str]
@@ -104,6 +105,15 @@ def test_a_foreign_global_is_refused_by_name_with_the_fix(
     assert f"names {named}, which is refused" in said
     assert "save its state_dict alone" in said
     assert "never run" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_command_line_that_was_saved_beside_the_weights_is_passed_over(tmp_path: Path, zipped: bool) -> None:
+    options = argparse.Namespace(arch="vit_small", lr=0.1, crop=(0.4, 1.0), out=None)
+    table = {"teacher": {"weight": torch.ones(1)}, "args": options}
+    assert read_weights(saved(tmp_path, table, _use_new_zipfile_serialization=zipped)).keys() == {"weight"}
+    options.hook = _Evil()
+    assert "names posix.system, which is refused" in one_line(saved(tmp_path, table))
 
 
 def test_a_whole_pickled_network_is_refused_by_name(tmp_path: Path) -> None:
