@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from gpu_parts.machine import Machine, Sizes
 
-from pirt.ranking.evaluation import Persons, evaluate, query_blocks, rank_block
-from pirt.ranking.matching import DEFAULT_MODE, global_distances, make_features
+from pirt.ranking.evaluation import Persons, Ranker, evaluate, query_blocks
+from pirt.ranking.matching import DEFAULT_MODE, make_features
 from pirt.ranking.params import EvaluateParams
 from pirt.runs.precision import tf32
 
@@ -49,19 +49,9 @@ def drawn_persons(count: int, channels: int, seed: int) -> Persons:
 
 def first_ranks(query: Persons, gallery: Persons, how: EvaluateParams, device: torch.device) -> Any:
     """Return the gallery images at the first ranks of every query."""
-    asked, searched, found = query.features.to(device), gallery.features.to(device), []
+    ranker, found = Ranker(query.features.to(device), gallery.features.to(device), how), []
     for rows in query_blocks(len(query), len(gallery)):
         with tf32(allowed=False):
-            distances = global_distances(asked[rows], searched)
-            (ranking,) = rank_block(
-                asked[rows],
-                searched,
-                distances,
-                how.matching,
-                how.top_n,
-                how.coarse,
-                how.group_distance,
-                [DEFAULT_MODE],
-            )
+            (ranking,) = ranker.rankings(rows, ranker.base(rows), [DEFAULT_MODE])
         found.append(ranking.sort(dim=1, stable=True).indices[:, : how.max_rank].cpu().numpy())
     return np.concatenate(found)

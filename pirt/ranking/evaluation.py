@@ -10,10 +10,8 @@ from pirt.core.errors import DataError
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
-    Coarse,
     ConfidenceMode,
     Features,
-    GroupDistance,
     coarse_to_fine,
     first_global_distances,
     fully,
@@ -61,29 +59,39 @@ def evaluate(
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
     meters = {mode: make_meter(gallery.pids, gallery.camids, params) for mode in modes}
     device = device or query.features.globals.device
-    asked, searched = query.features.to(device), _within(gallery.features, device)
-    reranker = None if params.rerank is None else Reranker(asked, searched, params.rerank)
+    ranker = Ranker(query.features.to(device), _within(gallery.features, device), params)
     matrices = 1 + (params.coarse == "stripe")
-    if searched.groups is not None and params.matching == "full":
-        matrices = 2 + len(searched.groups)
+    if gallery.features.groups is not None and params.matching == "full":
+        matrices = 2 + len(gallery.features.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
-        distances = global_distances(asked[rows], searched)
-        if reranker is not None:
-            distances = reranker.distances(rows, distances)
-        rankings = rank_block(
-            asked[rows],
-            searched,
-            distances,
-            params.matching,
-            params.top_n,
-            params.coarse,
-            params.group_distance,
-            modes,
-        )
-        for meter, ranking in zip(meters.values(), rankings, strict=True):
+        for meter, ranking in zip(meters.values(), ranker.rankings(rows, ranker.base(rows), modes), strict=True):
             meter.update(ranking, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)
     return {mode: meter.compute() for mode, meter in meters.items()}
+
+
+class Ranker:
+    """What orders a gallery for blocks of queries, by the protocol of `params`."""
+
+    def __init__(self, query: Features, gallery: Features, params: EvaluateParams) -> None:
+        self._query, self._gallery, self._params = query, gallery, params
+        self._reranker = None if params.rerank is None else Reranker(query, gallery, params.rerank)
+
+    def base(self, rows: slice) -> torch.Tensor:
+        """Return what parts are added to, the global or the re-ranked distance, of b queries: b×M."""
+        distances = global_distances(self._query[rows], self._gallery)
+        return distances if self._reranker is None else self._reranker.distances(rows, distances)
+
+    def rankings(self, rows: slice, base: torch.Tensor, modes: Sequence[ConfidenceMode]) -> Iterator[torch.Tensor]:
+        """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked; `base` may be overwritten."""
+        query, how = self._query[rows], self._params
+        if query.groups is None:
+            yield base
+        elif how.matching == "full":
+            yield from fully(query, self._gallery, base, modes, how.group_distance)
+        else:
+            first = base if how.coarse == "sum" else first_global_distances(query, self._gallery)
+            yield from coarse_to_fine(query, self._gallery, base, first, how.top_n, modes, how.group_distance)
 
 
 def make_meter(gallery_pids: Integers, gallery_camids: Integers, params: EvaluateParams) -> RankMeter:
@@ -96,26 +104,6 @@ def make_meter(gallery_pids: Integers, gallery_camids: Integers, params: Evaluat
         unmatched=params.unmatched,
         junk=params.junk,
     )
-
-
-def rank_block(
-    query: Features,
-    gallery: Features,
-    distances: torch.Tensor,
-    matching: MatchingMode,
-    top_n: int,
-    coarse: Coarse,
-    group_distance: GroupDistance,
-    modes: Sequence[ConfidenceMode],
-) -> Iterator[torch.Tensor]:
-    """Yield, for each of `modes`, a matrix b×M that orders each row as it is ranked; `distances` may be overwritten."""
-    if query.groups is None:
-        yield distances
-    elif matching == "full":
-        yield from fully(query, gallery, distances, modes, group_distance)
-    else:
-        first = distances if coarse == "sum" else first_global_distances(query, gallery)
-        yield from coarse_to_fine(query, gallery, distances, first, top_n, modes, group_distance)
 
 
 def _within(gallery: Features, device: torch.device) -> Features:

@@ -9,10 +9,8 @@ from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.pids import same_person
 from pirt.ranking.embeddings import Embeddings
-from pirt.ranking.evaluation import rank_block
-from pirt.ranking.matching import global_distances
+from pirt.ranking.evaluation import Ranker
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.rerank import Reranker
 from pirt.ranking.results import default_mode
 from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists, verdict_of
 
@@ -57,24 +55,12 @@ def _nearest_keys(
 ) -> list[list[str]]:
     place = {key: row for row, key in enumerate(embeddings.keys[: embeddings.query_count])}
     query, gallery = embeddings.features("query"), embeddings.features("gallery")
-    reranker = None if protocol.rerank is None else Reranker(query, gallery, protocol.rerank)
+    ranker = Ranker(query, gallery, protocol)
     keys = embeddings.keys[embeddings.query_count :]
     found = []
     for asked in query_keys:
         row = slice(place[asked], place[asked] + 1)
-        distances = global_distances(query[row], gallery)
-        if reranker is not None:
-            distances = reranker.distances(row, distances)
-        ranking = rank_block(
-            query[row],
-            gallery,
-            distances,
-            protocol.matching,
-            protocol.top_n,
-            protocol.coarse,
-            protocol.group_distance,
-            [default_mode(embeddings)],
-        )
+        ranking = ranker.rankings(row, ranker.base(row), [default_mode(embeddings)])
         order = next(ranking)[0].argsort(stable=True)[:top_k]
         found.append([keys[image] for image in order.tolist()])
     return found

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
-from pirt.ranking.evaluation import Persons, make_meter, query_blocks, rank_block
+from pirt.ranking.evaluation import Persons, Ranker, make_meter, query_blocks
 from pirt.ranking.matching import (
     DEFAULT_MODE,
     ConfidenceMode,
     Features,
     GroupDistance,
     first_global_distances,
-    global_distances,
     group_weights,
     nearest,
     parts_of,
@@ -26,7 +25,6 @@ from pirt.ranking.matching import (
 from pirt.ranking.metrics import RankMeter, RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.recipe import count_pairs, persons
-from pirt.ranking.rerank import Reranker
 from pirt.ranking.verification import Verification
 from pirt_stages.explore.sources import Evaluation
 
@@ -115,7 +113,7 @@ class _Collector:
 
     def __post_init__(self) -> None:
         self.asked, self.searched = (p.features.to(self.device) for p in (self.query, self.gallery))
-        self.base = _Base(self.asked, self.searched, self.protocol)
+        self.ranker = Ranker(self.asked, self.searched, self.protocol)
         names = (RANKED,) if self.asked.groups is None else (RANKED, EVEN, GLOBAL)
         self.meters = {name: self._meter(slice(None)) for name in names}
         cameras = np.unique(self.gallery.camids).tolist()
@@ -128,10 +126,8 @@ class _Collector:
 
     def add(self, rows: slice) -> None:
         """Rank for a block of queries."""
-        query = self.asked[rows]
-        base = self.base(rows)
         labels = self.query.pids[rows], self.query.camids[rows]
-        for name, ranking in self._orders(query, base):
+        for name, ranking in self._orders(rows):
             self.meters[name].update(ranking, *labels)
             self.lists.setdefault(name, []).append(first_of(ranking, TOP_K))
             if name == RANKED:
@@ -139,14 +135,11 @@ class _Collector:
                     meter.update(ranking[:, torch.from_numpy(columns)], *labels)
                 self.matches += self._matches(ranking.cpu(), *labels)
 
-    def _orders(self, query: Features, base: Tensor) -> Iterator[tuple[str, Tensor]]:
-        modes: tuple[ConfidenceMode, ...] = ("none",) if query.groups is None else (DEFAULT_MODE, "even")
-        how = self.protocol
-        rankings = rank_block(
-            query, self.searched, base.clone(), how.matching, how.top_n, how.coarse, how.group_distance, modes
-        )
-        yield from zip((RANKED, EVEN), rankings, strict=False)
-        if query.groups is not None:
+    def _orders(self, rows: slice) -> Iterator[tuple[str, Tensor]]:
+        base, has_parts = self.ranker.base(rows), self.asked.groups is not None
+        modes: tuple[ConfidenceMode, ...] = (DEFAULT_MODE, "even") if has_parts else ("none",)
+        yield from zip((RANKED, EVEN), self.ranker.rankings(rows, base.clone(), modes), strict=False)
+        if has_parts:
             yield GLOBAL, base
 
     def _matches(self, ranking: Tensor, pids: Integers, camids: Integers) -> Iterator[Integers]:
@@ -171,27 +164,14 @@ class _Collector:
         )
 
 
-class _Base:
-    """What is ranked before parts are compared: the global distance, or the re-ranked one."""
-
-    def __init__(self, query: Features, gallery: Features, protocol: EvaluateParams) -> None:
-        self._query, self._gallery = query, gallery
-        self._reranker = None if protocol.rerank is None else Reranker(query, gallery, protocol.rerank)
-
-    def __call__(self, rows: slice) -> Tensor:
-        """Return the distances of a block of queries: b×M."""
-        distances = global_distances(self._query[rows], self._gallery)
-        return distances if self._reranker is None else self._reranker.distances(rows, distances)
-
-
 def take_apart(evaluation: Evaluation, images: Sequence[Integers], device: torch.device) -> list[Pairs]:
     """Take the distances of each query to some gallery `images` (ascending) apart."""
     embeddings, protocol = evaluation.embeddings, evaluation.metrics.protocol
     query, gallery = (embeddings.features(split).to(device) for split in ("query", "gallery"))
-    found, base = [], _Base(query, gallery, protocol)
+    found, ranker = [], Ranker(query, gallery, protocol)
     with progress(len(query), f"{evaluation.name}: taking apart", "query") as bar:
         for rows in query_blocks(len(query), len(gallery), 8):
-            distances = coarse = base(rows)
+            distances = coarse = ranker.base(rows)
             if protocol.coarse == "stripe":
                 coarse = first_global_distances(query[rows], gallery)
             fine = nearest(coarse, protocol.top_n).cpu().numpy()
