@@ -4,13 +4,15 @@ One reader serves pose networks, backbones and runs. What a name means is the ma
 """
 
 import hashlib
+import io
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -26,6 +28,9 @@ _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
 _WRAPPERS = ("state_dict", "model", "teacher", "student")
 """Under what training programs put the state dict beside their own notes; a teacher is what its student became."""
 _MOST_SHARED, _MOST_CODE = 4, 1 << 20
+_LONGEST_NAME = 1000
+_PICKLES = 5
+"""How many pickles a file of before PyTorch 1.6 has before its tensors' bytes."""
 _PARALLEL = "module."
 """What DataParallel puts before every name."""
 
@@ -108,7 +113,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> object:
     try:
-        _require_unpacked(path)
+        _require_readable(path)
         with safe_globals(_allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -120,12 +125,49 @@ def _unpickled(path: Path) -> object:
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
 
 
-def _require_unpacked(path: Path) -> None:
-    """Raise for an archive that unpacks to any size: PyTorch compresses a program's code at most, never tensors."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed:
-            if sum(record.file_size for record in packed.infolist()) > 2 * path.stat().st_size + _MOST_CODE:
-                raise ValueError("its records are compressed")
+def _require_readable(path: Path) -> None:
+    """Raise ValueError for what PyTorch would spend minutes or all memory on."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # as PyTorch tells them apart
+            file.seek(0)
+            for _ in range(_PICKLES):
+                _require_names(file)
+            return
+    with zipfile.ZipFile(path) as packed:
+        # PyTorch compresses a program's code at most, never tensors.
+        if sum(record.file_size for record in packed.infolist()) > 2 * path.stat().st_size + _MOST_CODE:
+            raise ValueError("its records are compressed")
+        for record in packed.infolist():
+            if record.filename.lower().endswith("/data.pkl"):
+                _require_names(io.BytesIO(packed.read(record)))
+
+
+def _require_names(stream: IO[bytes]) -> None:
+    """Raise ValueError unless one pickle calls only what it names, and by short names.
+
+    PyTorch refuses anything else too, but takes time that grows with the square of a long name, or of a long text in
+    a name's place, to word its message.
+    """
+    stack: list[str] = []
+    memo: dict[object, str] = {}
+    for operation, argument, _ in pickletools.genops(stream):
+        kind = operation.name
+        if kind == "GLOBAL" and len(str(argument)) > _LONGEST_NAME:
+            raise ValueError("it holds a name that is too long")
+        if kind in ("REDUCE", "NEWOBJ") and stack[-2] != "GLOBAL":
+            raise ValueError("it calls what is no function")
+        if kind in ("BINPUT", "LONG_BINPUT"):
+            memo[argument] = stack[-1]
+        elif kind in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        else:
+            for taken in reversed(operation.stack_before):
+                if taken is pickletools.stackslice:
+                    while stack[-1] != "MARK":
+                        stack.pop()
+                else:
+                    stack.pop()
+            stack += [kind] * len(operation.stack_after)
 
 
 def _tensors(content: object, path: Path) -> dict[str, Tensor]:
@@ -180,7 +222,7 @@ class _CommandLine:
 def _statistic(owner: object, name: object) -> None:
     """Stand for the `getattr(HistoryBuffer, "min")` and the like that MMEngine pickles with each log."""
     if owner is not _HistoryBuffer or name not in ("min", "max", "current", "mean"):
-        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {owner}, {name}")
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr of {owner!r:.200}, {name!r:.200}")
 
 
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

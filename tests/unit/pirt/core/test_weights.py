@@ -4,7 +4,10 @@ import argparse
 import hashlib
 import http.client
 import os
+import pickle
+import struct
 import urllib.error
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +176,60 @@ def test_a_file_made_of_mmengines_own_classes_loads(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.pth").write_bytes(content)
     assert "not a PyTorch checkpoint" in one_line(tmp_path / "broken.pth")
+
+
+@pytest.mark.parametrize("tail", [b"", b"x" * 200_000], ids=["cut", "foreign end"])
+def test_a_zip_that_ends_anywhere_is_named(tmp_path: Path, tail: bytes) -> None:
+    content = saved(tmp_path, PLAIN).read_bytes()
+    for end in range(5, len(content), 37):
+        (tmp_path / "cut.pth").write_bytes(content[:end] + tail)
+        assert "not a PyTorch checkpoint" in one_line(tmp_path / "cut.pth")
+
+
+def _pickled(program: bytes, path: Path, zipped: bool) -> Path:
+    """Write a checkpoint whose pickle is `program`, into a file that PyTorch wrote."""
+    saved(path.parent, {"a": 1}, path.name, _use_new_zipfile_serialization=zipped)
+    if not zipped:
+        content, whole = path.read_bytes(), pickle.dumps({"a": 1}, 2)
+        assert content.count(whole) == 1
+        path.write_bytes(content.replace(whole, program))
+        return path
+    with zipfile.ZipFile(path) as packed:
+        records = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, record in records.items():
+            packed.writestr(name, program if name.endswith("/data.pkl") else record)
+    return path
+
+
+_LONG = b"x" * 200_000
+_TEXT = b"X" + struct.pack("<I", len(_LONG)) + _LONG
+
+
+# PyTorch would word each refusal with a pattern that takes minutes on so long a word.
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"c" + _LONG + b"\nname\n.",
+        b"cos\n" + _LONG + b"\n.",
+        _TEXT + b")R.",
+        _TEXT + b")\x81.",
+        _TEXT + b"\x85)R.",
+        _TEXT + b"q\x00}q\x01h\x00K\x01sh\x00)R.",
+        b"cbuiltins\ngetattr\n" + _TEXT + _TEXT + b"\x86R.",
+    ],
+    ids=["module", "name", "call of a text", "object of a text", "call of a tuple", "remembered", "getattr"],
+)
+def test_a_long_word_where_a_name_belongs_takes_no_time(tmp_path: Path, program: bytes, zipped: bool) -> None:
+    assert len(one_line(_pickled(b"\x80\x02" + program, tmp_path / "long.pth", zipped))) < 2000
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_long_texts_beside_the_weights_do_not_matter(tmp_path: Path, zipped: bool) -> None:
+    table = {"state_dict": PLAIN, "meta": {"note": "x" * 200_000, "history": np.ones(100_000, np.int64)}}
+    assert read_weights(saved(tmp_path, table, _use_new_zipfile_serialization=zipped)).keys() == PLAIN.keys()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit's, which people's files were made with
