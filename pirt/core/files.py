@@ -156,8 +156,9 @@ def sha256_or_url(source: str) -> str:
         raise PirtError(f"{source} cannot be read: {error.strerror}; give a file or a URL") from error
 
 
-# What a file's own place or name may cause; any other number is about the system.
-_OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+# What a file's own place, name or content may cause; any other number is about the system. EINVAL is what readers get
+# that follow a damaged file to a place before its beginning.
+_OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def is_refusal(error: BaseException | None) -> bool:

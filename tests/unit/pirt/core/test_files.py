@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pirt.core.errors import PirtError
-from pirt.core.files import is_free, put_in_place, refuse_other_files, sha256_of, written_whole
+from pirt.core.files import is_free, is_refusal, put_in_place, refuse_other_files, sha256_of, written_whole
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -159,6 +159,15 @@ def test_a_refusal_for_want_of_room_names_the_output(tmp_path: Path) -> None:
         fail(errno.ENOSPC)
     with pytest.raises(OSError, match=r"Input/output error$"):
         fail(errno.EIO)
+
+
+def test_a_place_before_a_files_beginning_is_damage_and_no_refusal(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    with (tmp_path / "file").open("rb") as file, pytest.raises(OSError, match="Invalid argument") as before:
+        file.seek(-1, os.SEEK_CUR)
+    assert not is_refusal(before.value)
+    for number in (errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOMEM, errno.ESTALE):
+        assert is_refusal(OSError(number, os.strerror(number)))
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
