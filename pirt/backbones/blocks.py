@@ -27,7 +27,7 @@ class Mlp(nn.Module):
 def drop_rates(last: float, depth: int) -> list[float]:
     """Return each block's rate of `drop_path`, rising linearly from 0 to `last`."""
     if not 0 <= last < 1:
-        raise ParamsError(f"drop_path = {last}: expected a share from 0 up to, but without, 1")
+        raise ParamsError(f"drop_path = {last}: expected at least 0 and less than 1")
     if depth < 1:
         raise ParamsError(f"depth = {depth}: expected at least one block")
     return [last * block / max(depth - 1, 1) for block in range(depth)]

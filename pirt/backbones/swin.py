@@ -185,7 +185,7 @@ class SwinTransformer(Backbone):
         """Return H and W, a 32nd of the image."""
         if any(side < STRIDE or side % STRIDE for side in image_size):
             raise ParamsError(
-                f"image {image_size} is not a multiple of Swin's stride {STRIDE}; change train.image_size"
+                f"image size {image_size} is not a multiple of Swin's stride {STRIDE}; change train.image_size"
             )
         return image_size[0] // STRIDE, image_size[1] // STRIDE
 

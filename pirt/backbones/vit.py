@@ -98,7 +98,7 @@ class VisionTransformer(Backbone):
         super().__init__()
         if conv_stem and tuple(patch_stride) != (PATCH, PATCH):
             raise ParamsError(
-                f"patch_stride = {patch_stride} with conv_stem, whose patches lie {PATCH} apart; leave it"
+                f"patch_stride = {patch_stride} with conv_stem, whose patches lie {PATCH} apart; leave patch_stride out"
             )
         self.feature_channels, self.stride = channels, patch_stride
         self.checkpointing = checkpointing

@@ -38,7 +38,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     behind and `path` is untouched. What a kill left behind is removed when the same `path` is written again.
     """
     if path.name in ("", ".."):
-        raise PirtError(f"{path} cannot be written as a whole; give the file or folder to write a name of its own")
+        raise PirtError(f"{path} does not name what to write; name the file or folder itself")
     if path.is_dir():
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ class Manifest:
         rows = self.rows.take(self.rows.of_split(split))
         if not rows:
             found = sorted(SPLITS[code] for code in np.unique(self.rows.splits))
-            raise ManifestError(f"the manifest has no {split!r} image, only {found}; import a data set with it")
+            raise ManifestError(f"the manifest has no {split!r} image, only {found}; import a data set that has some")
         return rows
 
     def require_files(self, rows: Sequence[ImageRow] | None = None) -> None:

@@ -87,7 +87,8 @@ def first_problem(error: ValidationError) -> str:
         case "extra_forbidden":
             return f"unknown parameter {name!r}"
         case "value_error":
-            return f"{name}: {first['ctx']['error']}"
+            # What is wrong with several fields together says itself which.
+            return f"{name}: {first['ctx']['error']}" if first["loc"] else str(first["ctx"]["error"])
         case "missing" | "json_invalid":
             return f"{name}: {first['msg']}"
     return f"{name} = {reprlib.repr(first['input'])}: {first['msg']}"

@@ -29,8 +29,8 @@ from pirt.heatmaps.schema import (
     SCORES,
     SEAL,
     SHA256,
-    Layout,
     Seal,
+    ShardLayout,
     SkippedImage,
     StoreAttributes,
     decode_texts,
@@ -38,11 +38,11 @@ from pirt.heatmaps.schema import (
 from pirt.heatmaps.shards import Shard, read_shard_file
 
 Indices = NDArray[np.int64]
-Rows = slice | Sequence[int] | Indices
+Places = slice | Sequence[int] | Indices
 
 _DIGESTS_SINCE = 3
 _MOST_IMAGES, _LONGEST_KEY = 100_000_000, 1 << 16
-_MEND = "restore the store or make it again with `pirt-pose extract --restart`"
+_FIX = "restore the store or make it again with `pirt-pose extract --restart`"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class HeatmapStore:
     """
 
     path: Path
-    layout: Layout
+    layout: ShardLayout
     keys: tuple[str, ...]
     sha256: tuple[str, ...] | None
     """Of each image's file; None in stores before version 3, which do not hold it."""
@@ -93,8 +93,8 @@ class HeatmapStore:
         if self.sha256 is None and ours != manifest.fingerprint:
             raise StoreError(
                 f"heatmap store {self.path} was made for another manifest (fingerprint {str(ours)[:12]}, this one is "
-                f"{manifest.fingerprint[:12]}) and, being of an older version, does not know its images; pass that "
-                "one, or run `pirt-pose extract` on this one"
+                f"{manifest.fingerprint[:12]}), by an older version, which did not record its images; pass that "
+                "manifest, or run `pirt-pose extract` on this one"
             )
         self.indices_of(manifest.rows)
 
@@ -125,11 +125,11 @@ class HeatmapStore:
         place = {("", hashes[row]): row for row in worst_first}
         return place | {(key, hashes[row]): row for row, key in enumerate(self.keys)}
 
-    def read(self, rows: Rows) -> NDArray[np.float32]:
+    def read(self, rows: Places) -> NDArray[np.float32]:
         """Return the heatmaps of `rows` (a slice or indices), n×K×Hm×Wm in [0, 1]."""
         return decode(self.read_codes(rows), self.attributes.codec, self.attributes.tau)
 
-    def read_codes(self, rows: Rows) -> Codes:
+    def read_codes(self, rows: Places) -> Codes:
         """Return the codes of `rows` (a slice or indices), n×K×Hm×Wm."""
         indices = np.arange(self.layout.count)[rows]
         codes = np.empty((len(indices), *self.layout.image_shape), code_dtype(self.attributes.codec))
@@ -234,7 +234,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
             json_in(path / name / METADATA)  # of a file, of a size; zarr would wait for a pipe
         root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
-        layout = Layout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
+        layout = ShardLayout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
         _require_keys(keys, path / layout.keys_file, layout.count)
         decoded = decode_texts(np.asarray(keys[...]))
         if len(decoded) != layout.count:
@@ -247,11 +247,11 @@ def open_unsealed(path: Path) -> HeatmapStore:
             raise ValueError("its arrays are not cut as its attributes say")
     except Exception as error:  # zarr and its codecs raise anything on metadata of another form
         pass_on_refusal(error)
-        raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_MEND}") from error
+        raise StoreError(f"{path} is a damaged heatmap store: {_one_line(error)}; {_FIX}") from error
     return store
 
 
-def _read_hashes(root: zarr.Group, path: Path, layout: Layout) -> tuple[str, ...] | None:
+def _read_hashes(root: zarr.Group, path: Path, layout: ShardLayout) -> tuple[str, ...] | None:
     if layout.attributes.format_version < 3:
         return None
     array = _array(root, SHA256)
@@ -280,10 +280,10 @@ def _damage_named(file: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise StoreError(f"{file} is missing; {_MEND}") from error
+        raise StoreError(f"{file} is missing; {_FIX}") from error
     except (ValueError, RuntimeError, OSError) as error:
         pass_on_refusal(error)
-        raise StoreError(f"{file} is damaged: {_one_line(error)}; {_MEND}") from error
+        raise StoreError(f"{file} is damaged: {_one_line(error)}; {_FIX}") from error
 
 
 def _root(path: Path) -> tuple[StoreAttributes, Seal | None]:
@@ -306,7 +306,7 @@ def _sealed_root(table: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         return without_seal(table)
     except ValueError as error:
-        raise StoreError(f"{path} is a damaged heatmap store: {METADATA}: {error}; {_MEND}") from error
+        raise StoreError(f"{path} is a damaged heatmap store: {METADATA}: {error}; {_FIX}") from error
 
 
 def _require_keys(keys: zarr.Array[Any], file: Path, count: int) -> None:
@@ -314,10 +314,10 @@ def _require_keys(keys: zarr.Array[Any], file: Path, count: int) -> None:
     if not file.is_file():
         raise ValueError(f"{file.parent.name}/{file.name} is missing")
     if keys.shape[0] != count or not 0 < count <= _MOST_IMAGES:
-        raise ValueError(f"it has {keys.shape[0]} keys for {count} images, up to {_MOST_IMAGES} can be")
+        raise ValueError(f"it has {keys.shape[0]} keys for {count} images, at most {_MOST_IMAGES} are possible")
     bytes_an_image = keys.shape[1] if keys.ndim == 2 else 1
     if keys.ndim > 2 or bytes_an_image > _LONGEST_KEY:
-        raise ValueError(f"its keys have {bytes_an_image} bytes each, up to {_LONGEST_KEY} can be")
+        raise ValueError(f"its keys have {bytes_an_image} bytes each, at most {_LONGEST_KEY} are possible")
 
 
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -91,7 +91,7 @@ class Seal:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ShardLayout:
     """How `count` images are cut into shards; the last one may be shorter."""
 
     attributes: StoreAttributes

@@ -166,7 +166,7 @@ class Embeddings:
     def _confidence(self, file: h5py.File, rows: slice | Sequence[int]) -> torch.Tensor:
         confidence = torch.from_numpy(self._read(file, CONFIDENCE, rows))
         if (confidence < 0).any():
-            raise StoreError(f"{self.path}: a confidence is negative; {_MEND}")
+            raise StoreError(f"{self.path}: a confidence is negative; {_FIX}")
         return confidence
 
     def _unit_globals(self, file: h5py.File, rows: slice) -> torch.Tensor:
@@ -195,11 +195,11 @@ class Embeddings:
         if not np.isfinite(values).all():
             wrong = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
             key = self.keys[np.arange(len(self.keys))[rows][wrong]]
-            raise StoreError(f"{self.path}: {name} of image {key!r} is not finite (NaN or infinite); {_MEND}")
+            raise StoreError(f"{self.path}: {name} of image {key!r} is not finite (NaN or infinite); {_FIX}")
         return values
 
 
-_MEND = "make it again with `pirt-eval --run`"
+_FIX = "make it again with `pirt-eval --run`"
 
 
 def open_embeddings(path: Path) -> Embeddings:
@@ -210,7 +210,7 @@ def open_embeddings(path: Path) -> Embeddings:
         splits = _column(file, "splits", "S")
         query_count = int((splits == b"query").sum())
         if (splits[:query_count] != b"query").any() or (splits[query_count:] != b"gallery").any():
-            raise StoreError(f"{path}: the splits are not all queries, then the gallery; {_MEND}")
+            raise StoreError(f"{path}: its splits are not the queries and then the gallery; {_FIX}")
         found = Embeddings(
             path=path,
             lineage=lineage,
@@ -229,11 +229,11 @@ def _lineage(file: h5py.File, path: Path) -> EmbeddingsLineage:
     try:
         return EmbeddingsLineage.model_validate(unsealed(_text(file.attrs[ATTRIBUTES])))
     except KeyError:
-        raise StoreError(f"{path} is an HDF5 file but not embeddings of pirt-eval; {_MEND}") from None
+        raise StoreError(f"{path} is an HDF5 file but not embeddings of pirt-eval; {_FIX}") from None
     except ValidationError as error:
-        raise StoreError(f"{path} is not of this version: {first_problem(error)}; {_MEND}") from error
+        raise StoreError(f"{path} is not of this version: {first_problem(error)}; {_FIX}") from error
     except ValueError as error:
-        raise StoreError(f"{path}: {ATTRIBUTES}: {error}; {_MEND}") from error
+        raise StoreError(f"{path}: {ATTRIBUTES}: {error}; {_FIX}") from error
 
 
 def _text(value: object) -> str:
@@ -245,7 +245,7 @@ def _text(value: object) -> str:
 def _column(file: h5py.File, name: str, kind: str) -> Array:
     dataset = _dataset(file, name, kind)
     if dataset.ndim != 1:
-        raise StoreError(f"{file.filename}: {name} has {dataset.ndim} dimensions, expected 1; {_MEND}")
+        raise StoreError(f"{file.filename}: {name} has {dataset.ndim} dimensions, expected 1; {_FIX}")
     column: Array = dataset[:]
     return column
 
@@ -253,17 +253,17 @@ def _column(file: h5py.File, name: str, kind: str) -> Array:
 def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
     # Whoever made the file could name others through it: links, storage elsewhere, datasets of datasets.
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise StoreError(f"{file.filename}: {name} is missing or links elsewhere; {_MEND}")
+        raise StoreError(f"{file.filename}: {name} is missing or links elsewhere; {_FIX}")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != kind:
         found = getattr(dataset, "dtype", "a folder")
-        raise StoreError(f"{file.filename}: {name} is {found}, expected an array of another type; {_MEND}")
+        raise StoreError(f"{file.filename}: {name} is {found}, expected an array of another type; {_FIX}")
     if dataset.external or dataset.is_virtual:
-        raise StoreError(f"{file.filename}: {name} lies in other files; {_MEND}")
+        raise StoreError(f"{file.filename}: {name} lies in other files; {_FIX}")
     # What was never written reads as zeros, however many are said to be there.
     if not dataset.nbytes <= dataset.id.get_storage_size() <= file.id.get_filesize():
         raise StoreError(
-            f"{file.filename}: {name} is said to have {dataset.nbytes:,} bytes, which are not there; {_MEND}"
+            f"{file.filename}: {name} should have {dataset.nbytes:,} bytes, which the file does not hold; {_FIX}"
         )
     return dataset
 
@@ -279,7 +279,7 @@ def _check_shapes(file: h5py.File, found: Embeddings) -> None:
     for name, shape in expected.items():
         dataset = _dataset(file, name, "i" if name in ("pids", "camids") else "f")
         if dataset.shape != shape:
-            raise StoreError(f"{found.path}: {name} has shape {dataset.shape}, expected {shape}; {_MEND}")
+            raise StoreError(f"{found.path}: {name} has shape {dataset.shape}, expected {shape}; {_FIX}")
 
 
 @contextmanager
@@ -291,12 +291,12 @@ def _opened(path: Path, *, whole: bool = False) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except FileNotFoundError:
-        raise StoreError(f"embeddings {path} do not exist; {_MEND}") from None
+        raise StoreError(f"embeddings {path} do not exist; {_FIX}") from None
     except PirtError:
         raise
     except Exception as error:  # h5py raises most kinds, and what it reads may be of another form
         pass_on_refusal(error)
         reason = " ".join(str(error).split()).strip("'\"")
         raise StoreError(
-            f"embeddings {path} are damaged or not of this version of pirt-eval: {reason}; {_MEND}"
+            f"embeddings {path} are damaged or not of this version of pirt-eval: {reason}; {_FIX}"
         ) from error

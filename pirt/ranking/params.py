@@ -39,7 +39,7 @@ class EvaluateParams(Frozen):
     def _fits_together(self) -> Self:
         if self.rerank is not None and self.coarse != "sum":
             raise ValueError(
-                f"re-ranking takes the coarse distance's place, so coarse = {self.coarse!r} has none; leave one out"
+                f"re-ranking replaces the coarse distance, so coarse = {self.coarse!r} would do nothing; leave one out"
             )
         return self
 

@@ -14,7 +14,7 @@ from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, origins_of, read_metrics, write_metrics
-from pirt.ranking.verification import Verification, verify
+from pirt.ranking.verification import Verification, measure_verification
 from pirt.runs.run import weights_sha256
 
 EMBEDDINGS_FILE = "embeddings.h5"
@@ -101,7 +101,7 @@ def count_pairs(
 ) -> Verification:
     """Count all pairs by their distance in the default mode; `doing` is what the progress bar says."""
     with progress(len(query), doing, "query") as bar:
-        return verify(
+        return measure_verification(
             query,
             gallery,
             mode=DEFAULT_MODE,

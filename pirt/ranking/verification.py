@@ -99,7 +99,7 @@ class Verification:
         return fit_logistic((np.arange(len(last)) + 0.5) * _COARSE / STEPS, same, different)
 
 
-def verify(
+def measure_verification(
     query: Persons,
     gallery: Persons,
     *,

@@ -59,14 +59,14 @@ def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache
 
 
 def heatmaps_for_model(store: HeatmapStore | None, rows: Sequence[ImageRow], tau: float) -> HeatmapCache:
-    """Load what a model looks at whose part masks are where a heatmap exceeds `tau`."""
+    """Load the heatmaps for a model whose part masks are where a heatmap exceeds `tau`."""
     if store is None:
-        raise ParamsError("this model looks at heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
+        raise ParamsError("this model needs heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
     cache = load_heatmaps(store, rows)
     if tau < cache.floor:
         raise StoreError(
-            f"heatmap store {store.path} holds 0 up to {cache.floor}, the model's tau is {tau}; extract heatmaps with "
-            f"--tau {tau}, or train with a higher model.tau"
+            f"heatmap store {store.path} keeps nothing below {cache.floor}, but the model's tau is {tau}; extract "
+            f"heatmaps with --tau {tau}, or train with a higher model.tau"
         )
     return cache
 

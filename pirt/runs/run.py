@@ -103,7 +103,7 @@ def run_weights(folder: Path) -> dict[str, Tensor]:
 def weights_sha256(folder: Path) -> str:
     """Return the SHA-256 of the weights in a finished run's folder.
 
-    They must be those that its record was written of, else it is a CheckpointError.
+    Raises CheckpointError where they are not those that its record names.
     """
     recorded, path = read_record(folder).weights_sha256, folder / WEIGHTS_FILE
     try:
@@ -112,8 +112,8 @@ def weights_sha256(folder: Path) -> str:
         raise _unfinished(folder, WEIGHTS_FILE) from None
     if found != recorded:
         raise CheckpointError(
-            f"{path} is not what {RECORD_FILE} was written of (SHA-256 {found[:12]} instead of {str(recorded)[:12]}): "
-            "it was damaged or replaced; restore it, or train the run again"
+            f"{path} is not the file that {RECORD_FILE} records (SHA-256 {found[:12]} instead of "
+            f"{str(recorded)[:12]}): it was damaged or replaced; restore it, or train the run again"
         )
     return found
 

@@ -27,7 +27,7 @@ from pirt.training.processes import Device, launch, share_batch_norm
 from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from pirt.training.sampler import PKSampler
 from pirt.training.schedule import learning_rate
-from pirt.training.setup import build_network, record_of, training_set
+from pirt.training.setup import record_of, starting_network, training_set
 from pirt.training.stopping import StopRequest, deterministic, seed_step, stop_on_signals
 from pirt.training.watch import Watch
 
@@ -142,7 +142,7 @@ class Training:
         self.state, self.replaces = self.earlier_state(), job.restart
 
         torch.manual_seed(job.params.seed)
-        self.network, self.notes = build_network(self.dataset.num_classes, job.params, job.init_from)
+        self.network, self.notes = starting_network(self.dataset.num_classes, job.params, job.init_from)
         if self.state.step:
             self.network.load_state_dict(self.state.network)
         if fabric.world_size > 1:

@@ -72,7 +72,7 @@ def check_grid(params: Params, cache: HeatmapCache) -> None:
             )
 
 
-def build_network(num_classes: int, params: Params, init_from: Path | None) -> tuple[Pirt, list[str]]:
+def starting_network(num_classes: int, params: Params, init_from: Path | None) -> tuple[Pirt, list[str]]:
     """Build the model with the weights that its training starts from; say what was made of published ones."""
     network = build_model(num_classes, params)
     if init_from is not None:

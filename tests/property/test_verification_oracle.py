@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pirt.core.errors import DataError
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.matching import CONFIDENCE_MODES, make_features
-from pirt.ranking.verification import STEPS, PairCounter, fit_logistic, verify
+from pirt.ranking.verification import STEPS, PairCounter, fit_logistic, measure_verification
 
 
 def pairs_of(distances, query_pids, gallery_pids, query_camids, gallery_camids, keep):
@@ -111,7 +111,7 @@ def test_the_distance_is_that_of_full_matching(mode, kind):
         return Persons(features, chance.integers(0, 3, count), np.full(count, camid))
 
     query, gallery = persons(5, 0), persons(30, 1)
-    found = verify(query, gallery, mode=mode, group_distance=kind)
+    found = measure_verification(query, gallery, mode=mode, group_distance=kind)
     distances = np.zeros((5, 30))
     for q in range(5):
         for g in range(30):

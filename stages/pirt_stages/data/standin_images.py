@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from pirt_stages.data.pedestrians.plan import GALLERY, QUERY, TRAIN, Entry, Profile, plan
+from pirt_stages.data.pedestrians.plan import GALLERY, QUERY, TRAIN, PlannedImage, Profile, plan
 from pirt_stages.data.pedestrians.shot import Shot
 
 
@@ -142,7 +142,7 @@ def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _duke_names(entries: list[Entry]) -> Iterator[tuple[str, Entry]]:
+def _duke_names(entries: list[PlannedImage]) -> Iterator[tuple[str, PlannedImage]]:
     for entry in entries:
         folder, shot = entry.path.partition("/")[0], entry.shot
         yield f"{folder}/{entry.pid:04d}_c{shot.camera + 1}_f{46_182 + 60 * shot.frame:07d}.jpg", entry

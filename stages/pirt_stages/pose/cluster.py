@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker
 
 import pirt
 from pirt.core.errors import ParamsError, StoreError
-from pirt_stages.pose.extraction.extract import Work, computed, progress_over
+from pirt_stages.pose.extraction.extract import Work, bar_over, computed
 
 _PATIENCE = 20.0
 """Seconds that a cluster may be without scheduler or workers, which may be starting anew."""
@@ -98,7 +98,7 @@ def _connected(scheduler: str) -> Client:
 
 def _compute(work: Work, client: Client) -> None:
     pending = work.writer.pending()
-    with progress_over(work, pending) as progress:
+    with bar_over(work, pending) as progress:
         # Each task brings its own paths along: what is scattered would be lost with the worker that holds it.
         ours = code_sha256()
         tasks = [client.submit(compute_shard, shard, work.part(shard), ours, pure=False) for shard in pending]

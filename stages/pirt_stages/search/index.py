@@ -188,7 +188,7 @@ def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
     try:
         record = unsealed(bytes_within(folder / _MADE_FOR, MEBIBYTE))
         if record.pop(_INDEX_SHA256, None) != sha256_of(folder / _INDEX):
-            raise ValueError(f"{_INDEX} is not what {_MADE_FOR} was written of (its SHA-256 differs)")
+            raise ValueError(f"{_INDEX} is not the file that {_MADE_FOR} records (its SHA-256 differs)")
         made_for = MadeFor.model_validate(record)
         if (made_for.gallery, made_for.kind) != (gallery.fingerprint, kind):
             raise StoreError(f"index {folder} was made for another gallery or kind of index; name another folder")

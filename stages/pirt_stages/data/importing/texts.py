@@ -7,7 +7,7 @@ from pirt.core.texts import encoding_of
 
 
 def text_in(path: Path, what: str, fix: str) -> str:
-    """Return the text of a file with each end of a line as \\n; messages call it `what` and say how to mend it."""
+    """Return the text of a file with each end of a line as \\n; messages call it `what` and say how to fix it."""
     try:
         return path.read_text(encoding=encoding_of(path))
     except FileNotFoundError:

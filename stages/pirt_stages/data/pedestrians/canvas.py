@@ -12,7 +12,7 @@ Colour = tuple[float, float, float]
 Surface = Callable[[Floats, Floats], Floats]
 """Colours in [0, 255] (…×3) at a distance along the tube (body heights) and an azimuth (radians, 0 is the front)."""
 
-Profile = Sequence[tuple[float, float]]
+Outline = Sequence[tuple[float, float]]
 """(fraction of the axis, radius in pixels), with rising fractions."""
 
 
@@ -55,7 +55,7 @@ class Brush:
         part: int,
         start: tuple[float, float],
         end: tuple[float, float],
-        profile: Profile,
+        profile: Outline,
         surface: Surface,
         yaw: float,
         round_ends: bool = True,

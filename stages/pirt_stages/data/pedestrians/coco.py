@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pirt.core.keypoints import COCO_KEYPOINTS, SKELETON
-from pirt_stages.data.pedestrians.plan import Entry
+from pirt_stages.data.pedestrians.plan import PlannedImage
 from pirt_stages.data.pedestrians.shot import HEIGHT, WIDTH, Picture
 
 MAKER = "pirt-data synthesize"
@@ -12,7 +12,7 @@ RENDERER = 1
 """Raised when the same profile and seed come to give other pictures."""
 
 
-def coco_keypoints(profile: str, seed: int, pictures: Iterable[tuple[Entry, Picture]]) -> dict[str, Any]:
+def coco_keypoints(profile: str, seed: int, pictures: Iterable[tuple[PlannedImage, Picture]]) -> dict[str, Any]:
     """Return the COCO tables: one annotation an image, with the truth about occlusion beside the usual fields.
 
     Keypoints are x, y in pixels (the first pixel's centre is 0) and v: 0 outside of the image, 1 covered by an
@@ -44,7 +44,7 @@ def coco_keypoints(profile: str, seed: int, pictures: Iterable[tuple[Entry, Pict
     }
 
 
-def _annotation(entry: Entry, picture: Picture) -> dict[str, Any]:
+def _annotation(entry: PlannedImage, picture: Picture) -> dict[str, Any]:
     return {
         "category_id": 1,
         "keypoints": [value for point in picture.keypoints for value in point],

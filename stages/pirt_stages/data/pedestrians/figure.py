@@ -5,7 +5,7 @@ from enum import IntEnum
 from math import pi, sin
 
 from pirt.core.keypoints import COCO_KEYPOINTS
-from pirt_stages.data.pedestrians.canvas import Brush, Profile, Surface, plain
+from pirt_stages.data.pedestrians.canvas import Brush, Outline, Surface, plain
 from pirt_stages.data.pedestrians.garments import darker, panelled, shaded, upper_surface
 from pirt_stages.data.pedestrians.head import FACE_AZIMUTHS, face_point, paint_back_of_head, paint_head
 from pirt_stages.data.pedestrians.identity import Identity
@@ -148,7 +148,7 @@ class Figure:
         self._limb(part, f"{side}_heel", f"{side}_toe", (0.026, 0.019), shoe)
         self._limb(part, f"{side}_ankle", f"{side}_heel", (0.024, 0.026), shoe)
 
-    def _outline(self, *sections: tuple[float, float, float]) -> Profile:
+    def _outline(self, *sections: tuple[float, float, float]) -> Outline:
         """Turn sections (place, half-width, half-depth) into a profile of this view."""
         return [(place, self.view.half_width(across, deep)) for place, across, deep in sections]
 

@@ -37,7 +37,7 @@ PROFILES: dict[str, Profile] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedImage:
     """One file of the benchmark: its path, its pid in the file's name, and what is drawn."""
 
     path: str
@@ -57,16 +57,16 @@ class _Book:
         """Return all cameras in a random order."""
         return [int(camera) for camera in self.rng.permutation(self.cameras)]
 
-    def entry(self, folder: str, pid: int, identity: int, camera: int, bad_crop: bool = False) -> Entry:
+    def entry(self, folder: str, pid: int, identity: int, camera: int, bad_crop: bool = False) -> PlannedImage:
         """Book the next picture of `identity` in `camera`, named after `pid`."""
         frame, serial = self.frames[identity, camera], self.serials[pid, camera]
         self.frames[identity, camera] += 1
         self.serials[pid, camera] += 1
         name = f"{pid if pid < 0 else f'{pid:04d}'}_c{camera + 1}s1_{151 + 25 * serial:06d}_00.jpg"
         shot = Shot(identity, camera, frame, occluded=False, crop="bad" if bad_crop else "good")
-        return Entry(f"{folder}/{name}", pid, shot)
+        return PlannedImage(f"{folder}/{name}", pid, shot)
 
-    def share(self, folder: str, pids: range, total: int) -> list[Entry]:
+    def share(self, folder: str, pids: range, total: int) -> list[PlannedImage]:
         """Spread `total` pictures evenly over `pids`, each going round all cameras."""
         entries = []
         for order, pid in enumerate(pids):
@@ -76,7 +76,7 @@ class _Book:
         return entries
 
 
-def plan(profile: Profile, seed: int) -> list[Entry]:
+def plan(profile: Profile, seed: int) -> list[PlannedImage]:
     """List every picture in the order of train, query, gallery, each by name; identities of train and test differ."""
     rng = np.random.default_rng([seed, 8])
     book = _Book(rng, profile.cameras)
@@ -95,9 +95,9 @@ def plan(profile: Profile, seed: int) -> list[Entry]:
     return [entry for part in parts for entry in sorted(part, key=lambda entry: entry.path)]
 
 
-def _occluded(entries: list[Entry], fraction: float, rng: np.random.Generator) -> list[Entry]:
+def _occluded(entries: list[PlannedImage], fraction: float, rng: np.random.Generator) -> list[PlannedImage]:
     chosen = set(rng.permutation(len(entries))[: round(fraction * len(entries))].tolist())
     return [
-        Entry(entry.path, entry.pid, Shot(entry.shot.identity, entry.shot.camera, entry.shot.frame, i in chosen))
+        PlannedImage(entry.path, entry.pid, Shot(entry.shot.identity, entry.shot.camera, entry.shot.frame, i in chosen))
         for i, entry in enumerate(entries)
     ]

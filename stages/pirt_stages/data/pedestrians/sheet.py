@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from PIL import Image, ImageDraw
 
 from pirt.core.keypoints import SKELETON
-from pirt_stages.data.pedestrians.plan import TRAIN, Entry
+from pirt_stages.data.pedestrians.plan import TRAIN, PlannedImage
 from pirt_stages.data.pedestrians.shot import HEIGHT, WIDTH, Picture
 
 ROWS, OCCLUDED = 12, 3
@@ -17,14 +17,14 @@ _SEEN, _COVERED = (60, 230, 90), (255, 70, 60)
 class ContactSheet:
     """Collects the first picture of each identity and camera, and some occluded ones; draws them as a table."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[PlannedImage]) -> None:
         people = [entry for entry in entries if entry.path.startswith(TRAIN)]
         self.cameras = sorted({entry.shot.camera for entry in people})
         self.identities = sorted({entry.shot.identity for entry in people})[:ROWS]
         self.cells: dict[tuple[int, int], Picture] = {}
         self.occluded: list[Picture] = []
 
-    def add(self, entry: Entry, picture: Picture) -> None:
+    def add(self, entry: PlannedImage, picture: Picture) -> None:
         """Keep `picture` if the sheet has a place for it."""
         if entry.shot.occluded and len(self.occluded) < OCCLUDED * len(self.identities):
             self.occluded.append(picture)

@@ -10,7 +10,7 @@ from pirt.core.files import refuse_folder, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
-from pirt_stages.data.pedestrians.plan import PROFILES, Entry, plan
+from pirt_stages.data.pedestrians.plan import PROFILES, PlannedImage, plan
 from pirt_stages.data.pedestrians.rendering import render_all
 from pirt_stages.data.pedestrians.sheet import ContactSheet
 from pirt_stages.data.pedestrians.shot import Picture
@@ -45,8 +45,8 @@ def synthesize(
 
 
 def _written(
-    folder: Path, contact: ContactSheet, pictures: Iterable[tuple[Entry, Picture]]
-) -> Iterator[tuple[Entry, Picture]]:
+    folder: Path, contact: ContactSheet, pictures: Iterable[tuple[PlannedImage, Picture]]
+) -> Iterator[tuple[PlannedImage, Picture]]:
     """Write each picture on its way past."""
     for entry, picture in pictures:
         path = folder / entry.path

@@ -37,14 +37,14 @@ class AdaptOptions:
 
 
 @dataclass(frozen=True)
-class Adapted:
+class Adaptation:
     """What was done: over how many images, and for how many batch norms."""
 
     images: int
     norms: int
 
 
-def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOptions) -> Adapted:
+def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOptions) -> Adaptation:
     """Write `out`, the network's checkpoint with the batch-norm statistics of the manifest's training images.
 
     The same images, network, sizes and machine give the same bytes, on any number of threads.
@@ -82,7 +82,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     }
     with written_whole(out) as beside:
         beside.write_bytes(checkpoint_bytes(adapted.estimator, meta))
-    return Adapted(len(paths), len(moments))
+    return Adaptation(len(paths), len(moments))
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> list[list[Path]]:

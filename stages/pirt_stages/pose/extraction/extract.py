@@ -142,7 +142,7 @@ def run_here(work: Work) -> None:
     """Compute what is missing on this machine: threads decode, others run the network, others encode and write."""
     pending = work.writer.pending()
     writing: deque[Future[None]] = deque()
-    with progress_over(work, pending) as progress, ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as pool:
+    with bar_over(work, pending) as progress, ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as pool:
         for shard, heatmaps in computed(work, pending, progress):
             if len(writing) == _WRITERS:
                 writing.popleft().result()
@@ -151,7 +151,7 @@ def run_here(work: Work) -> None:
             last.result()
 
 
-def progress_over(work: Work, pending: Iterable[int]) -> Bar:
+def bar_over(work: Work, pending: Iterable[int]) -> Bar:
     """Return a bar over all images that starts where an earlier run stopped."""
     left = sum(len(work.writer.rows(shard)) for shard in pending)
     count = len(work.paths)

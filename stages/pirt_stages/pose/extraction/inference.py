@@ -98,12 +98,14 @@ def _load_network(source: NetworkSource) -> HeatmapNetwork:
 def loaded(source: NetworkSource) -> HeatmapNetwork:
     """Return the network on the CPU, with its weights as the checkpoint has them."""
     if sha256_of(source.checkpoint) != source.weights_sha256:
-        raise CheckpointError(f"checkpoint {source.checkpoint} changed or is another one here; start again")
+        raise CheckpointError(
+            f"checkpoint {source.checkpoint} is not the one that this run began with; run the same command again"
+        )
     if source.device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
     config = read_config(source.config)
     if config_sha256(config) != source.config_sha256:
-        raise ParamsError(f"config {source.config} changed or is another one here; start again")
+        raise ParamsError(f"config {source.config} is not the one that this run began with; run the same command again")
     network = build_network(config, source.name)
     load_checkpoint(network.estimator, source.checkpoint, source.name)
     return network

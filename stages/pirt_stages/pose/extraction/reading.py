@@ -146,4 +146,4 @@ def require_enough(bad: Sequence[SkippedImage], count: int, *, skip_bad: bool) -
             )
         )
     if len(bad) == count:
-        raise DataError(f"none of the {count} images can be used, the first: {bad[0].reason}; is the data root right?")
+        raise DataError(f"none of the {count} images can be used, the first: {bad[0].reason}; check the data root")

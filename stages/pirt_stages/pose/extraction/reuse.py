@@ -17,7 +17,7 @@ from pirt.core.files import pass_on_refusal
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import Codes
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store
-from pirt.heatmaps.schema import Layout, StoreAttributes
+from pirt.heatmaps.schema import ShardLayout, StoreAttributes
 from pirt.progress import note
 
 
@@ -79,7 +79,7 @@ def _unusable(store: HeatmapStore, attributes: StoreAttributes) -> str | None:
     return None if _is_whole(store) else "its files are not those that were sealed (SHA-256)"
 
 
-def taken_from(store: HeatmapStore | None, images: Sequence[ImageRow], layout: Layout) -> Taken:
+def taken_from(store: HeatmapStore | None, images: Sequence[ImageRow], layout: ShardLayout) -> Taken:
     """Find the rows of `images`, to be stored as `layout` says, that `store` has with the same bytes."""
     if store is None:
         return Taken()
@@ -94,7 +94,7 @@ def taken_from(store: HeatmapStore | None, images: Sequence[ImageRow], layout: L
     return Taken(store, {row: there[image] for row, image in wanted.items() if image in there})
 
 
-def _batch_lengths(layout: Layout) -> dict[int, int]:
+def _batch_lengths(layout: ShardLayout) -> dict[int, int]:
     """Return, for each row, how many images the network sees at once."""
     return {row: len(batch) for shard in range(layout.shards) for batch in layout.batches(shard) for row in batch}
 

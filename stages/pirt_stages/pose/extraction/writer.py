@@ -20,7 +20,7 @@ from pirt.core.files import is_free, put_in_place, written_whole
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import Codes, encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
-from pirt.heatmaps.schema import METADATA, Layout, StoreAttributes, root_metadata
+from pirt.heatmaps.schema import METADATA, ShardLayout, StoreAttributes, root_metadata
 from pirt_stages.pose.extraction.reuse import Taken
 
 _BESIDE = ".writing"
@@ -32,7 +32,7 @@ class StoreWriter:
     """Writes the shards of one store; picklable, and several processes may write different shards at once."""
 
     path: Path
-    layout: Layout
+    layout: ShardLayout
     skipped_rows: tuple[int, ...]
     beside: str = ""
     """Where in the unfinished store this writer's files become whole; one left over from before has another place."""
@@ -78,7 +78,7 @@ class StoreWriter:
         if self.finished:
             return self.path
         if pending := self.pending():
-            raise StoreError(f"{self.path}: {len(pending)} of {self.layout.shards} shards are still to come")
+            raise StoreError(f"{self.path}: {len(pending)} of {self.layout.shards} shards are still missing")
         partial = partial_path(self.path)
         self._drop_damaged(open_unsealed(partial))
         with _reported(self.path):
@@ -143,7 +143,7 @@ def create_store(
     if path.is_symlink():
         # The finished store is renamed to where the link leads, not over the link.
         path = path.resolve()
-    layout = Layout(attributes, len(images), shard_size)
+    layout = ShardLayout(attributes, len(images), shard_size)
     # Of this run alone: what a killed one still writes lands where nobody looks.
     beside = f"{_BESIDE}-{uuid4().hex}"
     row_of = {image.key: row for row, image in enumerate(images)}
@@ -174,7 +174,7 @@ def _require_stores(*paths: Path) -> None:
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
 
 
-def _begin(partial: Path, place: str, layout: Layout, images: Sequence[ImageRow]) -> None:
+def _begin(partial: Path, place: str, layout: ShardLayout, images: Sequence[ImageRow]) -> None:
     with written_whole(partial) as beside:
         (beside / place).mkdir(parents=True)
         for file, content in layout.metadata(images).items():
@@ -182,7 +182,7 @@ def _begin(partial: Path, place: str, layout: Layout, images: Sequence[ImageRow]
             _put(beside, place, file, content)
 
 
-def _require_same(store: HeatmapStore, layout: Layout, images: Sequence[ImageRow]) -> None:
+def _require_same(store: HeatmapStore, layout: ShardLayout, images: Sequence[ImageRow]) -> None:
     there, wanted = store.attributes.model_dump(), layout.attributes.model_dump()
     there |= {"shard_size": store.layout.shard_size, "keys": store.keys, "images": store.sha256}
     wanted |= {"shard_size": layout.shard_size, "keys": tuple(image.key for image in images)}

@@ -33,7 +33,7 @@ _SHEET_COLUMNS = 2
 
 
 @dataclass(frozen=True)
-class View:
+class ShownImage:
     """One image with what the store holds of it."""
 
     row: ImageRow
@@ -106,12 +106,14 @@ def show_sheet(
     _save(_draw_sheet(list(_views(store, manifest, groups, [image for _, image in chosen]))), out)
 
 
-def _views(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, images: Sequence[ImageRow]) -> Iterator[View]:
+def _views(
+    store: HeatmapStore, manifest: Manifest, groups: NamedGroups, images: Sequence[ImageRow]
+) -> Iterator[ShownImage]:
     reasons = {image.key: image.reason for image in store.skipped}
     for row, image in zip(store.indices_of(images).tolist(), images, strict=True):
         if row in store.skipped_rows:
             raise DataError(f"{image.key!r} was skipped: {reasons[store.keys[row]]}")
-        yield View(
+        yield ShownImage(
             image,
             read_image(manifest.image_path(image)),
             store.read([row])[0],
@@ -141,7 +143,7 @@ class _Page:
         self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top", parse_math=False)
 
 
-def _draw_image(view: View) -> Figure:
+def _draw_image(view: ShownImage) -> Figure:
     width = _PANEL_HEIGHT * view.shape
     step = max(width + _GAP, _TITLE_WIDTH)
     page = _Page(max(9 * step, _strip_width(view)) + _GAP, _STRIP_HEIGHT + 2 * (_PANEL_HEIGHT + _TITLE) + _GAP)
@@ -155,7 +157,7 @@ def _draw_image(view: View) -> Figure:
     return page.figure
 
 
-def _draw_sheet(views: Sequence[View]) -> Figure:
+def _draw_sheet(views: Sequence[ShownImage]) -> Figure:
     columns = min(_SHEET_COLUMNS, len(views))
     width = _strip_width(views[0]) + 2 * _GAP
     page = _Page(columns * width, -(-len(views) // columns) * _STRIP_HEIGHT + _GAP)
@@ -165,11 +167,11 @@ def _draw_sheet(views: Sequence[View]) -> Figure:
     return page.figure
 
 
-def _strip_width(view: View) -> float:
+def _strip_width(view: ShownImage) -> float:
     return (2 + len(view.groups)) * (_PANEL_HEIGHT * view.shape + _GAP) + _NAMES + _BARS
 
 
-def _draw_strip(page: _Page, view: View, x: float, y: float) -> None:
+def _draw_strip(page: _Page, view: ShownImage, x: float, y: float) -> None:
     """Draw the image, its heatmaps at once, the part masks and the scores, side by side."""
     width = _PANEL_HEIGHT * view.shape
     page.text(x, y + 0.1, f"{view.row.key}   pid {view.row.pid}, camera {view.row.camid}")
@@ -188,7 +190,7 @@ def _draw_strip(page: _Page, view: View, x: float, y: float) -> None:
     _draw_scores(page.panel(places[-1] + _NAMES, y + _HEADER, _BARS), view)
 
 
-def _draw_scores(panel: Axes, view: View) -> None:
+def _draw_scores(panel: Axes, view: ShownImage) -> None:
     places = np.arange(len(view.scores))
     panel.barh(places, view.scores, color=view.keypoint_colours)
     panel.set_yticks(places, [_short(name) for name in view.names], fontsize=5)
@@ -199,12 +201,12 @@ def _draw_scores(panel: Axes, view: View) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _over_image(panel: Axes, view: View, heatmap: NDArray[np.float32]) -> None:
+def _over_image(panel: Axes, view: ShownImage, heatmap: NDArray[np.float32]) -> None:
     _draw_picture(panel, view, grey=True)
     panel.imshow(heatmap, extent=view.extent, cmap="inferno", vmin=0, vmax=1, alpha=0.65, interpolation="bilinear")
 
 
-def _draw_picture(panel: Axes, view: View, grey: bool = False) -> None:
+def _draw_picture(panel: Axes, view: ShownImage, grey: bool = False) -> None:
     picture = view.image.convert("L") if grey else view.image
     panel.imshow(picture, extent=view.extent, cmap="gray", vmin=0, vmax=255)
     panel.set_xticks([])

@@ -86,7 +86,7 @@ def test_a_folder_is_never_replaced_by_a_file(tmp_path: Path) -> None:
 def test_what_has_no_name_of_its_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(PirtError, match="a name of its own"):
+    with pytest.raises(PirtError, match="does not name what to write"):
         _write_file(Path(path))
 
 

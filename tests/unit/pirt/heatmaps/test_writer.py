@@ -175,7 +175,7 @@ def test_restart_replaces_a_damaged_store(begin: Begin, fill: Fill, store_path: 
 def test_seal_needs_every_shard(tmp_path: Path, begin: Begin, heatmaps: Heatmaps) -> None:
     writer = begin(tmp_path / "s.zarr")
     write_one(writer, 0, heatmaps)
-    with pytest.raises(StoreError, match="2 of 3 shards are still to come"):
+    with pytest.raises(StoreError, match="2 of 3 shards are still missing"):
         writer.seal()
 
 

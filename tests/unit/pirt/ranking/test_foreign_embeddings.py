@@ -91,7 +91,7 @@ def test_absurd_shapes_ask_for_no_memory(name: str, shape: tuple[int, ...], whol
         kind = file[name].dtype
         del file[name]
         file.create_dataset(name, shape, kind, chunks=(1024,), maxshape=(None,))
-    with pytest.raises(StoreError, match=rf"{name} is said to have .* which are not there"):
+    with pytest.raises(StoreError, match=rf"{name} should have .* which the file does not hold"):
         open_embeddings(path)
 
 

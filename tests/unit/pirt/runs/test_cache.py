@@ -99,7 +99,7 @@ def test_stores_of_version_2_serve_their_manifest_alone(store_path: Path, manife
     whole = load_heatmaps(store_for(store_path, manifest), manifest.rows[3:9])
     assert len(whole.codes) == 6
     fewer = Manifest(manifest.rows[:-1], manifest.root)
-    with pytest.raises(StoreError, match=r"was made for another manifest .* being of an older version"):
+    with pytest.raises(StoreError, match=r"was made for another manifest .*, by an older version"):
         store_for(store_path, fewer)
 
 

@@ -68,7 +68,7 @@ def test_an_unfinished_run_is_named(run, file):
 def test_damaged_weights_are_named(run):
     weights = (run / "model.safetensors").read_bytes()
     (run / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is not what run\.json was written of"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is not the file that run\.json records"):
         load_run(run)
 
 

@@ -168,7 +168,10 @@ def test_the_stripe_alone_can_be_coarse_but_not_beside_reranking(embeddings_file
     assert json.loads((tmp_path / "metrics.json").read_text())["protocol"]["coarse"] == "stripe"
     refused = invoke(*chosen, "--rerank")
     assert refused.exit_code == 2
-    assert "so coarse = 'stripe' has none; leave one out" in refused.output
+    assert (
+        "Error: options: re-ranking replaces the coarse distance, so coarse = 'stripe' would do nothing; leave one out"
+        in refused.output
+    )
     assert len(refused.output.strip().splitlines()) == 1
 
 
@@ -325,7 +328,7 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     assert_refused(invoke(*arguments, "--run", tmp_path), "run.json is missing", out)
     assert_refused(invoke(*arguments, "--root", tmp_path), "query/00.png", out)
     no_heatmaps = [argument for argument in arguments if "heatmaps" not in argument]
-    assert_refused(invoke(*no_heatmaps), "this model looks at heatmaps", out)
+    assert_refused(invoke(*no_heatmaps), "this model needs heatmaps", out)
 
 
 def test_a_store_that_cuts_more_than_the_model_does_is_refused(evaluated, arguments_for, tmp_path):
@@ -335,7 +338,7 @@ def test_a_store_that_cuts_more_than_the_model_does_is_refused(evaluated, argume
     model = record.params.model.model_copy(update={"tau": 0.0005})
     record = record.model_copy(update={"params": record.params.model_copy(update={"model": model})})
     write_record(run, record)
-    assert_refused(invoke(*arguments_for(out), "--run", run), "holds 0 up to 0.001", out)
+    assert_refused(invoke(*arguments_for(out), "--run", run), "keeps nothing below 0.001", out)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -45,7 +45,7 @@ def shard_of_one(shard: int, work: int, code: str) -> int:
 def bar(monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted()
     monkeypatch.setattr(cluster, "_PATIENCE", 2.0)
-    monkeypatch.setattr(cluster, "progress_over", lambda *_: nullcontext(counted))
+    monkeypatch.setattr(cluster, "bar_over", lambda *_: nullcontext(counted))
     monkeypatch.setattr(cluster, "compute_shard", shard_of_one)
     return counted
 

@@ -188,7 +188,7 @@ def test_every_bad_image_is_listed(params: ExtractParams, tmp_path: Path) -> Non
     with pytest.raises(DataError, match="30 images cannot be used") as told:
         extract(crowd.manifest, tmp_path / "h.zarr", params)
     assert all(row.path in str(told.value) for row in crowd.manifest.rows)
-    with pytest.raises(DataError, match=r"none of the 30 images can be used, the first: .*; is the data root right"):
+    with pytest.raises(DataError, match=r"none of the 30 images can be used, the first: .*; check the data root"):
         extract(crowd.manifest, tmp_path / "h.zarr", params, skip_bad=True)
 
 

@@ -225,7 +225,7 @@ def test_config_and_checkpoint_come_together(tiny: TinyNetwork) -> None:
 def test_weights_and_config_that_changed_since_are_refused(tiny: TinyNetwork, name: str) -> None:
     source = find_network(str(tiny.config), str(tiny.checkpoint), "float32", "cpu", flip_test=False)
     source = replace(source, **{name: "0" * 64})
-    with pytest.raises(PirtError, match="changed or is another one"):
+    with pytest.raises(PirtError, match="is not the one that this run began with"):
         load_network(source)
 
 

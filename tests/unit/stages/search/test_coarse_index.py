@@ -75,7 +75,7 @@ def test_an_index_of_another_folder_is_refused(embeddings, tmp_path):
         open_index(embeddings, "ivf", recall, tmp_path / f"{recall}", lambda images: None)
     index = (tmp_path / "0.5" / "index.faiss").read_bytes()
     (tmp_path / "0.9" / "index.faiss").write_bytes(index[:-1] + b"\0")
-    with pytest.raises(StoreError, match=r"index.faiss is not what made_for.json was written of"):
+    with pytest.raises(StoreError, match=r"index.faiss is not the file that made_for.json records"):
         open_index(embeddings, "ivf", 0.9, tmp_path / "0.9", lambda images: None)
 
 

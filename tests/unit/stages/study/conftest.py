@@ -16,7 +16,7 @@ from pirt.ranking.params import EvaluateParams
 from pirt.ranking.recipe import evaluate_embeddings
 from pirt.runs.params import ModelParams, TrainParams
 from pirt_stages.data.pedestrians.coco import coco_keypoints
-from pirt_stages.data.pedestrians.plan import GALLERY, PROFILES, QUERY, Entry, plan
+from pirt_stages.data.pedestrians.plan import GALLERY, PROFILES, QUERY, PlannedImage, plan
 from pirt_stages.data.pedestrians.shot import Picture, render
 
 SEED, CHANNELS = 0, 6
@@ -37,14 +37,14 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _picture(entry: Entry) -> Picture:
+def _picture(entry: PlannedImage) -> Picture:
     if entry.path.startswith(QUERY):
         return render(SEED, entry.shot)
     bare = Picture(b"", ((0.0, 0.0, 0),) * len(COCO_KEYPOINTS), (0, 0, 0, 0), 0, 0.0, None)
     return replace(bare, occluder="box", occlusion=0.5) if entry.shot.occluded else bare
 
 
-def _row(entry: Entry) -> ImageRow:
+def _row(entry: PlannedImage) -> ImageRow:
     split = "query" if entry.path.startswith(QUERY) else "gallery"
     key = f"{split}/{Path(entry.path).name}"
     return ImageRow(key, entry.path, split, entry.pid, entry.shot.camera, sha256(key.encode()).hexdigest())

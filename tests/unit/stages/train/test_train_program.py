@@ -26,7 +26,7 @@ from pirt.runs.dataset import PersonDataset
 from pirt.runs.run import load_run
 from pirt.training import recipe
 from pirt.training.resume import resume_folder
-from pirt.training.setup import build_network
+from pirt.training.setup import starting_network
 from pirt_stages.evaluate.cli import main as evaluate
 from pirt_stages.train.cli import main
 from pirt_stages.train.evaluation import Evaluation
@@ -311,14 +311,14 @@ def test_a_section_that_was_empty_before_is_another_training(arguments, persons,
 
 def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tmp_path, monkeypatch):
     seen = set()
-    build = recipe.build_network
+    build = recipe.starting_network
 
     def watched(*given):
         network, notes = build(*given)
         network.register_forward_pre_hook(lambda _, inputs: seen.update(tensor.dtype for tensor in inputs))
         return network, notes
 
-    monkeypatch.setattr(recipe, "build_network", watched)
+    monkeypatch.setattr(recipe, "starting_network", watched)
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 1\n  precision: bfloat16"))
     result = run(*arguments)
     assert result.exit_code == 0, result.output
@@ -369,7 +369,7 @@ def edited(persons, tmp_path, *replacements):
         (("instances: 2", "instances: 5"), "no identity has 5 images, the largest has 4; lower train.instances"),
         (("image_size: [64, 32]", "image_size: [60, 32]"), "image height 60 is not a multiple of the model's stride 8"),
         (("image_size: [64, 32]", "image_size: [64, 80]"), "heatmap width 8 is smaller than the feature grid's 10"),
-        (("width: 8", "width: 8\n  tau: 0.0001"), "holds 0 up to 0.001, the model's tau is 0.0001"),
+        (("width: 8", "width: 8\n  tau: 0.0001"), "keeps nothing below 0.001, but the model's tau is 0.0001"),
         (("epochs: 3", "epoch: 3"), "unknown parameter 'train.epoch'"),
         (("epochs: 3", "epochs: 3\n  precision: float16"), "train.precision float16 needs a GPU"),
         (("  pirt: {inter_layers: 1}", "  pirt: 3"), "variant pirt must be a mapping, found int 3"),
@@ -410,7 +410,7 @@ def test_a_missing_store_image_root_or_variant_is_refused(arguments, tmp_path):
     without = [*arguments]
     del without[without.index("--heatmaps") : without.index("--heatmaps") + 2]
     for call, words in [
-        (without, "this model looks at heatmaps"),
+        (without, "this model needs heatmaps"),
         (replaced(arguments, "--heatmaps", tmp_path / "nothing.zarr"), "nothing.zarr"),
         ([*arguments, "--root", str(tmp_path)], "of the manifest's images are missing under"),
         (replaced(arguments, "--variant", "best"), "no variant 'best'"),
@@ -542,7 +542,7 @@ def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
 def test_fine_tuning_starts_from_all_but_the_classifiers(whole):
     out, _ = whole
     params = load_run(out)[1].params
-    network, _ = build_network(5, params, out)
+    network, _ = starting_network(5, params, out)
     theirs, ours = load_file(out / "model.safetensors"), network.state_dict()
     for name in ours:
         if name.endswith(".classifier"):
