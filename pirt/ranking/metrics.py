@@ -5,7 +5,6 @@ images that are nearer, and of equally near ones that stand earlier in the galle
 """
 
 import math
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -24,10 +23,11 @@ Junk = Literal["drop", "keep"]
 Integers: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]
 
-_LANES = 8  # bytes in the 64-bit words that are added instead of single bytes
-_WORDS = 255  # as many as can be added before a byte overflows
-_COLUMNS = 8 * _LANES * _WORDS  # of the gallery at a time: small for the cache, large for numpy's vector loops
-_QUERIES = 64  # that a thread takes at a time
+_WORDS = 255  # of eight comparisons each: as many as can be added before a byte overflows
+_PART = 64 * _WORDS  # columns of the gallery at a time: small for the cache
+_QUERIES = 128  # whose matches are looked up at a time
+_ROWS, _CELLS = 8, 1 << 20  # of distances that are copied at a time, at most
+_COMPARED = 128  # matches, over all rows, that are counted in one call: between calls, threads wait for each other
 _SORT_FROM = 128  # matches of one query from which sorting its row is faster than counting
 
 
@@ -124,26 +124,25 @@ class RankMeter:
             raise DataError(
                 f"distances are {rows.shape}, expected queries × gallery {expected}, for {len(camids)} query camids"
             )
-        blocks = [slice(first, first + _QUERIES) for first in range(0, len(rows), _QUERIES)]
         done = len(self._positions)
-        # NumPy works without Python's lock; as many threads as PyTorch was told to use.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            work = [pool.submit(self._positions_of, rows, pids, camids, block, done) for block in blocks]
-            try:
-                for found in work:
-                    self._positions += found.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        threads = torch.get_num_threads()  # NumPy works without Python's lock; as many as PyTorch was told to use
+        share = max(1, -(-len(rows) // threads))
+        with ThreadPoolExecutor(threads) as pool:
+            work = [
+                pool.submit(self._positions_of, rows, pids, camids, range(first, min(first + share, len(rows))), done)
+                for first in range(0, len(rows), share)
+            ]
+            for found in work:
+                self._positions += found.result()
 
-    def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, block: slice, done: int) -> list[Integers]:
-        """Return the positions of the matches of a block's queries; messages count queries from `done`."""
-        counter = _Counter(self._gallery.size, np.result_type(rows.dtype, np.float32))
-        positions = []
-        queries = zip(rows[block], pids[block].tolist(), camids[block].tolist(), strict=True)
-        for number, (row, pid, camid) in enumerate(queries, done + block.start):
-            matches, same_camera = self._gallery.of(pid, camid)
-            counter.load(row, (self._junk, same_camera), number)
-            positions.append(counter.positions(matches))
+    def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, share: range, done: int) -> list[Integers]:
+        """Return the positions of the matches of a share of the queries; messages count queries from `done`."""
+        counter = _Counter(self._gallery.size, np.result_type(rows.dtype, np.float32), self._junk)
+        positions: list[Integers] = []
+        for first in share[::_QUERIES]:
+            some = slice(first, min(first + _QUERIES, share.stop))
+            _require_numbers(rows[some], done + first)
+            positions += counter.positions(rows[some], *self._gallery.of(pids[some], camids[some]))
         return positions
 
     def compute(self) -> RankMetrics:
@@ -181,67 +180,102 @@ class _Gallery:
         self._camids = camids
         self._order = np.argsort(pids, kind="stable")
         self._sorted = pids[self._order]
-        self.junk = self._images(JUNK_PID)
+        self.junk = np.flatnonzero(pids == JUNK_PID)
 
-    def _images(self, pid: int) -> Integers:
-        return self._order[slice(*np.searchsorted(self._sorted, [pid, pid + 1]))]
+    def of(self, pids: Integers, camids: Integers) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return the images of b persons, b×w in gallery order, and which are valid matches.
 
-    def of(self, pid: int, camid: int) -> tuple[Integers, Integers]:
-        """Return the valid matches of a query and its images of the same camera, in gallery order."""
-        images = self._images(pid)
-        other_camera = self._camids[images] != camid
-        matches = images[other_camera] if pid > DISTRACTOR_PID else images[:0]  # which are nobody in particular
-        return matches, images[~other_camera]
+        Rows are filled up with their last image, which then is no match.
+        """
+        first, last = (self._sorted.searchsorted(pids, side) for side in ("left", "right"))
+        last[pids <= DISTRACTOR_PID] = 0  # who are nobody in particular
+        places = first[:, None] + np.arange((last - first).max(initial=0))
+        images = self._order[np.clip(places, 0, np.maximum(last, 1)[:, None] - 1)]
+        return images, (places < last[:, None]) & (self._camids[images] != camids[:, None])
 
 
 class _Counter:
-    """Counts, for a row of distances, how many images rank before given ones."""
+    """Counts how many images rank before given ones, for a few rows of distances at a time."""
 
-    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
-        self._size = size
-        # No comparison with NaN holds, so what is NaN here counts for nothing.
-        self._row = np.full(-(-size // _COLUMNS) * _COLUMNS, np.nan, dtype=dtype)
-        self._holds = np.empty((0, _COLUMNS), dtype=bool)
+    def __init__(self, size: int, dtype: np.dtype[Any], junk: Integers) -> None:
+        self._junk = junk
+        self._rows = np.empty((max(1, min(_ROWS, _CELLS // max(size, 1))), size), dtype=dtype)
+        self._holds = np.zeros(_COMPARED * _PART, dtype=bool)
 
-    def load(self, row: Floats, dropped: Sequence[Integers], number: int) -> None:
-        """Take the distances of query `number`; the `dropped` columns will not be counted."""
-        self._row[: self._size] = row
-        if self._size and np.isnan(self._row[: self._size].min()):
-            column = int(np.isnan(self._row).argmax())
-            raise DataError(
-                f"the distance of query {number} to gallery image {column} is NaN; check the features for NaN and zeros"
-            )
-        for columns in dropped:
-            self._row[columns] = np.nan
+    def positions(self, rows: Floats, images: Integers, matching: NDArray[np.bool_]) -> list[Integers]:
+        """Return for each of b rows the ascending positions, from 0, of those of its b×w `images` that are `matching`.
 
-    def positions(self, matches: Integers) -> Integers:
-        """Return the ascending positions, from 0, of the gallery images `matches`."""
-        if not len(matches):
-            return matches
-        thresholds = self._row[matches]
-        nearer, not_farther = self._nearer(thresholds)
-        for tied in np.flatnonzero(not_farther - nearer > 1):
-            nearer[tied] += np.count_nonzero(self._row[: matches[tied]] == thresholds[tied])
-        return np.sort(nearer)
+        The others of `images` are left out of the ranking.
+        """
+        by_count = np.argsort(-matching.sum(axis=1), kind="stable")
+        images, matching = images[by_count], matching[by_count]
+        distances = rows[by_count[:, None], images]
+        thresholds = np.where(matching, distances, np.nan).astype(self._rows.dtype)
+        ranks = thresholds.argsort(axis=1, kind="stable")  # NaN goes last
+        thresholds, columns = (np.take_along_axis(values, ranks, axis=1) for values in (thresholds, images))
+        counts = matching.sum(axis=1).tolist()
+        positions: list[Integers] = [images[0, :0]] * len(rows)
+        first = 0
+        while first < len(rows) and (k := counts[first]):
+            some = slice(first, first + max(1, min(len(self._rows), _COMPARED // k)))
+            self._load(rows, by_count[some], images[some])
+            nearer = self._nearer(thresholds[some, :k], columns[some, :k])
+            for query, found, count in zip(by_count[some].tolist(), nearer, counts[some], strict=True):
+                positions[query] = found[:count]
+            first = some.stop
+        return positions
 
-    def _nearer(self, thresholds: Floats) -> tuple[Integers, Integers]:
-        """For each threshold, how many distances are below it and how many are not above it."""
-        if len(thresholds) < _SORT_FROM:
-            return self._count(np.less, thresholds), self._count(np.less_equal, thresholds)
-        row = np.sort(self._row)  # NaN goes last
-        return row.searchsorted(thresholds, "left"), row.searchsorted(thresholds, "right")
+    def _load(self, rows: Floats, some: Integers, images: Integers) -> None:
+        """Take some of the rows; their `images` and junk will not be counted."""
+        loaded = self._rows[: len(some)]
+        if rows.dtype == loaded.dtype and rows.flags.c_contiguous:
+            rows.take(some, axis=0, out=loaded, mode="clip")  # in one call and, unlike with "raise", without a copy
+        else:
+            loaded[:] = rows[some]
+        if len(self._junk):
+            loaded[:, self._junk] = np.nan
+        loaded[np.arange(len(some))[:, None], images] = np.nan
 
-    def _count(self, comparison: np.ufunc, thresholds: Floats) -> Integers:
-        k = len(thresholds)
-        if len(self._holds) < k:
-            self._holds = np.empty((k, _COLUMNS), dtype=bool)
-        holds = self._holds[:k]
-        words = holds.view(np.uint64).reshape(k, -1, _WORDS)
-        total = np.zeros(k, dtype=np.int64)
-        for start in range(0, len(self._row), _COLUMNS):
-            comparison(self._row[start : start + _COLUMNS], thresholds[:, None], out=holds)
-            total += np.add.reduce(words, axis=2).view(np.uint8).sum(axis=1, dtype=np.int64)
-        return total
+    def _nearer(self, thresholds: Floats, columns: Integers) -> Integers:
+        """Return how many images rank before distances R×k that stand in these columns; NaN for what is no distance."""
+        rows = self._rows[: len(thresholds)]
+        count = self._sort if thresholds.shape[1] >= _SORT_FROM else self._compare
+        nearer, tied = count(rows, thresholds)
+        for row, match in zip(*np.nonzero(tied), strict=True):
+            nearer[row, match] += np.count_nonzero(rows[row, : columns[row, match]] == thresholds[row, match])
+        return nearer + np.arange(nearer.shape[1])  # and the matches among themselves
+
+    def _sort(self, rows: Floats, thresholds: Floats) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return how many images are nearer than each threshold, and whether any is as near."""
+        ends = [
+            [row.searchsorted(values, side) for side in ("left", "right")]
+            for row, values in zip(np.sort(rows, axis=1), thresholds, strict=True)
+        ]
+        nearer, not_farther = np.array(ends).swapaxes(0, 1)
+        return nearer, not_farther > nearer
+
+    def _compare(self, rows: Floats, thresholds: Floats) -> tuple[Integers, NDArray[np.bool_]]:
+        """Return what `_sort` does."""
+        holds = self._holds[: thresholds.size * _PART].reshape(*thresholds.shape, _PART)
+        words = holds.view(np.uint64).reshape(*thresholds.shape, -1, _WORDS)
+        nearer, tied = np.zeros(thresholds.shape, dtype=np.int64), np.zeros(thresholds.shape, dtype=bool)
+        for start in range(0, rows.shape[1], _PART):
+            part = rows[:, None, start : start + _PART]
+            compared = holds[..., : part.shape[2]]
+            holds[..., part.shape[2] :] = False
+            np.less(part, thresholds[..., None], out=compared)
+            nearer += np.add.reduce(words, axis=3).view(np.uint8).sum(axis=2, dtype=np.int64)
+            if np.equal(part, thresholds[..., None], out=compared).any():
+                tied |= compared.any(axis=2)
+        return nearer, tied
+
+
+def _require_numbers(rows: Floats, number: int) -> None:
+    """Raise for the first NaN in rows whose first is that of query `number`."""
+    if rows.size and (bad := np.isnan(rows.min(axis=1))).any():
+        row = int(bad.argmax())
+        place = f"query {number + row} to gallery image {int(np.isnan(rows[row]).argmax())}"
+        raise DataError(f"the distance of {place} is NaN; check the features for NaN and zeros")
 
 
 def _average_precision(positions: Integers, trapezoid: bool) -> float:

@@ -103,6 +103,20 @@ def test_bfloat16_distances_are_ranked():
     assert found.mAP == 0.5
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int64, np.uint8])
+@pytest.mark.parametrize("matches", [3, 200], ids=["counted", "sorted"])
+def test_matrices_of_any_type_and_layout(dtype: np.typing.DTypeLike, matches: int) -> None:
+    chance = np.random.default_rng(0)
+    distances = chance.integers(0, 50, (9, 5 * matches)).astype(dtype)
+    labels = [chance.integers(-1, 4, count) for count in distances.shape]
+    cameras = [chance.integers(0, 3, count) for count in distances.shape]
+    expected = rank_metrics(distances.astype(np.float32), *labels, *cameras).places
+    twice = np.repeat(distances, 2, axis=1)[:, ::2]
+    for same in (distances, np.asfortranarray(distances), twice, distances[::-1].copy()[::-1]):
+        found = rank_metrics(same, *labels, *cameras).places
+        assert [places.tolist() for places in found] == [places.tolist() for places in expected]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_queries_on_several_threads_stay_in_order(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
