@@ -159,7 +159,7 @@ def build_pirt(
 
     Args:
         num_classes: P, the identities of the training set.
-        backbone: a name of `pirt.backbones.BACKBONES`.
+        backbone: a name of `pirt.backbone_table.BACKBONES`.
         width: channels of a ResNet's stem, 64 if not told; C = width · 8, times 4 with 50 and 101 layers.
         strides: of a ResNet's four layers, (1, 2, 2, 1) if not told; the grid is the image over 4 · their product.
         stem_pool: how a ResNet's stem pools: "padded" as its ImageNet weights were trained, which is the default, or
