@@ -360,6 +360,24 @@ def test_an_image_may_be_query_and_gallery(people: Path, importing: Import) -> N
     assert keys[:2] == ("query/p0/0.jpg", "gallery/p0/0.jpg")
 
 
+@pytest.mark.parametrize(
+    ("pid", "camid", "said"), [(2, 0, "another pid"), (1, 1, "another camid"), (0, 0, "another pid")]
+)
+def test_an_image_of_two_persons_or_cameras_is_refused(
+    pid: int, camid: int, said: str, people: Path, refused: Import
+) -> None:
+    both = [*lines("gallery"), ("p0/0.jpg", "query", pid, camid)]
+    assert f"line 8: image 'p0/0.jpg' has {said} than in {people / 't.csv'}, line 2; give it one" in refused(
+        table(people / "t.csv", both)
+    )
+
+
+def test_an_image_of_a_person_may_be_junk_elsewhere(people: Path, importing: Import) -> None:
+    importing(
+        table(people / "t.csv", [("p0/0.jpg", "query", 1, 0), *lines("gallery")[1:], ("p0/0.jpg", "gallery", -1, 7)])
+    )
+
+
 def test_an_image_twice_in_a_split_is_named_by_the_users_file(people: Path, refused: Import) -> None:
     said = refused(table(people / "t.csv", [*lines("train"), lines("train")[3]]))
     assert f"image 'p1/1.jpg' of {people} appears twice in the train split" in said

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
@@ -12,6 +12,7 @@ from unicodedata import normalize
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
+from pirt.core.pids import JUNK_PID
 from pirt.core.texts import encoding_of
 from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading, is_there
 from pirt_stages.data.importing.layouts.numbering import numbers_of
@@ -70,6 +71,7 @@ class TableLayout:
                 reading.names[what] = names
         for (path, split), pid, camid in zip(images, *numbers, strict=True):
             reading.images.append(FoundImage(path, split, pid, camid))
+        _require_agreement(reading.images, wheres)
         if not reading.images:
             raise DataError(f"{table} has no row")
         return reading
@@ -166,6 +168,18 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
     if split is None:
         raise DataError(f"{where}: split {row['split']!r}, expected one of {', '.join(SPLITS)}")
     return str(path), split
+
+
+def _require_agreement(images: Sequence[FoundImage], wheres: Sequence[str]) -> None:
+    """Raise where an image that is listed twice is of two persons or cameras: a query would find itself as another."""
+    first: dict[str, tuple[FoundImage, str]] = {}
+    for image, where in zip(images, wheres, strict=True):
+        if image.pid == JUNK_PID:
+            continue
+        other, above = first.setdefault(image.path, (image, where))
+        if (image.pid, image.camid) != (other.pid, other.camid):
+            what = "pid" if image.pid != other.pid else "camid"
+            raise DataError(f"{where}: image {image.path!r} has another {what} than in {above}; give it one")
 
 
 CSV = TableLayout()
