@@ -685,6 +685,16 @@ def test_folders_of_splits_beside_others_are_asked_about(refused: Import, import
     assert splits(tmp_path) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("folders", [("training", "testing"), ("Train", "val"), ("train_val", "Queries", "dev")])
+def test_folders_of_splits_in_other_words_are_no_persons(
+    folders: tuple[str, ...], refused: Import, importing: Import, tmp_path: Path
+) -> None:
+    images(tmp_path / "root", *(f"{split}/{p}/{n}{split}.jpg" for split in folders for p in "AB" for n in (1, 2)))
+    assert min(map(str.lower, folders)) in refused(tmp_path / "root", "--layout", "person-folders")
+    importing(tmp_path / "root", "--layout", "person-folders", "--levels", "*/person")
+    assert {pid for _, _, pid, _ in rows(tmp_path)} == {1, 2}
+
+
 def test_images_in_folders_of_splits_alone_have_no_person(refused: Import, tmp_path: Path) -> None:
     images(tmp_path / "root", "train/1.jpg", "query/2.jpg", "gallery/3.jpg")
     assert "say what the folders stand for" in refused(tmp_path / "root", "--layout", "person-folders")

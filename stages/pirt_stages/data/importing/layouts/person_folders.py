@@ -23,6 +23,22 @@ SPLIT_FOLDERS: dict[str, Split | None] = {
     "test": None,
 }
 """What the folders of a level `split` hold, by their names in small letters; of `test`, queries are drawn."""
+_LIKE_SPLITS = frozenset(
+    (
+        "training",
+        "trainval",
+        "train_val",
+        "train_all",
+        "val",
+        "valid",
+        "validation",
+        "dev",
+        "testing",
+        "queries",
+        "probes",
+    )
+)
+"""What others call theirs: persons are not, where all folders are called so."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +202,15 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
     wrapper = ("*",) * around
     named = {parts[around].lower() for parts in folders if len(parts) > around}
     of_splits = named & SPLIT_FOLDERS.keys()
-    if len(of_splits) > 1 and of_splits != named:
+    if len(named) > 1 and of_splits and of_splits != named:
         raise DataError(
             f"{root} has folders {', '.join(sorted(of_splits))} beside others, such as {min(named - of_splits)!r}; say "
             "what folders stand for, such as --levels split/person, which passes over the others, or --levels person"
+        )
+    if len(named) > 1 and named <= _LIKE_SPLITS:
+        raise DataError(
+            f"{root} has folders {', '.join(sorted(named))}, which look like splits; call them as some of "
+            f"{', '.join(SPLIT_FOLDERS)}, or say what folders stand for, such as --levels */person"
         )
     if len(named) > 1 and of_splits:
         wrapper, around = (*wrapper, "split"), around + 1
