@@ -100,6 +100,8 @@ def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
         except UnicodeEncodeError:
             raise DataError(f"{name!r} is not UTF-8, which manifests are; rename it and import again") from None
     for image in images:
+        if "\\" in image.path:  # as unpackers leave the folders of a zip from Windows
+            raise DataError(f"{image.path!r} has a backslash in its name, not a folder; rename it and import again")
         require_inside(image.path)
     hashes = in_threads(sha256_of, [root / image.path for image in images], "hash")
     return [

@@ -767,6 +767,11 @@ def test_images_without_labels_can_be_queries(importing: Import, run: Run, tmp_p
     assert rows(tmp_path) == [("a.jpg", "query", -1, 0), ("b.jpg", "query", -1, 0)]
 
 
+def test_a_name_as_from_a_zip_of_windows_is_asked_about(refused: Import, tmp_path: Path) -> None:
+    images(tmp_path / "root", "ann\\west\\1.jpg")
+    assert "'ann\\\\west\\\\1.jpg' has a backslash in its name" in refused(tmp_path / "root", "--layout", "folder")
+
+
 _name = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20)
 
 
