@@ -5,6 +5,7 @@ what something else made.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,10 +17,20 @@ from pirt.core.params import LARGEST_BATCH, Frozen, checked
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Section = TypeVar("Section", bound=Frozen)
 
+
+class Place(click.Path):
+    """A path; it may begin with ~, which shells leave as it is in `--out=~/run` and in quotes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path below the home folder, if there is one."""
+        # Path.expanduser fails where there is no such home.
+        return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
+
+
 # Whether a file exists is asked where it is read, which knows what it should be and how to make one.
-FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE_OR_FOLDER = click.Path(path_type=Path)
+FILE = Place(dir_okay=False, path_type=Path)
+FOLDER = Place(file_okay=False, path_type=Path)
+FILE_OR_FOLDER = Place(path_type=Path)
 
 
 class Number(click.FloatRange):

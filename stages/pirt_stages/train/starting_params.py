@@ -8,6 +8,7 @@ import click
 from pirt.core.errors import ParamsError
 from pirt.core.files import written_whole
 from pirt_stages.command import reported
+from pirt_stages.options import FILE
 
 _PARAMETERS = files("pirt_stages.train") / "parameters"
 
@@ -37,7 +38,7 @@ def _write_and_exit(context: click.Context, _: click.Parameter, path: Path | Non
 
 INIT_PARAMS = click.option(
     "--init-params",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     is_eager=True,  # before a missing option is complained about
     expose_value=False,
     callback=_write_and_exit,

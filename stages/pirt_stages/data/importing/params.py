@@ -1,5 +1,6 @@
 """What an import can be told: where the data sets lie."""
 
+import os
 from pathlib import Path
 
 from pirt.core.errors import ParamsError
@@ -29,8 +30,10 @@ def place_of(name: str, value: str | None, data: Path | None) -> Path:
     """Return where `value`, the entry `name` of a section `data`, lies below the folder `data` with all data sets."""
     if value is None:
         raise ParamsError(f"the section data lacks {name!r}, which this command needs")
-    if Path(value).is_absolute():
-        return Path(value)
+    # Path.expanduser fails where there is no such home.
+    place = Path(os.path.expanduser(value))  # noqa: PTH111
+    if place.is_absolute():
+        return place
     if data is None:
         raise ParamsError("PIRT_DATA: set it to the folder with your data sets, see pipelines/README.md")
-    return data / value
+    return data / place

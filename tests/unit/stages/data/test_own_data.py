@@ -767,6 +767,20 @@ def test_images_without_labels_can_be_queries(importing: Import, run: Run, tmp_p
     assert rows(tmp_path) == [("a.jpg", "query", -1, 0), ("b.jpg", "query", -1, 0)]
 
 
+@pytest.mark.parametrize("source", ["~/root", "--params"])
+def test_places_below_the_home_folder_may_be_written_as_shells_leave_them(
+    source: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(tmp_path / "root", "a.jpg")
+    (tmp_path / "own.yaml").write_text("data: {source: ~/root}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = [source, *["~/own.yaml"] * (source == "--params")]
+    result = run("import", *given, "--layout", "folder", "--out=~/m.csv")
+    assert result.exit_code == 0, result.output
+    assert len(rows(tmp_path)) == 1
+    assert read_manifest(tmp_path / "m.csv").root.samefile(tmp_path / "root")
+
+
 def test_a_name_as_from_a_zip_of_windows_is_asked_about(refused: Import, tmp_path: Path) -> None:
     images(tmp_path / "root", "ann\\west\\1.jpg")
     assert "'ann\\\\west\\\\1.jpg' has a backslash in its name" in refused(tmp_path / "root", "--layout", "folder")
