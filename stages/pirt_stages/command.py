@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
@@ -27,8 +28,8 @@ _FIXES = {
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.ENFILE: "allow more open files",
-    errno.EACCES: "choose another place, or get write permission",
-    errno.EPERM: "choose another place, or get write permission",
+    errno.EACCES: "choose another place, or get permission",
+    errno.EPERM: "choose another place, or get permission",
     errno.EROFS: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check that path",
@@ -104,6 +105,8 @@ class Told(click.Command):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program."""
         _print_on_any_terminal()
+        # Fonts lack letters too: a picture shows a box where it has none, which is no fault to warn of.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from ")
         return super().main(*args, **settings)
 
 

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
@@ -255,3 +257,14 @@ def test_what_a_terminal_cannot_print_is_replaced(encoding: str, said: str) -> N
     assert code == 2
     assert error.startswith("Error: ")
     assert error.count("\n") == 1
+
+
+@program.command()
+def draw() -> None:
+    figure = Figure()
+    figure.text(0, 0, "人")
+    figure.savefig(io.BytesIO())
+
+
+def test_what_a_picture_cannot_print_is_nothing_to_warn_of() -> None:
+    assert CliRunner().invoke(program, ["draw"], catch_exceptions=False).output == ""
