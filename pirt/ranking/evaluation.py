@@ -59,7 +59,7 @@ def evaluate(
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
     meters = {mode: make_meter(gallery.pids, gallery.camids, params) for mode in modes}
     device = device or query.features.globals.device
-    ranker = Ranker(query.features.to(device), _within(gallery.features, device), params)
+    ranker = Ranker(query.features.to(device), within(gallery.features, device), params)
     matrices = 1 + (params.coarse == "stripe")
     if gallery.features.groups is not None and params.matching == "full":
         matrices = 2 + len(gallery.features.groups)
@@ -106,7 +106,7 @@ def make_meter(gallery_pids: Integers, gallery_camids: Integers, params: Evaluat
     )
 
 
-def _within(gallery: Features, device: torch.device) -> Features:
+def within(gallery: Features, device: torch.device) -> Features:
     """Put a gallery on `device` if it takes at most half of what is free there, else its confidences alone."""
     needed = gallery.globals.nbytes + (0 if gallery.groups is None else gallery.groups.nbytes)
     # The other half is for the matrices of a block.

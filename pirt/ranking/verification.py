@@ -17,9 +17,10 @@ from torch import Tensor
 
 from pirt.core.errors import DataError
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
-from pirt.ranking.evaluation import Persons, query_blocks
+from pirt.ranking.evaluation import Persons, query_blocks, within
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance, fully, global_distances
 from pirt.ranking.metrics import Junk
+from pirt.runs.precision import tf32
 
 STEPS = 1 << 20
 """Steps in a distance of 1."""
@@ -99,6 +100,7 @@ class Verification:
         return fit_logistic((np.arange(len(last)) + 0.5) * _COARSE / STEPS, same, different)
 
 
+@tf32(allowed=False)
 def measure_verification(
     query: Persons,
     gallery: Persons,
@@ -111,7 +113,7 @@ def measure_verification(
 ) -> Verification:
     """Count all pairs of query and gallery by their distance; `mode` weighs the groups of models that have them."""
     device = device or query.features.globals.device
-    asked, searched = query.features.to(device), gallery.features.to(device)
+    asked, searched = query.features.to(device), within(gallery.features, device)
     counter = PairCounter(gallery.pids, gallery.camids, junk=junk, device=device)
     matrices = 4 if searched.groups is None else 5 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):

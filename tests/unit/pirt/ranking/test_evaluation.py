@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from pirt.core.errors import DataError
-from pirt.ranking import evaluation, matching
+from pirt.ranking import evaluation, matching, verification
 from pirt.ranking.evaluation import Persons, evaluate, query_blocks, require_valid_matches
 from pirt.ranking.matching import make_features
 from pirt.ranking.params import EvaluateParams, RerankParams
+from pirt.ranking.verification import measure_verification
 
 
 def valid(query_pids, gallery_pids, query_camids, gallery_camids):
@@ -59,16 +60,16 @@ def test_reranking_changes_the_ranking_and_helps_clusters():
     assert reranked > plain + 0.02
 
 
+def random_persons(count, camid):
+    generator = torch.Generator().manual_seed(count)
+    draw = [torch.randn(count, *shape, generator=generator) for shape in ((16,), (16,), (3, 16))]
+    confidence = torch.rand(count, 3, generator=generator)
+    return Persons(make_features(draw[:2], draw[2], confidence), np.arange(count) % 7, np.full(count, camid))
+
+
 @pytest.mark.parametrize("how", [{}, {"matching": "full"}, {"rerank": RerankParams(k1=5, k2=2)}, {"top_n": 1000}])
 def test_a_gallery_larger_than_the_card_is_ranked_alike(monkeypatch, how):
-    generator = torch.Generator().manual_seed(0)
-
-    def persons(count, camid):
-        draw = [torch.randn(count, *shape, generator=generator) for shape in ((16,), (16,), (3, 16))]
-        confidence = torch.rand(count, 3, generator=generator)
-        return Persons(make_features(draw[:2], draw[2], confidence), np.arange(count) % 7, np.full(count, camid))
-
-    query, gallery = persons(20, 0), persons(150, 1)
+    query, gallery = random_persons(20, 0), random_persons(150, 1)
     params = EvaluateParams(**({"top_n": 10} | how))
     resident = evaluate(query, gallery, params)
     brought = []
@@ -81,6 +82,20 @@ def test_a_gallery_larger_than_the_card_is_ranked_alike(monkeypatch, how):
         assert (streamed[mode].mAP, streamed[mode].mINP) == (metrics.mAP, metrics.mINP)
 
 
+def test_pairs_of_a_gallery_larger_than_the_card_are_counted_alike(monkeypatch):
+    query, gallery = random_persons(20, 0), random_persons(150, 1)
+    resident = measure_verification(query, gallery, mode="query-gallery")
+    brought, placed = [], []
+    monkeypatch.setattr(matching, "_CHUNK", 64)
+    monkeypatch.setattr(matching, "_is_elsewhere", lambda rows, device: brought.append(rows.shape[-2]) or True)
+    monkeypatch.setattr(verification, "within", lambda features, device: placed.append(len(features)) or features)
+    streamed = measure_verification(query, gallery, mode="query-gallery")
+    assert 150 in brought
+    assert placed == [150]
+    np.testing.assert_array_equal(streamed.same, resident.same)
+    np.testing.assert_array_equal(streamed.different, resident.different)
+
+
 def test_a_gallery_goes_to_the_card_if_it_takes_half_of_what_is_free(monkeypatch):
     gallery = make_features([torch.ones(10, 4)], torch.ones(10, 3, 4), torch.ones(10, 3))
     moved = []
@@ -90,5 +105,5 @@ def test_a_gallery_goes_to_the_card_if_it_takes_half_of_what_is_free(monkeypatch
     for free, fits in ((2 * bytes_, True), (2 * bytes_ - 1, False)):
         moved.clear()
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 80 << 30))
-        evaluation._within(gallery, torch.device("cuda"))
+        evaluation.within(gallery, torch.device("cuda"))
         assert bool(moved) is fits
