@@ -59,7 +59,9 @@ def evaluate(
     modes: Sequence[ConfidenceMode] = ("none",) if query.features.groups is None else CONFIDENCE_MODES
     meters = {mode: make_meter(gallery.pids, gallery.camids, params) for mode in modes}
     device = device or query.features.globals.device
-    ranker = Ranker(query.features.to(device), within(gallery.features, device), params)
+    # Re-ranking joins queries and gallery into one.
+    searched = within(gallery.features, device, copies=1 if params.rerank is None else 2)
+    ranker = Ranker(query.features.to(device), searched, params)
     matrices = 1 + (params.coarse == "stripe")
     if gallery.features.groups is not None and params.matching == "full":
         matrices = 2 + len(gallery.features.groups)
@@ -106,9 +108,9 @@ def make_meter(gallery_pids: Integers, gallery_camids: Integers, params: Evaluat
     )
 
 
-def within(gallery: Features, device: torch.device) -> Features:
-    """Put a gallery on `device` if it takes at most half of what is free there, else its confidences alone."""
-    needed = gallery.globals.nbytes + (0 if gallery.groups is None else gallery.groups.nbytes)
+def within(gallery: Features, device: torch.device, copies: int = 1) -> Features:
+    """Put a gallery on `device` if `copies` of it take at most half of what is free, else its confidences alone."""
+    needed = copies * (gallery.globals.nbytes + (0 if gallery.groups is None else gallery.groups.nbytes))
     # The other half is for the matrices of a block.
     if device.type != "cuda" or needed <= torch.cuda.mem_get_info(device)[0] / 2:
         return gallery.to(device)

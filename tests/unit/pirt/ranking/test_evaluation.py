@@ -72,11 +72,13 @@ def test_a_gallery_larger_than_the_card_is_ranked_alike(monkeypatch, how):
     query, gallery = random_persons(20, 0), random_persons(150, 1)
     params = EvaluateParams(**({"top_n": 10} | how))
     resident = evaluate(query, gallery, params)
-    brought = []
+    brought, copies_of = [], []
+    monkeypatch.setattr(evaluation, "within", lambda rows, device, copies: copies_of.append(copies) or rows)
     monkeypatch.setattr(matching, "_CHUNK", 64)
     monkeypatch.setattr(matching, "_is_elsewhere", lambda rows, device: brought.append(rows.shape[-2]) or True)
     streamed = evaluate(query, gallery, params)
     assert 150 in brought
+    assert copies_of == [2 if "rerank" in how else 1]  # re-ranking joins queries and gallery
     for mode, metrics in resident.items():
         np.testing.assert_array_equal(streamed[mode].cmc, metrics.cmc)
         assert (streamed[mode].mAP, streamed[mode].mINP) == (metrics.mAP, metrics.mINP)
@@ -102,8 +104,8 @@ def test_a_gallery_goes_to_the_card_if_it_takes_half_of_what_is_free(monkeypatch
     monkeypatch.setattr(matching.Features, "to", lambda features, device: moved.append(device) or features)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)
     bytes_ = 10 * 4 * 4 * (1 + 3)
-    for free, fits in ((2 * bytes_, True), (2 * bytes_ - 1, False)):
+    for free, copies, fits in ((2 * bytes_, 1, True), (2 * bytes_ - 1, 1, False), (4 * bytes_ - 1, 2, False)):
         moved.clear()
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 80 << 30))
-        evaluation.within(gallery, torch.device("cuda"))
+        evaluation.within(gallery, torch.device("cuda"), copies)
         assert bool(moved) is fits
