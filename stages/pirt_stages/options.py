@@ -22,7 +22,9 @@ class Place(click.Path):
     """A path; it may begin with ~, which shells leave as it is in `--out=~/run` and in quotes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path below the home folder, if there is one."""
+        """Return the path; nothing at all, as of a variable that is not set, is not the working folder."""
+        if not value:
+            self.fail("it is empty; name a place, or . for the working folder", param, ctx)
         # Path.expanduser fails where there is no such home.
         return super().convert(os.path.expanduser(value), param, ctx)  # noqa: PTH111
 

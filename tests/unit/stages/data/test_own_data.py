@@ -781,6 +781,12 @@ def test_places_below_the_home_folder_may_be_written_as_shells_leave_them(
     assert read_manifest(tmp_path / "m.csv").root.samefile(tmp_path / "root")
 
 
+def test_a_place_without_a_name_is_not_the_working_folder(run: Run, tmp_path: Path) -> None:
+    unset = run("import", "", "--layout", "folder", "--out", tmp_path / "m.csv")
+    assert unset.exit_code == 2
+    assert "it is empty" in unset.output
+
+
 def test_a_name_as_from_a_zip_of_windows_is_asked_about(refused: Import, tmp_path: Path) -> None:
     images(tmp_path / "root", "ann\\west\\1.jpg")
     assert "'ann\\\\west\\\\1.jpg' has a backslash in its name" in refused(tmp_path / "root", "--layout", "folder")
