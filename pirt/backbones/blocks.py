@@ -37,6 +37,7 @@ def drop_path(branch: Tensor, rate: float, training: bool) -> Tensor:
     """Leave a branch out for some images of the batch and scale it up for the others (stochastic depth)."""
     if rate == 0 or not training:
         return branch
+    # One draw an image, and those kept are scaled up: the mean stays that of evaluation.
     keep = 1 - rate
     kept = torch.rand(branch.shape[0], *repeat(1, branch.dim() - 1), device=branch.device, dtype=branch.dtype) < keep
     return branch * kept / keep

@@ -84,6 +84,7 @@ class WindowAttention(nn.Module):
         N, T, C = windows.shape
         query, key, value = self.qkv(windows).view(N, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         scores = (query * (C // self.heads) ** -0.5) @ key.transpose(-2, -1)
+        # heads×T×T, the same in every window and image.
         scores = scores + self.relative_position_bias_table[self.index].permute(2, 0, 1)
         if mask is not None:
             scores = (scores.view(-1, len(mask), self.heads, T, T) + mask[:, None]).view(N, self.heads, T, T)
@@ -116,6 +117,7 @@ class Block(nn.Module):
         height, width = _padded((H, W), self.window)
         # Padded cells take part: the published weights were trained with them.
         tokens = functional.pad(tokens, (0, 0, 0, width - W, 0, height - H))
+        # Rolling the grid instead of moving the windows keeps all windows of one size; the mask undoes the wrapping.
         if self.shift:
             tokens = tokens.roll((-self.shift, -self.shift), (1, 2))
         attended = self.attn(into_windows(tokens, self.window), self.mask)
@@ -248,6 +250,7 @@ def shift_mask(grid: Grid, window: int, shift: int) -> Tensor | None:
     region = regions(grid[0])[:, None] * 3 + regions(grid[1])
     windows = into_windows(region[None, :, :, None], window)[..., 0]
     apart = windows[:, :, None] != windows[:, None, :]
+    # Microsoft's number: as good as −∞ to the softmax, and still a number where a row has nothing else.
     return torch.zeros(apart.shape).masked_fill(apart, -100.0)
 
 

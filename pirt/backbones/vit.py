@@ -128,6 +128,7 @@ class VisionTransformer(Backbone):
         require_size(images, self.image_size)
         grid = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
+        # The class token has a place of its own, the first.
         tokens = tokens + self.pos_embed
         for block in self.blocks:
             tokens = run_block(block, tokens, self.checkpointing and self.training)
@@ -167,6 +168,7 @@ def resample_positions(positions: Tensor, old: Grid, new: Grid) -> Tensor:
     """Resample 1×(1 + old)×C to 1×(1 + new)×C, bilinear as TransReID does; the class token's stays."""
     token, grid = positions[:, :1], positions[:, 1:]
     grid = grid.reshape(1, *old, -1).permute(0, 3, 1, 2)
+    # Without align_corners: cells are areas of the image, whose centres move with their number.
     grid = functional.interpolate(grid, size=new, mode="bilinear")
     return torch.cat([token, grid.flatten(2).transpose(1, 2)], dim=1)
 

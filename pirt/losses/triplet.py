@@ -23,7 +23,9 @@ def batch_hard_triplet(
     anchors, features = _at_least_float32(anchors), _at_least_float32(features)
     same = anchor_labels[:, None] == labels[None, :]
     with torch.no_grad():
+        # Not by ‖a‖² + ‖b‖² − 2ab, whose rounding hides the differences of near pairs.
         distances = torch.cdist(anchors, features, compute_mode="donot_use_mm_for_euclid_dist")
+        # No distance is below 0, so −1 leaves the others out.
         positive = distances.masked_fill(~same, -1.0).argmax(dim=-1)
         negative = distances.masked_fill(same, torch.inf).argmin(dim=-1)
     # Only the chosen pairs' distances are differentiated: all pairs' would take A·B·C numbers.

@@ -20,7 +20,9 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """Attend within each of the N sequences; `valid` (N×T, bool) hides padding from all others."""
         N, T, D = tokens.shape
+        # Three of N×heads×T×D/heads.
         query, key, value = self.qkv(tokens).view(N, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        # Every token may ask, only valid ones are asked: a row of padding has an answer, which nobody reads.
         mask = None if valid is None else valid[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)

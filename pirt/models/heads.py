@@ -13,6 +13,7 @@ class BNNeck(nn.Module):
     def __init__(self, parts: int, channels: int, num_classes: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(parts * channels)
+        # Embeddings are compared by their angle at the origin, from which a bias would move them.
         self.norm.bias.requires_grad_(False)
         self.classifier = nn.Parameter(torch.empty(parts, num_classes, channels))
         nn.init.normal_(self.classifier, std=0.001)

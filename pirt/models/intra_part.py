@@ -65,6 +65,7 @@ class IntraPart(nn.Module):
 
     def _attend(self, encoded: Tensor) -> Tensor:
         B, D, H, W = encoded.shape
+        # Rows are told apart by lying in the batch: attention never crosses from one to another.
         stripes = encoded.permute(0, 2, 3, 1).reshape(B * H, W, D)
         attended: Tensor = self.attention(stripes)
         return attended.view(B, H, W, D).permute(0, 3, 1, 2)

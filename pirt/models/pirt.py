@@ -110,6 +110,7 @@ class Pirt(nn.Module):
             found = "none" if heatmaps is None else f"{heatmaps.shape[1]} of them"
             raise DataError(f"this model needs the heatmaps of {len(COCO_KEYPOINTS)} keypoints, found {found}")
         pooled = pool_heatmaps(heatmaps, (features.shape[2], features.shape[3]))
+        # Global and part features both read what the IRM gives, so it comes before either.
         if self.intra is not None:
             features = self.intra(features, human_mask(pooled))
         return features, pooled
@@ -123,6 +124,7 @@ class Pirt(nn.Module):
     def _group_features(self, groups: PartGroups, features: Tensor, pooled: Tensor) -> Tensor:
         """F_irm: B×C×H×W and M: B×K×H×W -> f_pose: B×G×C."""
         tokens = groups.tokens(keypoint_features(features, pooled, self.tau))
+        # Groups are sequences of one batch, since the IRT's weights are the same for all of them.
         B, G, M, C = tokens.shape
         sequences, valid = tokens.reshape(B * G, M, C), groups.valid.expand(B, G, M).reshape(B * G, M)
         pooled_groups = mean_of_tokens if self.inter is None else self.inter

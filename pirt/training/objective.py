@@ -32,6 +32,7 @@ class Objective(nn.Module):
         Only `TOTAL` carries a gradient.
         """
         outputs = self.network(images, heatmaps)
+        # Logarithms over all identities and differences of near distances need float32's digits.
         with torch.autocast(images.device.type, enabled=False):
             outputs = {name: at_least_float32(values) for name, values in outputs.items()}
             losses = self._losses(outputs, labels)

@@ -50,6 +50,11 @@ def test_the_examples_run_and_draw_no_bars(tmp_path: Path, monkeypatch: pytest.M
         typed("pirt-data", "standin", name, "--one-pixel", "--out", f"{name}.standin")
     shutil.make_archive("Market-1501-v15.09.15", "zip", "market1501.standin")
     shutil.copytree("market1501.standin/Market-1501-v15.09.15/query", "pictures")
+    for image in Path("market1501.standin/Market-1501-v15.09.15/bounding_box_train").glob("*.jpg"):
+        person, camera = image.name.split("_")[:2]
+        folder = Path("people", person, camera[:2])
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder)
     for name in ("DukeMTMC-reID", "Occluded_Duke"):
         shutil.copytree(f"occluded_dukemtmc.standin/{name}", name)
     lines = {words: examples(command) for words, command in commands()}
