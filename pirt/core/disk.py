@@ -1,28 +1,33 @@
-"""Files that libraries write into, on a full disk too.
+"""Files that libraries write into, on a full disk and with Ctrl-C too.
 
 What torch, faiss and the HDF5 library say of a disk that refuses their writes is not what the system said, and HDF5
-then ends the process with a segmentation fault.
+then ends the process with a segmentation fault. So it does where a signal's exception comes out of a write.
 """
 
 import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from pirt.core.files import written_whole
 
 _DIGEST_BYTES = 64
 _SEAL = re.compile(rb"[0-9a-f]{64}")
 _BLOCK = 1 << 20
+_DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Disk(io.FileIO):
     """A file that takes all writes and keeps the system's first refusal for `check`."""
 
     refusal: OSError | None = None
+    let_signals: Callable[[], None] = staticmethod(lambda: None)
 
     def write(self, data: "bytes | memoryview[int]") -> int:  # type: ignore[override]  # libraries hand over memory alone
         """Write all of `data`, or nothing from the first refusal on."""
@@ -43,7 +48,8 @@ class Disk(io.FileIO):
             return self.tell()
 
     def check(self) -> None:
-        """Raise what the system refused; long writing asks now and then, so that it does not go on in vain."""
+        """Raise what the system refused, and let signals come; long writing asks now and then, and then may end."""
+        self.let_signals()
         if self.refusal is not None:
             raise self.refusal
 
@@ -57,13 +63,50 @@ class Disk(io.FileIO):
 
 @contextmanager
 def written_through(path: Path, kind: type[Disk] = Disk) -> Iterator[Disk]:
-    """Yield a file for a library to write into, which becomes `path` as `written_whole` says."""
-    with written_whole(path) as beside, kind(beside, "w+") as disk:
+    """Yield a file for a library to write into, which becomes `path` as `written_whole` says.
+
+    Signals wait for the file's `check`, or for the end of the block.
+    """
+    with written_whole(path) as beside, _signals_deferred() as let_signals, kind(beside, "w+") as disk:
+        disk.let_signals = let_signals
         try:
             yield disk
         finally:
             # It is the reason for whatever the library raises thereafter.
             disk.check()
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[Callable[[], None]]:
+    """Keep signals from the block, but for those moments in which it calls what is yielded; none is lost."""
+    if threading.current_thread() is not threading.main_thread():  # to which signals never come
+        yield lambda: None
+        return
+    waiting: list[signal.Signals] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        waiting.append(signal.Signals(number))
+
+    def let_signals() -> None:
+        while waiting:
+            number = waiting.pop(0)
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+            # A handler may have put another in its place, for the next signal.
+            if signal.getsignal(number) is before[number]:
+                signal.signal(number, note)
+
+    before = {number: signal.getsignal(number) for number in _DEFERRED}
+    try:
+        for number in _DEFERRED:
+            signal.signal(number, note)
+        yield let_signals
+    finally:
+        for number in _DEFERRED:
+            if signal.getsignal(number) is note:
+                signal.signal(number, before[number])
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def require_seal(path: Path) -> None:
