@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
-from pirt.ranking.evaluation import Persons, Ranker, make_meter, query_blocks
+from pirt.ranking.evaluation import Persons, Ranker, make_meter, query_blocks, within
 from pirt.ranking.matching import (
     DEFAULT_MODE,
     ConfidenceMode,
@@ -112,7 +112,7 @@ class _Collector:
     matches: list[Integers] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.asked, self.searched = (p.features.to(self.device) for p in (self.query, self.gallery))
+        self.asked, self.searched = _placed(self.query.features, self.gallery.features, self.device)
         self.ranker = Ranker(self.asked, self.searched, self.protocol)
         names = (RANKED,) if self.asked.groups is None else (RANKED, EVEN, GLOBAL)
         self.meters = {name: self._meter(slice(None)) for name in names}
@@ -167,7 +167,7 @@ class _Collector:
 def take_apart(evaluation: Evaluation, images: Sequence[Integers], device: torch.device) -> list[Pairs]:
     """Take the distances of each query to some gallery `images` (ascending) apart."""
     embeddings, protocol = evaluation.embeddings, evaluation.metrics.protocol
-    query, gallery = (embeddings.features(split).to(device) for split in ("query", "gallery"))
+    query, gallery = _placed(embeddings.features("query"), embeddings.features("gallery"), device)
     found, ranker = [], Ranker(query, gallery, protocol)
     with progress(len(query), f"{evaluation.name}: taking apart", "query") as bar:
         for rows in query_blocks(len(query), len(gallery), 8):
@@ -190,12 +190,18 @@ def take_apart(evaluation: Evaluation, images: Sequence[Integers], device: torch
     return found
 
 
+def _placed(query: Features, gallery: Features, device: torch.device) -> tuple[Features, Features]:
+    """Put the queries on `device`, and the gallery too if there is room for it and a copy that re-ranking makes."""
+    return query.to(device), within(gallery, device, copies=2)
+
+
 def _parts(query: Features, gallery: Features, images: Tensor, kind: GroupDistance) -> tuple[Floats, Floats]:
     """Return the distance by part of one query to p gallery `images`, and its weight in the default mode: p×G both."""
     if query.groups is None:
         return np.zeros((len(images), 0)), np.zeros((len(images), 0))
     (of_query, ours), (groups, theirs) = parts_of(query), parts_of(gallery)
-    cosines = torch.einsum("gc,gpc->pg", of_query[:, 0], groups[:, images])
+    chosen = groups[:, images.to(groups.device)].to(images.device)
+    cosines = torch.einsum("gc,gpc->pg", of_query[:, 0], chosen)
     weights = group_weights(ours, theirs[images], DEFAULT_MODE, len(groups))
     return unit_distances(cosines, kind).double().cpu().numpy(), weights.double().cpu().numpy()
 

@@ -11,9 +11,11 @@ import torch
 from explorer_world import CPU, PEOPLE, TOP_N, write_evaluation
 
 from pirt.core.manifest import Manifest, read_manifest, write_manifest
+from pirt.ranking import matching
 from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.intervals import bootstrap
 from pirt.ranking.params import RerankParams
+from pirt_stages.explore import retrieval
 from pirt_stages.explore.retrieval import EVEN, GLOBAL, RANKED, TOP_K, retrieve, take_apart
 from pirt_stages.explore.sources import Evaluation, find_evaluations, open_evaluations
 
@@ -107,6 +109,26 @@ def test_the_parts_of_a_distance_add_up_to_what_is_ranked(world: Path, name: str
             assert pairs.compared[at] == (image in coarse)
             fine = sum(w * g for w, g in zip(weights, groups, strict=True)) if image in coarse else 0
             assert pairs.ranked[at] == pytest.approx(base + fine, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["baseline", "<b>pirt"])
+def test_a_gallery_larger_than_the_card_is_taken_apart_alike(
+    world: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = opened(world / name, read_manifest(world / "manifest.csv"))
+    resident, streamed, placed = retrieve(one, CPU), [], []
+    images = [resident.images(query) for query in range(PEOPLE)]
+    apart = take_apart(one, images, CPU)
+    monkeypatch.setattr(retrieval, "within", lambda gallery, device, copies: placed.append(copies) or gallery)
+    monkeypatch.setattr(matching, "_CHUNK", 3)
+    monkeypatch.setattr(matching, "_is_elsewhere", lambda rows, device: streamed.append(len(rows)) or True)
+    found = retrieve(one, CPU)
+    for order, lists in resident.lists.items():
+        assert found.lists[order].tolist() == lists.tolist()
+    for pairs, others in zip(apart, take_apart(one, images, CPU), strict=True):
+        assert pairs.ranked == pytest.approx(others.ranked, abs=1e-6)
+    assert streamed
+    assert placed == [2, 2]
 
 
 @pytest.mark.parametrize(
