@@ -48,6 +48,12 @@ def test_the_recipe_names_the_optimizer(network, choices, expected):
     assert {name: optimizer.defaults[name] for name in settings} == settings
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_gpu_takes_one_kernel_for_many_parameters(network, kind):
+    on_gpu, on_cpu = (make_optimizer(network, TrainParams(optimizer=kind), on_gpu=on) for on in (True, False))
+    assert (on_gpu.defaults["fused"], on_cpu.defaults["fused"]) == (True, None)
+
+
 def test_soliders_semantic_layers_do_not_learn():
     swin = build_pirt(
         3, backbone="swin_tiny", backbone_options={"depths": [1, 1, 1, 1], "semantic_weight": 0.2}, **TINY

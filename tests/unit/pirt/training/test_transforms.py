@@ -165,3 +165,9 @@ def test_normalising_takes_off_the_mean_and_divides_by_the_deviation(mean, std):
     for channel in range(3):
         expected = (image[..., channel] / 255 - mean[channel]) / std[channel]
         np.testing.assert_allclose(normal[channel], expected, atol=1e-6)
+
+
+def test_normalised_images_lie_channels_last_on_a_gpu():
+    images = EvalTransform((4, 3)).normalise(torch.empty(2, 4, 3, 3, dtype=torch.uint8, device="meta"))
+    assert (images.shape, images.dtype) == ((2, 3, 4, 3), torch.float32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
