@@ -1,16 +1,19 @@
 """Images as a model sees them, with heatmaps of a store or made on the fly."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pirt.api.asked import require_at_least, require_one_of
 from pirt.core.errors import DataError, ParamsError, StoreError
-from pirt.core.manifest import ImageRow, Manifest, Rows, Split
+from pirt.core.keypoints import COCO_KEYPOINTS
+from pirt.core.manifest import SPLITS, ImageRow, Manifest, Rows, Split
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.ranking.embed import Speed, choose_speed, features_of, heatmaps_for, images_for, outputs_of
@@ -49,25 +52,33 @@ _HOW_TO_GET_HEATMAPS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embedded:
-    """N images as a model sees them. A slice or a list of places gives some of them."""
+    """N images as a model sees them. A place, a slice, a list of places or N truth values give some of them."""
 
     manifest: Manifest
     rows: Sequence[ImageRow]
     features: Features
     group_names: tuple[str, ...]
+    weights_sha256: str | None = None
+    """Of the run whose model it was; features of two models are not comparable."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, places: slice | Sequence[int]) -> "Embedded":
-        wanted = list(range(len(self)))[places] if isinstance(places, slice) else list(places)
+    def __repr__(self) -> str:
+        parts = f", parts {', '.join(self.group_names)}" if self.group_names else ""
+        return f"Embedded({len(self)} images, vectors {len(self)}×{self.features.globals.shape[1]}{parts})"
+
+    def __getitem__(self, places: int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> "Embedded":
+        # NumPy knows all ways to name places, and refuses those that are none.
+        wanted = np.atleast_1d(np.arange(len(self))[places]).tolist()
         rows = tuple(self.rows[place] for place in wanted)
-        return Embedded(self.manifest, rows, self.features[wanted], self.group_names)
+        return replace(self, rows=rows, features=self.features[wanted])
 
     def split(self, split: Split) -> "Embedded":
         """Return the images of "train", "query" or "gallery"."""
+        require_one_of(split, SPLITS, "split")
         return self[[place for place, row in enumerate(self.rows) if row.split == split]]
 
     @property
@@ -116,8 +127,16 @@ def embed(
     """Describe all images of a manifest with the model of a run.
 
     `heatmaps` is a store that has the manifest's images, or a function as `live_heatmaps` returns; the baseline
-    needs neither. Images that stage 1 could not read are left out.
+    needs neither. Images that stage 1 could not read are left out. `device` is "auto", "cpu" or "cuda".
     """
+    require_one_of(device, ("auto", "cpu", "cuda"), "device")
+    require_at_least(1, batch_size, "batch_size")
+    require_at_least(0, workers, "workers")
+    if model.uses_heatmaps and not (callable(heatmaps) or isinstance(heatmaps, HeatmapStore)):
+        raise ParamsError(
+            f"heatmaps = {heatmaps!r:.80}, but this model needs some; pass a store, as pirt.open_store returns, or a "
+            "function, as pirt.live_heatmaps returns"
+        )
     speed = choose_speed(device, batch_size, workers)
     if callable(heatmaps) and model.uses_heatmaps:
         images.require_files()
@@ -133,7 +152,8 @@ def embed(
         images.require_files(rows)
         cache = heatmaps_for(model, record, store, rows)
         batches = outputs_of(model, images_for(record.params.train, images, rows, cache), speed)
-    return Embedded(images, rows, features_of(batches, model.global_names), model.group_names)
+    features = features_of(batches, model.global_names)
+    return Embedded(images, rows, features, model.group_names, record.weights_sha256)
 
 
 def _live_outputs(
@@ -141,11 +161,14 @@ def _live_outputs(
 ) -> Iterator[dict[str, torch.Tensor]]:
     for start in range(0, len(images.rows), _LIVE_AT_A_TIME):
         rows = images.rows[start : start + _LIVE_AT_A_TIME]
-        made = heatmaps([images.image_path(row) for row in rows])
-        if len(made) != len(rows) or made.shape[2:] != record.heatmap_size:
+        made = np.asarray(heatmaps([images.image_path(row) for row in rows]), np.float32)
+        if made.shape[:2] != (len(rows), len(COCO_KEYPOINTS)) or made.shape[2:] != record.heatmap_size:
             raise StoreError(
-                f"heatmaps on the fly are {made.shape} for {len(rows)} images, the run was trained with heatmaps of "
-                f"{record.heatmap_size}; make them with the input_size of its store"
+                f"heatmaps on the fly are {made.shape} for {len(rows)} images, the run was trained with "
+                f"{len(COCO_KEYPOINTS)} heatmaps of {record.heatmap_size} an image; make them with the input_size of "
+                "its store"
             )
+        if not ((made >= 0) & (made <= 1)).all():  # so written, it fails for NaN too
+            raise DataError(f"heatmaps on the fly go from {made.min():g} to {made.max():g}, expected 0 to 1; clip them")
         cache = HeatmapCache(torch.from_numpy(made), table=None, fingerprint="")
         yield from outputs_of(model, images_for(record.params.train, images, rows, cache), speed)

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pirt.api.asked import require_at_least, require_matching
 from pirt.api.embedding import Embedded
+from pirt.core.errors import DataError
 from pirt.core.images import read_image
 from pirt.core.pids import JUNK_PID, same_person
 from pirt.nearest import RankLists, rank_gallery
@@ -28,6 +30,8 @@ def distances(
 
     `confidence` says whose confidences weigh the parts (Table 5).
     """
+    require_matching(confidence, group_distance)
+    _require_one_model(query, gallery)
     matrix = np.empty((len(query), len(gallery)), np.float32)
     for rows in query_blocks(len(query), len(gallery), 2 + len(gallery.group_names)):
         matrix[rows] = pair_distances(query.features[rows], gallery.features, confidence, group_distance).numpy()
@@ -43,6 +47,10 @@ def rank(
     confidence: ConfidenceMode = DEFAULT_MODE,
 ) -> RankLists:
     """Return the `top_k` nearest gallery images of each query, coarse-to-fine: places and distances, b×k each."""
+    require_at_least(1, top_k, "top_k")
+    require_at_least(1, top_n, "top_n")
+    require_matching(confidence)
+    _require_one_model(query, gallery)
     return rank_gallery(query.features, gallery.features, top_k, top_n, confidence)
 
 
@@ -55,6 +63,8 @@ def measure(
     device: str = "auto",
 ) -> RankMetrics:
     """Match and measure as `pirt-eval` does: CMC, mAP, mINP, and `average_precisions`, one a query."""
+    require_matching(confidence)
+    _require_one_model(query, gallery)
     how = params or EvaluateParams()
     found = evaluate(query.persons, gallery.persons, how, device=choose_device(device))
     return found[confidence if gallery.group_names else "none"]
@@ -76,6 +86,14 @@ def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n
         )
         rows.append((_shown(query, place, query.keys[place], "query"), beside))
     return draw_nearest(rows)
+
+
+def _require_one_model(query: Embedded, gallery: Embedded) -> None:
+    """Raise DataError for features of two models; of one that was never saved, only their number tells."""
+    widths = query.features.globals.shape[1], gallery.features.globals.shape[1]
+    runs = query.weights_sha256, gallery.weights_sha256
+    if widths[0] != widths[1] or query.group_names != gallery.group_names or (None not in runs and runs[0] != runs[1]):
+        raise DataError(f"{query} and {gallery} are of two models, which cannot be compared; embed both with one")
 
 
 def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: bool) -> tuple[Verdict, bool]:

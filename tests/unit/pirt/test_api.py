@@ -1,9 +1,11 @@
 """The Python API against the programs, on the same tiny run."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +120,85 @@ def test_any_function_can_make_the_heatmaps(everyone: pirt.Embedded, evaluated: 
 
     with pytest.raises(pirt.PirtError, match=r"are \(23, 17, 4, 2\) for 23 images, .* heatmaps of \(8, 4\)"):
         pirt.embed(model, record, pirt.Manifest(readable, manifest.root), coarse, device="cpu")
+
+
+def test_places_are_named_as_in_an_array(everyone: pirt.Embedded) -> None:
+    keys = everyone.keys
+    mask = np.arange(len(everyone)) % 3 == 0
+    assert everyone[1].keys == keys[1:2]
+    assert everyone[-2:].keys == keys[-2:]
+    assert everyone[[3, -1]].keys == everyone[np.array([3, -1])].keys == (keys[3], keys[-1])
+    assert everyone[mask].keys == everyone[mask.tolist()].keys == keys[::3]
+    np.testing.assert_array_equal(everyone[mask].vectors, everyone.vectors[mask])
+    assert [one.keys[0] for one in everyone] == list(keys)
+    with pytest.raises(IndexError):
+        everyone[len(everyone)]
+    assert repr(everyone).startswith(f"Embedded({len(everyone)} images, vectors {len(everyone)}×")
+    assert len(repr(everyone)) < 100
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda one: one.split("test"), "split = 'test', expected one of train, query, gallery"),
+        (
+            lambda one: pirt.distances(one, one, confidence="both"),
+            "confidence = 'both', expected one of query-g",
+        ),
+        (
+            lambda one: pirt.distances(one, one, group_distance="l1"),
+            "group_distance = 'l1', expected one of euclid",
+        ),
+        (lambda one: pirt.rank(one, one, confidence="both"), "confidence = 'both'"),
+        (lambda one: pirt.measure(one, one, confidence="both"), "confidence = 'both'"),
+        (lambda one: pirt.rank(one, one, 0), "top_k = 0, expected at least 1"),
+        (lambda one: pirt.draw_rank_list(one, one, top_n=-1), "top_n = -1, expected at least 1"),
+    ],
+)
+def test_what_is_not_there_is_never_taken_for_something_else(
+    everyone: pirt.Embedded, call: Callable[[pirt.Embedded], object], words: str
+) -> None:
+    with pytest.raises(pirt.PirtError, match=re.escape(words)):
+        call(everyone)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"device": "gpu"}, "device = 'gpu', expected one of auto, cpu, cuda"),
+        ({"batch_size": 0}, "batch_size = 0, expected at least 1"),
+        ({"workers": -1}, "workers = -1, expected at least 0"),
+        (
+            {"heatmaps": "heatmaps.zarr"},
+            "heatmaps = 'heatmaps.zarr', but this model needs some; pass a store",
+        ),
+        ({"heatmaps": None}, "heatmaps = None, but this model needs some"),
+        ({"heatmaps": lambda paths: [1] * len(paths)}, "heatmaps on the fly are (24,) for 24 images"),
+        (
+            {"heatmaps": lambda paths: np.zeros((len(paths), 13, 8, 4))},
+            "are (24, 13, 8, 4) for 24 images, the run",
+        ),
+        ({"heatmaps": lambda paths: np.full((len(paths), 17, 8, 4), np.nan)}, "go from nan to nan, expected 0 to 1"),
+        ({"heatmaps": lambda paths: np.full((len(paths), 17, 8, 4), 255)}, "go from 255 to 255, expected 0 to 1"),
+    ],
+)
+def test_embed_refuses_what_would_give_wrong_features(evaluated: Path, asked: dict[str, Any], words: str) -> None:
+    model, record = pirt.load_run(evaluated / "run")
+    manifest = pirt.read_manifest(evaluated / "manifest.csv")
+    how = {"heatmaps": pirt.open_store(evaluated / "heatmaps.zarr"), "device": "cpu"} | asked
+    with pytest.raises(pirt.PirtError, match=re.escape(words)):
+        pirt.embed(model, record, manifest, **how)
+
+
+def test_images_of_two_models_are_not_compared(everyone: pirt.Embedded) -> None:
+    others = replace(everyone, weights_sha256="0" * 64)
+    narrower = replace(everyone, features=replace(everyone.features, globals=everyone.features.globals[:, 1:]))
+    for call in (pirt.distances, pirt.rank, pirt.measure, pirt.draw_rank_list):
+        for other in (others, narrower, replace(everyone, group_names=("all",))):
+            with pytest.raises(pirt.PirtError, match="are of two models, which cannot be compared"):
+                call(everyone, other)
+    unsaved = replace(everyone, weights_sha256=None)
+    assert pirt.distances(unsaved, everyone).shape == (len(everyone), len(everyone))
 
 
 def test_a_folder_is_listed_as_the_importer_lists_it(evaluated: Path, tmp_path: Path) -> None:
