@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -115,8 +116,12 @@ class Command(Told):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an error that the user can fix into click's message with exit code 2."""
-        with reported(), ending_on_signals(), _output_of(ctx):
-            return super().invoke(ctx)
+        try:
+            with reported(), ending_on_signals(), _output_of(ctx):
+                return super().invoke(ctx)
+        except KeyboardInterrupt:  # as the signals are let go of; click would end with 1
+            print("Aborted!", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
 
 
 @contextmanager

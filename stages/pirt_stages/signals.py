@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 _LINES = {signal.SIGINT: "Aborted!", signal.SIGTERM: "Terminated!"}
+_SOON = 0.01
+"""Seconds."""
 
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
     """Let a signal end the block as an exception does, and then the program; a second one ends it at once.
 
-    Libraries catch more than they should: whatever comes out of the block after a signal, that is its reason.
+    Libraries catch more than they should: whatever comes out of the block after a signal, that is its reason. What
+    comes out of a finalizer Python would print and forget: the signal then comes once more.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -26,6 +29,15 @@ def ending_on_signals() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def ask_again(lost: "sys.UnraisableHookArgs") -> None:
+        if not (asked and isinstance(lost.exc_value, KeyboardInterrupt)):
+            hook(lost)
+            return
+        signal.signal(asked[0], end)
+        # Not from here, where it would be lost again; to the main thread, which may be waiting.
+        threading.Timer(_SOON, signal.pthread_kill, (threading.get_ident(), asked[0])).start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, ask_again
     before = {number: signal.signal(number, end) for number in _LINES}
     try:
         yield
@@ -37,3 +49,4 @@ def ending_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook

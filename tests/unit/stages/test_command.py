@@ -166,7 +166,27 @@ programs.train()
 """
 
 
-@pytest.mark.parametrize("script", [_SWALLOWS, _LOADS_SLOWLY], ids=["in a command", "while libraries are loaded"])
+_IN_A_FINALIZER = """
+import time
+import click
+from pirt_stages.command import Command
+class Held:
+    def __del__(self):
+        print("working", flush=True)
+        time.sleep(60)
+@click.command(cls=Command)
+def main():
+    Held()
+    time.sleep(60)
+main(args=[])
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [_SWALLOWS, _LOADS_SLOWLY, _IN_A_FINALIZER],
+    ids=["in a command", "while libraries are loaded", "in a finalizer"],
+)
 def test_ctrl_c_is_one_line_and_130(script: str) -> None:
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -175,6 +195,29 @@ def test_ctrl_c_is_one_line_and_130(script: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=20)[1] == b"Aborted!\n"
     assert process.returncode == 130
+
+
+_WHILE_LETTING_GO = """
+import signal
+import click
+from pirt_stages.command import Command
+restore = signal.signal
+def interrupted(number, handler):
+    before = restore(number, handler)
+    if number == signal.SIGINT and handler is signal.default_int_handler:
+        signal.raise_signal(number)
+    return before
+signal.signal = interrupted
+@click.command(cls=Command)
+def main():
+    pass
+main(args=[])
+"""
+
+
+def test_ctrl_c_just_after_a_command_is_one_line_and_130() -> None:
+    done = subprocess.run([sys.executable, "-c", _WHILE_LETTING_GO], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "Aborted!\n")
 
 
 def test_a_bug_keeps_its_traceback() -> None:
