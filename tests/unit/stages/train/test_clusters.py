@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-SCRIPT = re.compile(r"^#!/bin/bash\n(?:.+\n)+", re.MULTILINE)
+SCRIPT = re.compile(r"^#!/bin/bash\n(?:(?!```).+\n)+", re.MULTILINE)
 DOCS = Path(__file__).parents[4] / "docs/clusters.md"
 
 
