@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pirt.benchmarks import Benchmark
 from pirt.core.errors import ReportError
-from pirt.visual.rows import BASELINE_ROW, FULL_ROW, TableRow
+from pirt.visual.rows import BASELINE_ROW, FULL_ROW, TableRow, row_label
 from pirt_stages.report import paper
 from pirt_stages.report.backbones import backbone_table
 from pirt_stages.report.measured import FEW_SEEDS, measured
@@ -32,7 +32,7 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
     obstacles = _obstacles(data, results) if data and not stand_in else []
     compared = data if data and not stand_in and not obstacles else None
     name = (data.title if data else benchmark) + (" (stand-in)" if stand_in else "")
-    notes = _data_notes(compared, obstacles, results, stand_in)
+    notes = [*_data_notes(compared, obstacles, results, stand_in), *_left_out(results)]
     tables = [
         table.model_copy(update={"notes": (*_notes(table), *table.notes, *notes)})
         for table in _tables(name, data, compared, results)
@@ -114,10 +114,10 @@ def _tables(
         by_row.setdefault(result.row, []).append(result)
     if data is not None:
         yield _methods(name, data, compared, by_row)
-    if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1:
+    if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1 or FULL_ROW not in by_row:
         yield _components(name, by_row, ablation)
-        # One N alone, which Table 3 shows already, compares nothing.
-        if ablation or sum((True, True, layers) in by_row for layers in paper.TABLE_4) > 1:
+        # The N of Table 3 alone compares nothing.
+        if ablation or {(True, True, layers) for layers in paper.TABLE_4} & by_row.keys() - {FULL_ROW}:
             yield _layers(name, by_row, ablation)
         if ablation or FULL_ROW in by_row:
             yield _modes(name, by_row.get(FULL_ROW, []), ablation)
@@ -255,6 +255,13 @@ def _data_notes(
         if {result.model.backbone for result in results}.isdisjoint({paper.BACKBONE}):
             notes.append(f"The published numbers of Pirt and its baseline are on the backbone {paper.BACKBONE}.")
     return notes
+
+
+def _left_out(results: Sequence[Result]) -> list[str]:
+    """Say which results stand in no table."""
+    others = sorted({result.row for result in results} - paper.MODELS.keys())
+    rows = ", ".join(row_label(row) for row in others)
+    return [f"Measured and left out, being no row of the paper's tables: {rows}."] if others else []
 
 
 def _lineage(name: str, result: Result) -> RunLineage:

@@ -55,6 +55,22 @@ def test_one_number_of_layers_makes_no_table_of_them(write_metrics: Write) -> No
     assert [made.number for made in report(folder, "mine").tables] == [3, 5]
 
 
+@pytest.mark.parametrize("benchmark", ["mine", "market1501", "occluded-dukemtmc"])
+@pytest.mark.parametrize("variant", ["baseline", "parts", "intra", "pirt", "pirt-n1", "pirt-n2", "pirt-n4"])
+def test_whatever_was_measured_stands_in_a_table(variant: str, benchmark: str, write_metrics: Write) -> None:
+    made = report(write_metrics(variant, 0, 0.4321), benchmark, stand_in=True)
+    assert "43.21‡" in {cell for table in made.tables for row in texts(table) for cell in row}
+
+
+def test_what_is_no_row_of_the_papers_is_said_to_be_left_out(write_metrics: Write) -> None:
+    write_metrics("baseline", 0, 0.4)
+    folder = write_metrics("pirt", 0, 0.5, model={"intra": False, "inter_layers": 2})
+    left_out = "Measured and left out, being no row of the paper's tables: + P + Inter, N = 2."
+    assert all(left_out in made.notes for made in report(folder, "mine").tables)
+    write_metrics("pirt", 0, 0.5)
+    assert not any("left out" in note for made in report(folder, "mine").tables for note in made.notes)
+
+
 def test_without_the_whole_method_there_is_no_table_of_its_confidences(write_metrics: Write) -> None:
     write_metrics("baseline", 0, 0.4)
     assert [made.number for made in report(write_metrics("intra", 0, 0.5), "mine").tables] == [3]
