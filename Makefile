@@ -57,7 +57,7 @@ test-python:  ## Stage 2's tests on another Python, in .venv-stage2 (make test-p
 	$(OTHER)/pip install --quiet '.[search,export]' hypothesis pytest pytest-timeout pytest-xdist
 	OMP_NUM_THREADS=1 $(OTHER)/pytest --numprocesses auto $(STAGE_2)
 
-.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps
+.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps bench-arithmetic
 bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
 
 bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
@@ -88,6 +88,9 @@ bench-gpu: $(INSTALLED)  ## On a GPU: floors, steps, whole trainings, repeated s
 bench-heatmaps: demo  ## In mAP, over hours: live against cached heatmaps in training; true and spoilt ones
 	python benchmarks/live_training.py
 	python benchmarks/heatmap_quality.py
+
+bench-arithmetic: demo  ## Whether other processors' instructions give other bytes
+	python benchmarks/arithmetic.py
 
 bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium
 	python benchmarks/explore.py --manifest runs/manifest.csv

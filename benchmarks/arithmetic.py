@@ -1,0 +1,85 @@
+"""Whether another kind of processor, or other instructions on this one, give other bytes.
+
+    python benchmarks/arithmetic.py        in the project's folder, after `make demo`
+
+Extracts the demo's heatmaps and trains its first and last row for one epoch, with PyTorch's libraries told to use other
+instructions, and prints how the SHA-256 of what came out begins. Equal beginnings are equal bytes, on one machine and
+between machines. Prints Markdown.
+"""
+
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from pathlib import Path
+
+import click
+import torch
+import yaml
+
+from pirt.core.params import read_yaml
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "as it is": {},
+    "AVX2 in oneDNN": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "AVX2 in ATen": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "any processor's in MKL": {"MKL_CBWR": "COMPATIBLE"},
+    "all three": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"},
+}
+RUNS = Path("runs")
+IMAGES = ("--manifest", RUNS / "manifest.csv")
+POSE = ("--config", RUNS / "pose/config.py", "--checkpoint", RUNS / "pose/checkpoint.pth")
+
+
+def run(environment: dict[str, str], *words: str | Path) -> None:
+    """Run a program on one thread, as the pipelines train."""
+    threads = {"OMP_NUM_THREADS": "1", "PIRT_DEVICE": "cpu"}
+    subprocess.run(words, env=os.environ | threads | environment, stdout=subprocess.DEVNULL, check=True)
+
+
+def sha256(place: Path) -> str:
+    """Return how the SHA-256 of a file, or of all files below a folder, begins."""
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def trained(variant: str, params: Path, out: Path, environment: dict[str, str]) -> Path:
+    """Train a row of the demo on its own heatmaps and return its weights."""
+    given = ("--params", params, "--variant", variant, *IMAGES, "--heatmaps", RUNS / "heatmaps.zarr")
+    run(environment, "pirt-train", *given, "--out", out)
+    return out / "model.safetensors"
+
+
+def processor() -> str:
+    """Return what the system says of the processor."""
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    known = dict(line.replace("\t", "").split(":", 1) for line in told.split("\n\n")[0].splitlines() if ":" in line)
+    words = [known[name].strip() for name in ("model name", "cpu family", "model") if name in known]
+    return ", ".join((*words, platform.machine(), torch.backends.cpu.get_cpu_capability()))
+
+
+@click.command()
+def main() -> None:
+    """Print a row a setting."""
+    table = read_yaml(Path("params.yaml"))
+    table["train"] |= {"epochs": 1, "warmup_epochs": 1, "cosine_from_epoch": 1}
+    click.echo(f"{processor()}; torch {torch.__version__}\n")
+    click.echo("| instructions | heatmaps | baseline | Pirt |\n|---|---|---|---|")
+    for name, environment in SETTINGS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            params, store = Path(folder) / "params.yaml", Path(folder) / "heatmaps.zarr"
+            table["train"]["backbone_weights"] = str(Path("pipelines/pretraining/runs/backbone.safetensors").absolute())
+            params.write_text(yaml.safe_dump(table), encoding="utf-8")
+            run(environment, "pirt-pose", "extract", "--params", "params.yaml", *IMAGES, *POSE, "--out", store)
+            found = [sha256(store)]
+            for variant in ("baseline", "pirt"):
+                found.append(sha256(trained(variant, params, Path(folder) / variant, environment)))
+        click.echo(f"| {name} | {' | '.join(found)} |")
+
+
+if __name__ == "__main__":
+    main()
