@@ -17,6 +17,8 @@ STUB = """\
 import sys
 from pathlib import Path
 
+import yaml
+
 words = sys.argv[1:]
 outs = {
     "train": ["model.safetensors", "run.json", "logs/plots/loss.tsv"],
@@ -37,7 +39,8 @@ name = "pose train" if (program, name) == ("pose", "train") else name
 option = dict(zip(words, words[1:]))
 out = option.get("--out", "")
 for part in ("variant", "seed"):
-    out = out.replace(f"{{{part}}}", option.get(f"--{part}", ""))
+    if f"--{part}" in option:
+        out = out.replace(f"{{{part}}}", option[f"--{part}"])
 named = [line.split(": ", 1)[1].strip() for line in Path("params.yaml").read_text().splitlines() if "local" in line]
 content = name
 if name in ("identify", "weights"):
@@ -47,7 +50,15 @@ if name in ("identify", "weights"):
 made = [Path(words[0]) / "report.html"] if name == "html" else []
 if out:
     made = [Path(out) / part for part in outs[name]] if name in outs else [Path(out)]
-for path in made:
+contents = dict.fromkeys(made, content)
+if "{variant}" in out:
+    table = yaml.safe_load(Path("params.yaml").read_text())
+    contents = {}
+    for variant, changes in table["variants"].items():
+        source = Path(str({**table["train"], **changes.get("train", {})}.get("backbone_weights")))
+        path = Path(out.replace("{variant}", variant))
+        contents[path] = source.read_text() if source.is_file() else str(source)
+for path, content in contents.items():
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
 """

@@ -157,6 +157,15 @@ def test_weights_that_the_pose_network_starts_from_replaced_in_place_re_run_it(t
     assert ran(dvc(folder, "repro")) == {"weights", "pose-weights", "pose"}
 
 
+def test_a_new_variant_retrains_no_other(made: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    (folder / "other.pth").write_text("other")
+    variants = {"pirt": {"inter_layers": 3}, "new": {"train": {"backbone_weights": "other.pth"}}}
+    set_params(folder / "params.yaml", variants=variants)
+    expected = {"weights", "pose-weights", "train@new-0", "evaluate@new-0"}
+    assert ran(dvc(folder, "repro", "evaluate")) == expected
+
+
 @pytest.mark.slow
 def test_no_parameter_runs_a_second_command(tmp_path: Path) -> None:
     folder = copy_with_stubs(tmp_path, "dvc.yaml", "params.yaml")

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from pirt.benchmarks import BENCHMARKS, counts_of
+from pirt.core.errors import ParamsError
 from pirt.core.files import sha256_or_url, written_whole
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt.core.params import read_sections
 from pirt.core.pids import JUNK_PID
-from pirt_stages.command import Group
+from pirt_stages.command import Group, filled
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.archive_names import is_encoding
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
@@ -231,22 +232,30 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
     default="train.backbone_weights",
     help="Which of its parameters names them.",
 )
-@out_option("JSON file to write.", FILE)
+@out_option("JSON file to write; with {variant} in its name, one for each variant.", FILE)
 def weights_command(params_file: Path, parameter: str, out: Path) -> None:
     """Write the SHA-256 of the weights that a parameter file names for a training to start from, or their URL.
 
-    A pipeline runs this before it trains, so that weights replaced in place are noticed. Nothing is fetched.
+    A pipeline runs this before it trains, so that weights replaced in place are noticed. Nothing is fetched. With
+    {variant} in --out each variant has a file, and a new variant changes no other's.
 
     \b
     Example:
-      pirt-data weights --params params.yaml --out runs/weights.json
+      pirt-data weights --params params.yaml --out 'runs/weights/{variant}.json'
     """
     *sections, name = parameter.split(".")
-    found = weights_named(read_sections(params_file), sections, name, str(params_file))
-    with written_whole(out) as beside:
-        told = {place: source and sha256_or_url(source) for place, source in found.items()}
-        beside.write_text(json.dumps(told) + "\n", encoding="utf-8")
-    click.echo(f"wrote {out}")
+    shared, of_variants = weights_named(read_sections(params_file), sections, name, str(params_file))
+    if "{variant}" in str(out):
+        places = {filled(out, variant, None) or out: source for variant, source in of_variants.items()}
+        if not places:
+            raise ParamsError(f"{params_file} has no variants, for which --out {out} would have a file each")
+    else:
+        places = {out: shared}
+    told = {source: source and sha256_or_url(source) for source in set(places.values())}
+    for place, source in places.items():
+        with written_whole(place) as beside:
+            beside.write_text(json.dumps({name: told[source]}) + "\n", encoding="utf-8")
+        click.echo(f"wrote {place}")
 
 
 @main.command("standin")

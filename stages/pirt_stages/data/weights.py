@@ -7,21 +7,26 @@ from pirt.core.errors import ParamsError
 from pirt.core.params import mapping
 
 
-def weights_named(table: Mapping[str, Any], sections: Sequence[str], name: str, where: str) -> dict[str, str | None]:
-    """Return the files or URLs that `name` names in a section of a parameter file, and in each variant's own.
+def weights_named(
+    table: Mapping[str, Any], sections: Sequence[str], name: str, where: str
+) -> tuple[str | None, dict[str, str | None]]:
+    """Return the file or URL that `name` names in a section of a parameter file, and that of each variant.
+
+    A variant without one of its own has the section's.
 
     Args:
         table: the whole parameter file.
         sections: the path to the section, such as ("pose", "train").
-        name: the parameter, under which its value is returned; that of a variant comes under the variant's name too.
+        name: the parameter.
         where: the file, for messages.
     """
-    found = {name: _source(table, sections, name, where)}
+    shared = _source(table, sections, name, where)
+    of_variants = {}
     for variant, changes in mapping(table.get("variants"), f"{where}, section variants").items():
         changes = mapping(changes, f"{where}, variant {variant}")
-        if name in mapping(changes.get(sections[-1]), f"{where}, variant {variant}, {sections[-1]}"):
-            found[f"{variant}: {name}"] = _source(changes, sections[-1:], name, f"{where}, variant {variant}")
-    return found
+        own = name in mapping(changes.get(sections[-1]), f"{where}, variant {variant}, {sections[-1]}")
+        of_variants[variant] = _source(changes, sections[-1:], name, f"{where}, variant {variant}") if own else shared
+    return shared, of_variants
 
 
 def _source(table: Mapping[str, Any], sections: Sequence[str], name: str, where: str) -> str | None:

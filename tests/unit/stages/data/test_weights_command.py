@@ -31,15 +31,7 @@ variants: {pirt: {}, scratch: {train: {backbone_weights: null}}, other: {train: 
 @pytest.mark.parametrize(
     ("params", "options", "expected"),
     [
-        (
-            PARAMS,
-            (),
-            {
-                "backbone_weights": SHA["backbone"],
-                "scratch: backbone_weights": None,
-                "other: backbone_weights": SHA["other"],
-            },
-        ),
+        (PARAMS, (), {"backbone_weights": SHA["backbone"]}),
         (PARAMS, ("--parameter", "pose.train.init_from"), {"init_from": SHA["pose"]}),
         ("seeds: [0]", (), {"backbone_weights": None}),
         (
@@ -56,6 +48,12 @@ def test_files_are_hashed_and_urls_named(
     assert json.loads((tmp_path / "weights.json").read_text()) == expected
 
 
+def test_each_variant_has_a_file_of_its_own(tmp_path: Path) -> None:
+    assert told(tmp_path, PARAMS, "--out", str(tmp_path / "w/{variant}.json"))[0] == 0
+    found = {path.stem: json.loads(path.read_text())["backbone_weights"] for path in (tmp_path / "w").iterdir()}
+    assert found == {"pirt": SHA["backbone"], "scratch": None, "other": SHA["other"]}
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
@@ -70,3 +68,18 @@ def test_bad_input_is_one_line_and_writes_nothing(params: str, said: str, tmp_pa
     assert code == 2
     assert said in output
     assert not (tmp_path / "weights.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("seeds: [0]", "has no variants"),
+        ("variants: {a: {}, b/c: {}}", "'b/c' cannot be a part of a file name"),
+        ("variants: {a: {}, b: {train: {backbone_weights: nowhere.pth}}}", "nowhere.pth cannot be read"),
+    ],
+)
+def test_bad_variants_are_one_line_and_write_nothing(params: str, said: str, tmp_path: Path) -> None:
+    code, output = told(tmp_path, params, "--out", str(tmp_path / "w/{variant}.json"))
+    assert code == 2
+    assert said in output
+    assert not list(tmp_path.rglob("*.json"))
