@@ -39,7 +39,6 @@ def shrink(params: Any) -> None:
     params["data"]["profile"] = "smoke"
     params["pose"]["train"]["epochs"] = 1
     params["train"].update(epochs=1, warmup_epochs=0, cosine_from_epoch=0, identities=4, instances=2)
-    params["variants"] = {name: params["variants"][name] for name in ("baseline", "pirt")}
 
 
 def clone_into(folder: Path) -> Path:
@@ -99,8 +98,9 @@ def set_matching(params: Any) -> None:
     params["evaluate"]["top_n"] = 5
 
 
-TRAINED = {"train@baseline-0", "train@pirt-0"}
-EVALUATED = {"evaluate@baseline-0", "evaluate@pirt-0"}
+VARIANTS = ("baseline", "parts", "intra", "pirt")
+TRAINED = {f"train@{variant}-0" for variant in VARIANTS}
+EVALUATED = {f"evaluate@{variant}-0" for variant in VARIANTS}
 
 
 @pytest.mark.parametrize(
