@@ -39,6 +39,7 @@ def typed(*words: str) -> Result:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_examples_run_and_draw_no_bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mmpose")
     assert set(PROGRAMS) == set(ORDER)

@@ -17,7 +17,7 @@ from small_disks import files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PARAMS = """\
 pose:
