@@ -38,9 +38,10 @@ def main(folder: Path) -> None:
 
 def copy_project(folder: Path) -> None:
     """Copy what the pipelines depend on; their outputs in the folder stay."""
-    for name in ("pipelines", "pirt", "stages"):
+    # DVC reads every dvc.yaml in its repository, and other pipelines' ask for files that are not here.
+    for name in (*(f"pipelines/{pipeline}" for pipeline in ("paper", *BENCHMARKS)), "pirt", "stages"):
         # What the pipelines made stays behind; `runs` is a room of the library too.
-        made = ["runs", "dvc.lock"] if name == "pipelines" else []
+        made = ["runs", "dvc.lock"] if name.startswith("pipelines") else []
         ignore = shutil.ignore_patterns("__pycache__", *made)
         shutil.copytree(HOME / name, folder / name, ignore=ignore, dirs_exist_ok=True)
     shutil.copyfile(HOME / ".dvcignore", folder / ".dvcignore")

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -62,6 +63,17 @@ def test_what_contributing_shows_and_a_line_make_a_backbone(
     assert 0 < (model.backbone.state_dict()["conv.bias"] - 1).abs().max() < 0.1
     found = model(torch.randn(2, 3, 64, 32), torch.rand(2, 17, 16, 8))
     assert found["stripe"].shape == (2, 256)
+
+
+@pytest.mark.slow
+def test_what_contributing_shows_passes_lint(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(the_example())
+    for tool in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)):
+        config = f"--config{'-file' * (tool[0] == 'mypy')}={ROOT / 'pyproject.toml'}"
+        command = [sys.executable, "-m", *tool, config, str(file)]
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout
 
 
 def test_a_name_that_no_line_has_is_refused_where_it_is_read_and_where_it_is_built(tmp_path: Path) -> None:
