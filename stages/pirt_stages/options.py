@@ -51,6 +51,9 @@ def count(least: int = 1) -> click.IntRange:
     return click.IntRange(least, 2**31 - 1)
 
 
+SEED = click.IntRange(0, 2**63 - 1)
+"""The type of an option that is a seed: what PyTorch and NumPy both take."""
+
 ROOT: Decorator = click.option(
     "--root", type=FOLDER, help="Folder that the manifest's paths start from.  [default: the one that it records]"
 )
@@ -91,11 +94,12 @@ def manifest_option(
 
 def heatmaps_option(*, required: bool = False) -> Decorator:
     """Return the option --heatmaps."""
+    unless = "." if required else "; models without parts need none."
     return click.option(
         "--heatmaps",
         type=FOLDER,
         required=required,
-        help="Heatmap store of `pirt-pose extract` with the manifest's images; models without parts need none.",
+        help=f"Heatmap store of `pirt-pose extract` with the manifest's images{unless}",
     )
 
 

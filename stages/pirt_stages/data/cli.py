@@ -30,7 +30,18 @@ from pirt_stages.data.pedestrians.synthesize import synthesize
 from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
 from pirt_stages.data.weights import weights_named
-from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, FORCE, ROOT, WORKERS, Number, out_option, params_option
+from pirt_stages.options import (
+    FILE,
+    FILE_OR_FOLDER,
+    FOLDER,
+    FORCE,
+    ROOT,
+    SEED,
+    WORKERS,
+    Number,
+    out_option,
+    params_option,
+)
 
 _SHARE = Number(0, 1)
 _MOST_KINDS = 12
@@ -47,7 +58,7 @@ _UNPACK = click.option("--unpack-to", type=FOLDER, help="Where an archive's file
 
 def _known_encoding(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not is_encoding(value):
-        raise click.BadParameter(f"{value!r} is no encoding of file names, such as gbk", param=param)
+        raise click.BadParameter(f"{value!r} is not an encoding of file names; take one such as gbk", param=param)
     return value
 
 
@@ -68,7 +79,7 @@ def main() -> None:
 @main.command("synthesize")
 @params_option("its section `data` says what to render; options go before it")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="How many identities and images.  [default: demo]")
-@click.option("--seed", type=click.IntRange(0), help="Another seed draws another world of people.  [default: 0]")
+@click.option("--seed", type=SEED, help="Another seed draws another world of people.  [default: 0]")
 @out_option("Folder to write, in the Market-1501 layout.")
 @click.option("--contact-sheet", type=FILE, help="Where to draw the contact sheet.  [default: OUT/contact_sheet.png]")
 @WORKERS
@@ -102,7 +113,7 @@ def synthesize_command(
 @click.option(
     "--layout",
     type=click.Choice([layout.name for layout in LAYOUTS]),
-    help="Admit this one only; `folder` is any folder of images without labels, `person-folders` one with a folder a "
+    help="Take this one only; `folder` is any folder of images without labels, `person-folders` one with a folder a "
     "person.  [default: look for the others]",
 )
 @_UNPACK
@@ -117,7 +128,7 @@ def synthesize_command(
     help="person-folders: what the folders stand for, from ROOT down, of split (train, query, gallery, test), person, "
     "camera and *, such as person/camera.  [default: by names and by how deep the images lie]",
 )
-@click.option("--split-seed", type=click.IntRange(0), help="person-folders: another seed, another split.  [default: 0]")
+@click.option("--split-seed", type=SEED, help="person-folders: another seed, another split.  [default: 0]")
 @click.option("--train-share", type=_SHARE, help="person-folders: of the persons, for training.  [default: 0.5]")
 @click.option("--query-share", type=_SHARE, help="person-folders: of a test person's images.  [default: 0.25]")
 @click.option("--pids-from-zero", is_flag=True, help="Pid 0 is a person: add 1 to all from 0 on.")
@@ -268,7 +279,7 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
     help="Reduced counts, or the published ones.",
 )
 @click.option("--one-pixel", is_flag=True, help="Write images of one pixel instead of pedestrians.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another world of people.")
+@click.option("--seed", type=SEED, default=0, help="Another seed draws another world of people.")
 @WORKERS
 @FORCE
 def standin_command(

@@ -22,6 +22,7 @@ from pirt_stages.options import (
     FILE,
     FOLDER,
     ROOT,
+    SEED,
     WORKERS,
     count,
     heatmaps_option,
@@ -38,7 +39,7 @@ from pirt_stages.options import (
 @heatmaps_option()
 @out_option("Folder for embeddings.h5, metrics.json and scores.json; {variant} and {seed} are filled in.")
 @click.option("--variant", help="What {variant} stands for in --run, --out and --from-embeddings.")
-@click.option("--seed", type=int, help="What {seed} stands for in --run, --out and --from-embeddings.")
+@click.option("--seed", type=SEED, help="What {seed} stands for in --run, --out and --from-embeddings.")
 @ROOT
 @click.option(
     "--from-embeddings",
@@ -49,18 +50,20 @@ from pirt_stages.options import (
     "--embed-only", is_flag=True, help="Write embeddings.h5 alone, of unlabelled images too, for pirt-search."
 )
 @params_option("its section `evaluate` says how to match and measure")
-@click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="Instead of the file's.")
+@click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="How to match, instead of the file's.")
 @click.option("--top-n", type=count(), help="N of coarse-to-fine matching, instead of the file's.")
-@click.option("--coarse", type=click.Choice(get_args(Coarse)), help="What picks the N, instead of the file's.")
+@click.option("--coarse", type=click.Choice(get_args(Coarse)), help="What picks the N nearest, instead of the file's.")
 @click.option(
     "--group-distance", type=click.Choice(get_args(GroupDistance)), help="Between two parts, instead of the file's."
 )
 @click.option("--max-rank", type=count(), help="Length of the CMC curve, instead of the file's.")
-@click.option("--average-precision", type=click.Choice(["step", "trapezoid"]), help="Instead of the file's.")
+@click.option(
+    "--average-precision", type=click.Choice(["step", "trapezoid"]), help="How to sum it up, instead of the file's."
+)
 @click.option(
     "--unmatched", type=click.Choice(["skip", "zero"]), help="Queries without a match, instead of the file's."
 )
-@click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery pid -1, instead of the file's.")
+@click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery images of pid -1, instead of the file's.")
 @click.option("--rerank", is_flag=True, help="Re-rank by k-reciprocal encoding (k1 20, k2 6, or the file's).")
 @DEVICE
 @BATCH_SIZE
@@ -123,7 +126,7 @@ def main(
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if from_embeddings is not None:
         if embed_only or heatmaps is not None:
-            raise ParamsError("--embed-only and --heatmaps have no place beside --from-embeddings: nothing is embedded")
+            raise ParamsError("--from-embeddings embeds nothing; leave out --embed-only and --heatmaps")
         metrics = evaluate_embeddings(from_embeddings, run, manifest, params, out, choose_device(device))
         click.echo(metrics_summary(metrics, out))
         return

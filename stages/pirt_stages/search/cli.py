@@ -126,7 +126,7 @@ def main(
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
     if run is not None and (manifest is None or queries is not None):
-        raise ParamsError("new queries need --run and --manifest, and --queries has no place beside them")
+        raise ParamsError("new queries need --run and --manifest; leave out --queries")
     index = index_of(opened, IndexChoice(kind, recall, index_at))
     known: AbstractContextManager[Path] = nullcontext(gallery if queries is None else queries)
     if run is not None and manifest is not None:

@@ -17,6 +17,7 @@ from pirt_stages.options import (
     FOLDER,
     RESTART,
     ROOT,
+    SEED,
     WORKERS,
     Number,
     heatmaps_option,
@@ -33,7 +34,7 @@ from pirt_stages.train.starting_params import INIT_PARAMS
 @INIT_PARAMS
 @params_option("its sections `seed`, `model`, `variants` and `train` say what to train", required=True)
 @click.option("--variant", help="Entry of the file's `variants`, laid over its `model`, its `train` over `train`.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's seed.")
+@click.option("--seed", type=SEED, help="Instead of the file's seed.")
 @manifest_option(required=True)
 @heatmaps_option()
 @out_option("Run folder to write; {variant} and {seed} are filled in.")

@@ -45,6 +45,15 @@ def test_a_shared_option_is_the_same_in_all_commands(name: str) -> None:
     assert len(set(map(str, told.values()))) == 1, told
 
 
+@pytest.mark.parametrize("name", ["--seed", "--top-n", "--group-distance"])
+def test_an_option_of_one_name_takes_the_same_values(name: str) -> None:
+    taken = {
+        words: repr(option.type) for words, command in COMMANDS for option in command.params if name in option.opts
+    }
+    assert len(taken) > 1
+    assert len(set(taken.values())) == 1, taken
+
+
 @pytest.mark.parametrize(("name", "of"), [("--manifest", "manifest_file"), ("--params", "params_file")])
 def test_a_file_has_one_name_inside_the_programs(name: str, of: str) -> None:
     named = {option.name for _, command in COMMANDS for option in command.params if name in option.opts}

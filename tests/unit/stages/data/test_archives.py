@@ -327,7 +327,7 @@ def test_an_encoding_that_is_none_of_file_names_is_refused(run: Callable[..., Re
     for encoding in ("klingon", "utf-16", "rot13", "base64", ""):
         result = run("import", archive, "--archive-names", encoding, "--out", tmp_path / "m.csv")
         assert result.exit_code == 2, encoding
-        assert f"{encoding!r} is no encoding of file names, such as gbk" in result.output
+        assert f"{encoding!r} is not an encoding of file names; take one such as gbk" in result.output
 
 
 def test_names_that_are_utf8_without_saying_so_are_read_and_told(run: Callable[..., Result], tmp_path: Path) -> None:

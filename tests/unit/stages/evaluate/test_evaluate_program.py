@@ -322,7 +322,7 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     arguments = arguments_for(out)
     assert_refused(invoke("--from-embeddings", tmp_path / "none.h5", "--out", out), "do not exist", out)
     for clash in (["--embed-only"], ["--heatmaps", tmp_path / "none.zarr"]):
-        told = "have no place beside --from-embeddings"
+        told = "--from-embeddings embeds nothing; leave out --embed-only and --heatmaps"
         assert_refused(invoke("--from-embeddings", tmp_path / "none.h5", *clash, "--out", out), told, out)
     assert_refused(invoke("--out", out), "pass --run and --manifest, or --from-embeddings", out)
     assert_refused(invoke(*arguments, "--run", tmp_path), "run.json is missing", out)
