@@ -1,12 +1,14 @@
 """The recipe of an evaluation: embed, rank, measure."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.manifest import ImageRow, Manifest, Split
+from pirt.core.files import written_whole
+from pirt.core.manifest import Manifest, Split
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
 from pirt.ranking.embeddings import Embeddings, open_embeddings
@@ -21,14 +23,22 @@ EMBEDDINGS_FILE = "embeddings.h5"
 
 
 def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed) -> Metrics:
-    """Write `embeddings.h5` and `metrics.json` into `out`."""
-    embeddings = _embed(source, rows_to_measure(source), out, speed)
-    return _measured(embeddings, params, out, speed.device)
+    """Write `embeddings.h5` and `metrics.json` into `out`; a finished evaluation there stays until this one is."""
+    rows, place = rows_to_measure(source), out / EMBEDDINGS_FILE
+    # Where nothing is replaced, embeddings are kept even if measuring them is stopped.
+    with written_whole(place) if (out / METRICS_FILE).exists() else nullcontext(place) as file:
+        embed(source, rows, file, speed)
+        metrics = measure(open_embeddings(file), params, speed.device)
+    write_metrics(metrics, out)
+    return metrics
 
 
 def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
-    """Write `embeddings.h5` of whatever queries and gallery images there are."""
-    return _embed(source, rows_to_embed(source.manifest), out, speed)
+    """Write `embeddings.h5` of whatever queries and gallery images there are; what was measured of others goes."""
+    embed(source, rows_to_embed(source.manifest), out / EMBEDDINGS_FILE, speed)
+    for measured in (METRICS_FILE, SCORES_FILE):
+        (out / measured).unlink(missing_ok=True)
+    return open_embeddings(out / EMBEDDINGS_FILE)
 
 
 def evaluate_embeddings(
@@ -46,7 +56,9 @@ def evaluate_embeddings(
         raise StoreError(
             f"{out} holds the metrics of its own {EMBEDDINGS_FILE}; name another --out for those of {path}"
         )
-    return _measured(embeddings, params, out, device)
+    metrics = measure(embeddings, params, device)
+    write_metrics(metrics, out)
+    return metrics
 
 
 def measured_in(places: Sequence[Path]) -> dict[Path, Metrics]:
@@ -116,20 +128,6 @@ def persons(embeddings: Embeddings, split: Split) -> Persons:
     """Read one split of the file."""
     rows = embeddings.rows(split)
     return Persons(embeddings.features(split), embeddings.pids[rows], embeddings.camids[rows])
-
-
-def _embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> Embeddings:
-    """Write `embeddings.h5`; what was measured of earlier ones goes."""
-    embed(source, rows, out / EMBEDDINGS_FILE, speed)
-    for measured in (METRICS_FILE, SCORES_FILE):
-        (out / measured).unlink(missing_ok=True)
-    return open_embeddings(out / EMBEDDINGS_FILE)
-
-
-def _measured(embeddings: Embeddings, params: EvaluateParams, out: Path, device: torch.device) -> Metrics:
-    metrics = measure(embeddings, params, device)
-    write_metrics(metrics, out)
-    return metrics
 
 
 def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manifest | None) -> None:
