@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_replaced_store_has(
 
     with monkeypatch.context() as stopping:
         stopping.setattr(StoreWriter, "write", stops)
-        assert extract(more, "h.zarr", "--restart").exit_code == 1
+        assert extract(more, "h.zarr", "--restart").exit_code == 130
     assert bytes_of(tmp_path / "h.zarr") == before
     told = extract(more, "h.zarr")
     assert "10 rows are taken from" in told.stderr

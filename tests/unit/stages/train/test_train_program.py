@@ -479,7 +479,7 @@ def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "seed_step", stopped)
-        assert run(*training_arguments(persons, out, "--restart")).exit_code == 1
+        assert run(*training_arguments(persons, out, "--restart")).exit_code == 130
     assert not (out / "run.json").exists()
     assert run(*training_arguments(persons, out)).exit_code == 0
     assert_same_run(whole[0], out)
