@@ -131,7 +131,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pytest.importorskip("mmpose")
     pytest.importorskip("faiss")
     pytest.importorskip("onnxscript")
-    root = tmp_path_factory.mktemp("finished")
+    root, threads = tmp_path_factory.mktemp("finished"), torch.get_num_threads()
+    # A fork lacks OpenMP's threads and would wait for them for ever.
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("PIRT_DEVICE", "cpu")
@@ -153,6 +155,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_manifest(Path("changed.csv"), (changed, *manifest.rows[1:]), manifest.root)
         write_manifest(Path("few.csv"), manifest.split("query"), manifest.root)
         yield root
+    torch.set_num_threads(threads)
 
 
 def everything(root: Path) -> dict[str, bytes]:

@@ -108,7 +108,7 @@ EVALUATED = {f"evaluate@{variant}-0" for variant in VARIANTS}
     [
         (set_learning_rate, TRAINED),
         (set_tau, {"extract"}),
-        (set_matching, EVALUATED),
+        (set_matching, EVALUATED | {"reference"}),
     ],
 )
 def test_a_parameter_reruns_its_stage_and_none_before_it(
