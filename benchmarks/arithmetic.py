@@ -18,6 +18,7 @@ import click
 import torch
 import yaml
 
+from pirt.core.files import sha256_of
 from pirt.core.params import read_yaml
 
 SETTINGS: dict[str, dict[str, str]] = {
@@ -38,13 +39,12 @@ def run(environment: dict[str, str], *words: str | Path) -> None:
     subprocess.run(words, env=os.environ | threads | environment, stdout=subprocess.DEVNULL, check=True)
 
 
-def sha256(place: Path) -> str:
-    """Return how the SHA-256 of a file, or of all files below a folder, begins."""
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+def store_sha256(store: Path) -> str:
+    """Return the SHA-256 of all files of a heatmap store."""
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(path for path in store.rglob("*") if path.is_file()):
         digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()
 
 
 def trained(variant: str, params: Path, out: Path, environment: dict[str, str]) -> Path:
@@ -66,19 +66,19 @@ def processor() -> str:
 def main() -> None:
     """Print a row a setting."""
     table = read_yaml(Path("params.yaml"))
-    table["train"] |= {"epochs": 1, "warmup_epochs": 1, "cosine_from_epoch": 1}
+    start = Path(table["train"]["backbone_weights"]).absolute()
+    table["train"] |= {"epochs": 1, "warmup_epochs": 1, "cosine_from_epoch": 1, "backbone_weights": str(start)}
     click.echo(f"{processor()}; torch {torch.__version__}\n")
     click.echo("| instructions | heatmaps | baseline | Pirt |\n|---|---|---|---|")
     for name, environment in SETTINGS.items():
         with tempfile.TemporaryDirectory() as folder:
             params, store = Path(folder) / "params.yaml", Path(folder) / "heatmaps.zarr"
-            table["train"]["backbone_weights"] = str(Path("pipelines/pretraining/runs/backbone.safetensors").absolute())
             params.write_text(yaml.safe_dump(table), encoding="utf-8")
             run(environment, "pirt-pose", "extract", "--params", "params.yaml", *IMAGES, *POSE, "--out", store)
-            found = [sha256(store)]
+            found = [store_sha256(store)]
             for variant in ("baseline", "pirt"):
-                found.append(sha256(trained(variant, params, Path(folder) / variant, environment)))
-        click.echo(f"| {name} | {' | '.join(found)} |")
+                found.append(sha256_of(trained(variant, params, Path(folder) / variant, environment)))
+        click.echo(f"| {name} | {' | '.join(digest[:12] for digest in found)} |")
 
 
 if __name__ == "__main__":
