@@ -1,14 +1,20 @@
-"""Full networks against Hugging Face's, with weights in published names; slow, since importing the library is."""
+"""Full networks against Hugging Face's and OpenMMLab's, with weights in published names; slow, as imports are."""
 
 import pytest
 import torch
 from published import swin_state, vit_state
 
-from pirt.backbones.swin import resample_biases, swin_base, swin_tiny
+from pirt.backbones.swin import resample_biases, swin_base, swin_small, swin_tiny
 from pirt.backbones.vit import resample_positions, vit_base, vit_small
+from pirt.models.pretrained import load_published
 
 pytestmark = pytest.mark.slow
 SIZES = [(256, 128), (384, 128)]
+SWINS = [
+    (swin_tiny, 96, 3, (2, 2, 6, 2)),
+    (swin_small, 96, 3, (2, 2, 18, 2)),
+    (swin_base, 128, 4, (2, 2, 18, 2)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +38,7 @@ def test_vision_transformers(library, build, C, heads, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    ("build", "width", "heads", "depths"), [(swin_tiny, 96, 3, (2, 2, 6, 2)), (swin_base, 128, 4, (2, 2, 18, 2))]
-)
+@pytest.mark.parametrize(("build", "width", "heads", "depths"), SWINS)
 def test_swin_transformers(library, build, width, heads, depths, size):
     network = build(size).eval()
     state = {name: value / 4 if value.dim() == 2 else value for name, value in swin_state(width, heads, depths).items()}
@@ -42,6 +46,30 @@ def test_swin_transformers(library, build, width, heads, depths, size):
     images = torch.randn(1, 3, *size)
     with torch.no_grad():
         difference = network(images) - library.swin_features(state, images, heads, depths)
+    assert difference.abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("build", "width", "heads", "depths"), SWINS)
+def test_swin_transformers_of_openmmlab(tmp_path, build, width, heads, depths, size):
+    pytest.importorskip("mmpose")
+    from pirt_stages.pose.networks.openmmlab import MODELS
+
+    heads_of = [heads << stage for stage in range(4)]
+    theirs = MODELS.get("SwinTransformer")(embed_dims=width, depths=depths, num_heads=heads_of)
+    theirs.eval()  # returns None there
+    with torch.no_grad():
+        for value in theirs.parameters():
+            value += 0.02 * torch.randn_like(value)  # norms and biases start as 1 and 0, which would hide a mix-up
+    torch.save(
+        {"state_dict": {f"backbone.{name}": value for name, value in theirs.state_dict().items()}},
+        tmp_path / "swin.pth",
+    )
+    ours = build(size).eval()
+    load_published(ours, str(tmp_path / "swin.pth"))
+    images = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        difference = ours(images) - theirs(images)[-1]
     assert difference.abs().max() <= 1e-5
 
 
