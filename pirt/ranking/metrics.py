@@ -24,7 +24,9 @@ Integers: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]
 
 _WORDS = 255  # of eight comparisons each: as many as can be added before a byte overflows
-_PART = 64 * _WORDS  # columns of the gallery at a time: small for the cache
+# Columns of the gallery at a time, at most: small for the cache. Half of it is more than the 8,192 numbers below which
+# NumPy copies what it broadcasts, and takes four times as long.
+_PART = 72 * _WORDS
 _QUERIES = 128  # whose matches are looked up at a time
 _ROWS, _CELLS = 8, 1 << 20  # of distances that are copied at a time, at most
 _COMPARED = 128  # matches, over all rows, that are counted in one call: between calls, threads wait for each other
@@ -200,7 +202,9 @@ class _Counter:
     def __init__(self, size: int, dtype: np.dtype[Any], junk: Integers) -> None:
         self._junk = junk
         self._rows = np.empty((max(1, min(_ROWS, _CELLS // max(size, 1))), size), dtype=dtype)
-        self._holds = np.zeros(_COMPARED * _PART, dtype=bool)
+        self._part = -(-size // max(1, -(-size // _PART)))  # equal parts, of which none is a short rest
+        self._padded = -(-self._part // (8 * _WORDS)) * 8 * _WORDS
+        self._holds = np.zeros(_COMPARED * self._padded, dtype=bool)
 
     def positions(self, rows: Floats, images: Integers, matching: NDArray[np.bool_]) -> list[Integers]:
         """Return for each of b rows the ascending positions, from 0, of those of its b×w `images` that are `matching`.
@@ -256,11 +260,11 @@ class _Counter:
 
     def _compare(self, rows: Floats, thresholds: Floats) -> tuple[Integers, NDArray[np.bool_]]:
         """Return what `_sort` does."""
-        holds = self._holds[: thresholds.size * _PART].reshape(*thresholds.shape, _PART)
+        holds = self._holds[: thresholds.size * self._padded].reshape(*thresholds.shape, self._padded)
         words = holds.view(np.uint64).reshape(*thresholds.shape, -1, _WORDS)
         nearer, tied = np.zeros(thresholds.shape, dtype=np.int64), np.zeros(thresholds.shape, dtype=bool)
-        for start in range(0, rows.shape[1], _PART):
-            part = rows[:, None, start : start + _PART]
+        for start in range(0, rows.shape[1], self._part):
+            part = rows[:, None, start : start + self._part]
             compared = holds[..., : part.shape[2]]
             holds[..., part.shape[2] :] = False
             np.less(part, thresholds[..., None], out=compared)
