@@ -20,7 +20,7 @@ from pirt.core.files import stays_inside, written_whole
 from pirt.core.pids import JUNK_PID
 from pirt.core.plain_rows import PlainRows, plain_rows
 from pirt.core.rows import CODES, SPLITS, TOGETHER, Columns, ImageRow, Rows, Split, Texts, hashes_of
-from pirt.core.texts import encoding_of
+from pirt.core.texts import SEPARATOR_LINE, encoding_of
 
 __all__ = [
     "COLUMNS",
@@ -41,8 +41,6 @@ _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
-_MARK_LINE = re.compile(r'"?sep=([,;\t])"?[,;\t]*\r?\n', re.IGNORECASE)
-"""By which a spreadsheet is told, above all else, what separates columns."""
 _LINE_ENDS = re.compile(r"[\0\r\n]")
 _OUTSIDE = ("\n/", "\n./", "\n.\n", "\n\n", "..", "\\", ":")
 """Of which every path that does not stay inside has one, and few others, when each stands between two ends of line."""
@@ -157,7 +155,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
     """Return the rows, what is recorded as root, and whether the images are a stand-in."""
     head = _block(file)
-    if said := _MARK_LINE.match(head):
+    if said := SEPARATOR_LINE.match(head):
         head = head[said.end() :]
     header = next((line for line in head.split("\n", 3) if not line.startswith(("#", '"#'))), "")
     delimiter = said[1] if said else max(",;\t", key=header.count)
@@ -205,7 +203,8 @@ def _records(text: str, file: TextIO, delimiter: str) -> Iterator[list[str]]:
 def _require_header(fields: list[str], path: Path) -> None:
     names = tuple(name.strip().lower() for name in fields)
     if names != COLUMNS:
-        raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")
+        fix = "keep only these, in this order" if set(COLUMNS) <= set(names) else "make one with `pirt-data import`"
+        raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}; {fix}")
 
 
 def _rows_of(tables: Iterator[list[list[str]] | PlainRows], path: Path) -> Rows:

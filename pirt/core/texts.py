@@ -28,6 +28,11 @@ _LONGEST_WRITTEN_OUT = MEBIBYTE
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """How a formula begins; spreadsheets of East Asia take the wide signs too."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+SEPARATOR_LINE = re.compile(r'"?sep=([\t!#-~])"?\1*\r?\n', re.IGNORECASE)
+"""The line by which a table tells spreadsheets, above all else, what separates its columns.
+
+A spreadsheet that saves the table again may quote the line and fill it up with empty cells.
+"""
 
 
 def bytes_within(path: Path, most: int) -> bytes:

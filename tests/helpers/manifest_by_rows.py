@@ -72,7 +72,8 @@ def rows_of(path: Path) -> list[ImageRow]:
         raise ManifestError(f"manifest {path} is not a CSV file: {error}") from error
     names = tuple(name.strip().lower() for name in table[0]) if table else ()
     if names != COLUMNS:
-        raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}")
+        fix = "keep only these, in this order" if set(COLUMNS) <= set(names) else "make one with `pirt-data import`"
+        raise ManifestError(f"manifest {path} has columns {reprlib.repr(names)}, expected {COLUMNS}; {fix}")
     rows = [parsed(fields, f"{path}, row {number}") for number, fields in enumerate(table[1:], 1) if any(fields)]
     require_sound(rows, path)
     return rows

@@ -132,7 +132,8 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> Non
     ("text", "said"),
     [
         ("", "has columns"),
-        ("key,path\n", "has columns"),
+        ("key,path\n", "has columns .* make one with `pirt-data import`"),
+        (",".join((*COLUMNS, "note")) + "\n", r"has columns .* keep only these, in this order"),
         (",".join(COLUMNS) + "\n", "lists no image"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,1\n", "row 1: 4 fields"),
         (",".join(COLUMNS) + "\nk,a.jpg,test,1,1,00\n", "row 1: split 'test'"),
@@ -189,6 +190,18 @@ def test_a_manifest_that_a_spreadsheet_saved_comes_back(
         table.writerows([*cells, [""] * len(COLUMNS)])
     read = read_manifest(tmp_path / "saved.csv")
     assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)
+
+
+@pytest.mark.parametrize("delimiter", ["|", ":", "^"])
+def test_any_mark_may_separate_the_columns_of_a_manifest_that_names_it(tmp_path: Path, delimiter: str) -> None:
+    written = write_manifest(tmp_path / "m.csv", ROWS, Path("/data"))
+    with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
+        cells = list(csv.reader(file))
+    with (tmp_path / "saved.csv").open("w", newline="", encoding="utf-8") as file:
+        file.write(f"sep={delimiter}\r\n")
+        csv.writer(file, delimiter=delimiter, lineterminator="\r\n").writerows(cells)
+    read = read_manifest(tmp_path / "saved.csv")
+    assert (read.rows, read.root, read.fingerprint) == (ROWS, Path("/data"), written.fingerprint)
 
 
 def test_a_damaged_utf16_manifest_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import SPLITS, Split
 from pirt.core.pids import JUNK_PID
-from pirt.core.texts import encoding_of
+from pirt.core.texts import SEPARATOR_LINE, encoding_of
 from pirt_stages.data.importing.layouts.found import UNREAD, UNREAD_SUFFIXES, FoundImage, Reading, is_there
 from pirt_stages.data.importing.layouts.numbering import numbers_of
 from pirt_stages.data.importing.texts import text_in
@@ -24,8 +23,6 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 _HEADER_LENGTH = 10_000
 _MARKS = ",;\t|"
 """What may separate columns."""
-_MARK_LINE = re.compile(r'"?sep=([\t!#-~])"?\1*\n', re.IGNORECASE)
-"""By which a spreadsheet is told, above the header, what separates columns."""
 _LONGEST_PATH = 4096
 
 
@@ -97,7 +94,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
     text = text_in(table, "table", "a spreadsheet saves it as 'CSV UTF-8'")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
-        if _MARK_LINE.match(text):
+        if SEPARATOR_LINE.match(text):
             next(reader)
         header = [name.strip().lower() for name in next(reader)]
         if twice := [name for name in COLUMNS if header.count(name) > 1]:
@@ -120,7 +117,7 @@ def _head(path: Path) -> tuple[str, str]:
         # Whether the rest is UTF-8 matters only of a table of ours.
         with path.open(encoding=encoding_of(path), errors="replace") as file:
             line = file.readline(_HEADER_LENGTH)
-            if said := _MARK_LINE.fullmatch(line):
+            if said := SEPARATOR_LINE.fullmatch(line):
                 return said[1] + _MARKS, file.readline(_HEADER_LENGTH)
             return _MARKS, line
     except OSError as error:
