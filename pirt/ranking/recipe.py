@@ -15,7 +15,16 @@ from pirt.ranking.embeddings import Embeddings, open_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
-from pirt.ranking.results import METRICS_FILE, SCORES_FILE, Metrics, metrics_of, origins_of, read_metrics, write_metrics
+from pirt.ranking.results import (
+    METRICS_FILE,
+    SCORES_FILE,
+    Metrics,
+    metrics_files,
+    metrics_of,
+    origins_of,
+    read_metrics,
+    write_metrics,
+)
 from pirt.ranking.verification import Verification, measure_verification
 from pirt.runs.run import weights_sha256
 
@@ -28,9 +37,7 @@ def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed
     # Where nothing is replaced, embeddings are kept even if measuring them is stopped.
     with written_whole(place) if (out / METRICS_FILE).exists() else nullcontext(place) as file:
         embed(source, rows, file, speed)
-        metrics = measure(open_embeddings(file), params, speed.device)
-    write_metrics(metrics, out)
-    return metrics
+        return _measure_into(out, open_embeddings(file), params, speed.device)
 
 
 def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
@@ -56,6 +63,10 @@ def evaluate_embeddings(
         raise StoreError(
             f"{out} holds the metrics of its own {EMBEDDINGS_FILE}; name another --out for those of {path}"
         )
+    return _measure_into(out, embeddings, params, device)
+
+
+def _measure_into(out: Path, embeddings: Embeddings, params: EvaluateParams, device: torch.device) -> Metrics:
     metrics = measure(embeddings, params, device)
     write_metrics(metrics, out)
     return metrics
@@ -68,7 +79,7 @@ def measured_in(places: Sequence[Path]) -> dict[Path, Metrics]:
     for place in places:
         if not place.is_dir():
             raise DataError(f"{place} is not a folder; name one that `pirt-eval --out` wrote")
-        for file in sorted(place.rglob(METRICS_FILE)):
+        for file in metrics_files(place):
             if (whole := file.parent.resolve()) in known:
                 raise DataError(f"evaluation {whole} is named twice; name different ones")
             known.add(whole)
@@ -83,15 +94,16 @@ def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> l
     """
     beside = {folder: folder / EMBEDDINGS_FILE for folder in measured}
     beside = {folder: path for folder, path in beside.items() if path.is_file()}
-    others = [path for place in places for path in sorted(place.rglob(EMBEDDINGS_FILE))]
-    elsewhere = [open_embeddings(path) for path in others] if len(beside) < len(measured) else []
+    # Only where some lack theirs: listing and opening all files below the places takes long.
+    searched = places if len(beside) < len(measured) else ()
+    elsewhere = [open_embeddings(path) for place in searched for path in sorted(place.rglob(EMBEDDINGS_FILE))]
     found = []
     for folder, metrics in measured.items():
         candidates = [open_embeddings(beside[folder])] if folder in beside else elsewhere
         match = next((one for one in candidates if origins_of(one) == metrics.lineage), None)
         if match is None:
-            searched = ", ".join(map(str, places))
-            wrong = f"no {EMBEDDINGS_FILE} that {folder / METRICS_FILE} was measured of in {searched}"
+            listed = ", ".join(map(str, places))
+            wrong = f"{folder / METRICS_FILE} was measured from an {EMBEDDINGS_FILE} that is not in {listed}"
             if folder in beside:
                 wrong = f"{folder} holds {METRICS_FILE} and {EMBEDDINGS_FILE} of different runs"
             raise StoreError(f"{wrong}; name the folder of the right one, or evaluate again with `pirt-eval`")

@@ -205,6 +205,11 @@ def write_metrics(metrics: Metrics, folder: Path) -> None:
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def metrics_files(folder: Path) -> list[Path]:
+    """Return every `metrics.json` in and below a folder, sorted by path."""
+    return sorted(folder.rglob(METRICS_FILE))
+
+
 def read_metrics(path: Path) -> Metrics:
     """Read a `metrics.json`; one that is missing, damaged or of another program is a `DataError`."""
     try:

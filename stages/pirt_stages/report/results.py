@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pirt.core.errors import ReportError
-from pirt.ranking.results import Metrics, read_metrics
+from pirt.ranking.results import METRICS_FILE, Metrics, metrics_files, read_metrics
 from pirt.runs.params import ModelParams
 from pirt.visual.rows import ROW_FIELDS, Selection, TableRow, table_row
 
@@ -44,7 +44,7 @@ def read_results(paths: Iterable[Path], selection: Selection | None = None) -> t
     With a `selection` other runs are passed over. Two results of one run, or results that differ in more than the
     tables' rows, are an error.
     """
-    files = [file for path in paths for file in _metrics_files(path)]
+    files = [file for path in paths for file in (_metrics_in(path) if path.is_dir() else [path])]
     results: dict[str, Result] = {}
     for file in files:
         result = Result(**dict(read_metrics(file)))
@@ -60,12 +60,10 @@ def read_results(paths: Iterable[Path], selection: Selection | None = None) -> t
     return ordered
 
 
-def _metrics_files(path: Path) -> Sequence[Path]:
-    if not path.is_dir():
-        return [path]
-    if files := sorted(path.rglob("metrics.json")):
+def _metrics_in(folder: Path) -> Sequence[Path]:
+    if files := metrics_files(folder):
         return files
-    raise ReportError(f"no metrics.json in the folder {path}; `pirt-eval --out` writes one")
+    raise ReportError(f"no {METRICS_FILE} in the folder {folder}; `pirt-eval --out` writes one")
 
 
 def _require_one_recipe(results: Sequence[Result]) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -201,6 +202,17 @@ def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
     assert invoke(*arguments_for(tmp_path)).exit_code == 0
     assert invoke(*arguments_for(tmp_path, "baseline"), "--embed-only").exit_code == 0
     assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
+
+
+def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(arguments_for, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "metrics.json"))
+
+    assert invoke(*arguments_for(tmp_path)).exit_code == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr("pirt.ranking.recipe.write_metrics", refused)
+    assert invoke(*arguments_for(tmp_path, "baseline")).exit_code == 2
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_two_steps_come_to_the_same_as_one(evaluated, arguments_for, tmp_path):

@@ -1,5 +1,7 @@
 import csv
 import json
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from PIL import Image
 from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
+from pirt.ranking.recipe import embeddings_of
+from pirt.ranking.results import read_metrics
 from pirt_stages.explore.traits import by_cover, by_quarter
 
 
@@ -97,6 +101,13 @@ def test_wrong_input_is_one_line_and_writes_nothing(explore, world, tmp_path):
     (out / "mine").mkdir(parents=True)
     assert_refused(explore(out), "is not of `pirt-report explore` and would be replaced")
     assert (out / "mine").is_dir()
+
+
+def test_no_folder_is_searched_for_embeddings_that_lie_beside_their_metrics(world):
+    folder = Mock(spec=Path)
+    (found,) = embeddings_of({world / "baseline": read_metrics(world / "baseline" / "metrics.json")}, [folder])
+    assert found.path == world / "baseline" / "embeddings.h5"
+    folder.rglob.assert_not_called()
 
 
 def test_an_earlier_explorer_is_replaced(explore, tmp_path):
