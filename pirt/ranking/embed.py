@@ -26,6 +26,8 @@ from pirt.runs.transforms import EvalTransform
 
 BATCH_SIZE = 64
 """Images at a time unless told otherwise."""
+_FETCHED = 16
+"""Batches whose outputs are fetched from a GPU at a time: it has nothing to do while the program waits for a copy."""
 
 
 @dataclass(frozen=True)
@@ -129,23 +131,33 @@ def images_for(
 
 
 def features_of(batches: Iterable[Mapping[str, Tensor]], global_names: Sequence[str]) -> Features:
-    """Put a model's outputs of all batches together, on the CPU and as they are matched."""
+    """Put a model's outputs, which are float32 on the CPU, together as they are matched."""
     outputs: dict[str, list[Tensor]] = {}
     for batch in batches:
         for name, values in batch.items():
-            outputs.setdefault(name, []).append(values.float().cpu())
+            outputs.setdefault(name, []).append(values)
     whole = {name: torch.cat(values) for name, values in outputs.items()}
     return make_features([whole[name] for name in global_names], whole.get("groups"), whole.get("confidence"))
 
 
 def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[dict[str, Tensor]]:
-    """Yield the model's outputs for each batch of the images, in their order."""
-    loader = make_loader(dataset, speed.batch_size, speed.workers, on_gpu=speed.device.type == "cuda")
+    """Yield the model's outputs for one part of the images after the other, float32 on the CPU."""
+    on_gpu = speed.device.type == "cuda"
+    loader = make_loader(dataset, speed.batch_size, speed.workers, on_gpu=on_gpu)
     model = model.to(speed.device).eval()
+    waiting: list[dict[str, Tensor]] = []
     with progress(len(dataset), "embedding", "image") as bar:
         for batch in batches_of(loader, speed.device):
             # Not around the yield: a generator that is left there would leave its caller in inference mode.
             with torch.inference_mode(), tf32(allowed=False):
-                outputs = model(batch["image"], batch["heatmaps"])
-            yield outputs
+                waiting.append(model(batch["image"], batch["heatmaps"]))
             bar.update(len(batch["image"]))
+            if not on_gpu or len(waiting) == _FETCHED:
+                yield _fetched(waiting)
+                waiting = []
+        if waiting:
+            yield _fetched(waiting)
+
+
+def _fetched(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([batch[name] for batch in batches]).float().cpu() for name in batches[0]}

@@ -68,7 +68,7 @@ def write_embeddings(
     lineage: EmbeddingsLineage,
     batches: Iterable[Mapping[str, torch.Tensor]],
 ) -> None:
-    """Write the outputs of `batches`, which describe `images` (queries, then gallery) in their order."""
+    """Write the outputs of `batches`, float32 on the CPU, for `images` (queries, then gallery) in their order."""
     with written_hdf5(path, seal=True) as (file, disk):
         file.attrs[ATTRIBUTES] = sealed(lineage.model_dump(mode="json"))
         _write_images(file, images)
@@ -76,7 +76,7 @@ def write_embeddings(
         for batch in batches:
             rows = slice(done, done + len(next(iter(batch.values()))))
             for name, values in batch.items():
-                _write_rows(file, name, values.float().cpu().numpy(), rows, images)
+                _write_rows(file, name, values.numpy(), rows, images)
             disk.check()
             done = rows.stop
         if done != len(images):

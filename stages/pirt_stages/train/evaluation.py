@@ -5,17 +5,14 @@ import torch
 from pirt.core.manifest import Manifest, Split
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
-from pirt.ranking.embed import features_of, images_for
+from pirt.ranking.embed import BATCH_SIZE, Speed, features_of, images_for, outputs_of
 from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
-from pirt.runs.dataset import PersonDataset, batches_of
-from pirt.runs.loading import make_loader
+from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import Params
 from pirt.runs.precision import tf32
 from pirt.training.setup import readable_rows
-
-_BATCH_SIZE = 64
 
 
 class Evaluation:
@@ -46,8 +43,6 @@ class Evaluation:
         rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
         return images_for(self.params.train, manifest, rows, cache)
 
-    @torch.inference_mode()
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:
-        loader = make_loader(images, _BATCH_SIZE, self.workers, on_gpu=device.type == "cuda")
-        outputs = (network(batch["image"], batch["heatmaps"]) for batch in batches_of(loader, device))
+        outputs = outputs_of(network, images, Speed(device, BATCH_SIZE, self.workers))
         return Persons(features_of(outputs, network.global_names), images.rows.pids, images.rows.camids)
