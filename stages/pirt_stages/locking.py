@@ -36,8 +36,10 @@ def held(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed before it is let go, so that whoever waits for it finds that it is not the file any more.
-        path.unlink(missing_ok=True)
+        # Removed before it is let go, so that whoever waits for it finds that it is not the file any more. Where
+        # somebody removed it, the file there is another's.
+        if _is_still(path, descriptor):
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -55,6 +55,18 @@ def test_a_kill_lets_go_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_lock_of_another_is_left_alone(tmp_path: Path) -> None:
+    """Where somebody removed a lock, the next run makes one; the first one's end must not let a third in."""
+    out, lock = tmp_path / "run", tmp_path / ".run.lock"
+    with held(out):
+        lock.unlink()
+        second = holder(out)
+    with second:
+        with pytest.raises(OutputInUseError, match=f"process {second.pid}"), held(out):
+            pass
+        second.kill()
+
+
 def test_a_link_to_an_output_is_the_output(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
