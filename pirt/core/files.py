@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,27 @@ def is_free(path: Path) -> bool:
     return not path.exists()
 
 
+def is_stream(path: Path) -> bool:
+    """Tell whether `path` is a pipe, socket or device: opening it waits for others, and what it gives may never end."""
+    mode = path.stat().st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def refuse_stream(path: Path) -> None:
+    """Raise PirtError when `path`, which is there and is to be read, is a pipe or device."""
+    if is_stream(path):
+        raise PirtError(f"{path} is a pipe or device, not a file; name a file, into which a pipe can be saved")
+
+
+def refuse_stream_as_output(path: Path) -> None:
+    """Raise PirtError when writing `path` whole would put a file in the place of a pipe or device, as /dev/null is.
+
+    /dev/stdout is a link to what this process has open, be it a file.
+    """
+    if (path.exists() and is_stream(path)) or (path.is_symlink() and path.readlink().as_posix().startswith("/proc/")):
+        raise PirtError(f"{path} is a pipe or device and would be replaced by a file; name a file")
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path in a folder beside `path`; what is there when the block ends well (file or folder) becomes `path`.
@@ -39,6 +61,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if path.name in ("", ".."):
         raise PirtError(f"{path} does not name what to write; name the file or folder itself")
+    refuse_stream_as_output(path)
     if path.is_dir():
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +136,7 @@ def put_in_place(made: Path, path: Path) -> None:
     if not (made.is_dir() and path.is_dir()):
         made.replace(path)
         return
+    _make_removable(path)
     former = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     path.rename(former)
     try:
@@ -121,6 +145,18 @@ def put_in_place(made: Path, path: Path) -> None:
         former.rename(path)
         raise
     shutil.rmtree(former)
+
+
+def _make_removable(folder: Path) -> None:
+    """Let folders that nobody may write in, as DVC and careful people leave them, lose their files.
+
+    PermissionError, before anything is removed, where these are another's.
+    """
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            _make_removable(entry)
 
 
 def refuse_folder(path: Path) -> None:
@@ -140,8 +176,16 @@ def refuse_other_files(path: Path, ours: Collection[str]) -> None:
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 
 
+def refuse_other_entries(path: Path, ours: Collection[str]) -> None:
+    """Raise PirtError where a folder that is to be replaced has anything but `ours` in it, which somebody put there."""
+    for entry in sorted(path.iterdir()) if path.is_dir() else ():
+        if not (entry.name in ours or is_clutter(entry.name) or _BESIDE.fullmatch(entry.name)):
+            raise PirtError(f"{path} holds {entry.name}, which would be lost; move it away, or name another folder")
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
+    refuse_stream(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,7 +1,6 @@
 """The one way to read an image: upright RGB, or an error that names the file and the reason."""
 
 import re
-import stat
 import struct
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pirt.core.errors import DataError
-from pirt.core.files import is_refusal
+from pirt.core.files import is_refusal, is_stream
 
 MAX_PIXELS = 100_000_000
 # Named ones only: Pillow also opens formats that start other programs (EPS).
@@ -29,10 +28,9 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     the size is checked before anything is decoded.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            raise DataError(f"image {path} is a pipe or device, not a file")  # which may never end
-        if status.st_size == 0:
+        if is_stream(path):
+            raise DataError(f"image {path} is a pipe or device, not a file")
+        if path.stat().st_size == 0:
             raise DataError(f"image {path} has zero bytes")
         with Image.open(path, formats=FORMATS) as image:
             _require_pixels(path, image.width * image.height, max_pixels)

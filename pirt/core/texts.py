@@ -6,7 +6,6 @@ A file of a few hundred bytes can name ten lists of ten lists of ten …, which 
 import codecs
 import json
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from pirt.core.files import pass_on_refusal
+from pirt.core.files import is_stream, pass_on_refusal, refuse_stream
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
@@ -37,16 +36,16 @@ A spreadsheet that saves the table again may quote the line and fill it up with 
 
 def bytes_within(path: Path, most: int) -> bytes:
     """Return the bytes of a file; more than `most`, or what is not a file and may never end, is a ValueError."""
-    found = path.stat()  # opening a pipe waits for whoever writes to it
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+    if is_stream(path):
         raise ValueError("it is a pipe or device, not a file")
-    if found.st_size > most:
-        raise ValueError(f"it has {found.st_size:,} bytes, over the limit of {most:,}")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"it has {size:,} bytes, over the limit of {most:,}")
     return path.read_bytes()
 
 
 def encoding_of(path: Path) -> str:
     """Return UTF-16 where a spreadsheet or editor has written its mark ("Unicode text"), else UTF-8."""
+    refuse_stream(path)
     with path.open("rb") as file:
         return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 

@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from pirt.core.errors import ParamsError, PirtError
+from pirt.core.files import refuse_stream_as_output
 from pirt_stages.locking import held
 from pirt_stages.signals import ending_on_signals
 
@@ -177,6 +178,7 @@ def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
     """Hold the command's --out, if it has one; of several processes under torchrun the first one does."""
     out = ctx.params.get("out")
     if isinstance(out, Path):
+        refuse_stream_as_output(out)
         _require_apart(ctx, out)
     if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
         return nullcontext()

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 
 from pirt.core.errors import ReportError
-from pirt.core.files import is_free, written_whole
+from pirt.core.files import is_free, refuse_other_entries, written_whole
 from pirt.core.manifest import Manifest
 from pirt.ranking.results import Metrics
 from pirt.runs.cache import store_for
 from pirt_stages.explore.failures import Found, overview_of, traits_of
-from pirt_stages.explore.pictures import write_heatmaps, write_thumbnails
+from pirt_stages.explore.pictures import HEATMAPS, THUMBNAILS, write_heatmaps, write_thumbnails
 from pirt_stages.explore.retrieval import retrieve, take_apart
-from pirt_stages.explore.site import PAGE, TABLE, write_data, write_page, write_table
+from pirt_stages.explore.site import ASSETS, DATA, PAGE, TABLE, write_data, write_page, write_table
 from pirt_stages.explore.sources import open_evaluations, shown_rows
 from pirt_stages.explore.traits import known_cover
 
@@ -61,3 +61,4 @@ def _refuse_foreign(out: Path) -> None:
         raise ReportError(f"{out} is a file, not a folder; name another place or remove it")
     if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
         raise ReportError(f"{out} is not of `pirt-report explore` and would be replaced; name another --out")
+    refuse_other_entries(out, {PAGE, DATA, TABLE, THUMBNAILS, HEATMAPS, *ASSETS})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import refuse_folder, written_whole
+from pirt.core.files import refuse_folder, refuse_other_entries, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -24,13 +24,15 @@ def synthesize(
     """Render `profile` into the folder `out` and return the number of images.
 
     `out` gets the Market-1501 folders, `keypoints.json` (COCO) and, unless `sheet` says where else, a contact sheet.
-    A folder that something else made is only replaced with `force`.
+    A folder that something else made, or put something into, is only replaced with `force`.
     """
+    entries = plan(PROFILES[profile], seed)
     if not force:
         refuse_unless_made_by(out, _maker(out / KEYPOINTS), MAKER)
+        tops = {entry.path.partition("/")[0] for entry in entries}
+        refuse_other_entries(out, {*tops, KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))})
     if sheet is not None:
         refuse_folder(sheet)
-    entries = plan(PROFILES[profile], seed)
     with written_whole(out) as folder:
         contact = ContactSheet(entries)
         pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)

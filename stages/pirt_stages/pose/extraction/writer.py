@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
-from pirt.core.files import is_free, put_in_place, written_whole
+from pirt.core.files import is_free, put_in_place, refuse_other_entries, written_whole
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import Codes, encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
-from pirt.heatmaps.schema import METADATA, ShardLayout, StoreAttributes, root_metadata
+from pirt.heatmaps.schema import HEATMAPS, KEYS, METADATA, SCORES, SHA256, ShardLayout, StoreAttributes, root_metadata
 from pirt_stages.pose.extraction.reuse import Taken
 
 _BESIDE = ".writing"
@@ -168,10 +168,12 @@ def create_store(
 
 
 def _require_stores(*paths: Path) -> None:
-    """Refuse to throw away what is not a heatmap store."""
+    """Refuse to throw away what is not a heatmap store, and what somebody put into one."""
     for path in paths:
         if not is_store(path) and not is_free(path):
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
+        beside = [entry.name for entry in path.glob(f"{_BESIDE}*")]
+        refuse_other_entries(path, {METADATA, HEATMAPS, SCORES, KEYS, SHA256, *beside})
 
 
 def _begin(partial: Path, place: str, layout: ShardLayout, images: Sequence[ImageRow]) -> None:

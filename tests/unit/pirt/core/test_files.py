@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from pirt.core.disk import require_seal
 from pirt.core.errors import PirtError
-from pirt.core.files import is_free, is_refusal, put_in_place, refuse_other_files, sha256_of, written_whole
+from pirt.core.files import (
+    is_free,
+    is_refusal,
+    put_in_place,
+    refuse_other_entries,
+    refuse_other_files,
+    sha256_of,
+    written_whole,
+)
+from pirt.core.texts import encoding_of
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -66,6 +76,81 @@ def test_a_folder_behind_a_link_is_replaced_and_the_link_kept(tmp_path: Path) ->
         (beside / "new").touch()
     assert (tmp_path / "link").is_symlink()
     assert [entry.name for entry in (tmp_path / "far" / "out").iterdir()] == ["new"]
+
+
+def test_a_folder_that_nobody_may_write_in_is_replaced_too(tmp_path: Path) -> None:
+    """As other people than root meet it: in a process that has given root's rights away."""
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "old").touch(0o444)
+    (tmp_path / "new").mkdir()
+    for folder in (tmp_path / "out" / "deep", tmp_path / "out"):
+        folder.chmod(0o555)
+    ended = _put_in_place_as_nobody(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["out"]
+
+
+def test_a_folder_of_somebody_else_is_replaced_not_at_all(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can make files of two people")
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "old").touch()
+    (tmp_path / "new").mkdir()
+    ended = _put_in_place_as_nobody(tmp_path, but="out/deep")
+    assert "PermissionError" in ended.stderr
+    left = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*"))
+    assert left == ["new", "out", "out/deep", "out/deep/old"]
+
+
+_NOBODY = 65534
+_WITHOUT_RIGHTS = """
+import os, sys
+from pathlib import Path
+from pirt.core.files import put_in_place
+
+os.chdir(sys.argv[1])
+if not os.geteuid():
+    os.setgroups([])
+    os.setresgid(*[int(sys.argv[2])] * 3)
+    os.setresuid(*[int(sys.argv[2])] * 3)
+put_in_place(Path("new"), Path("out"))
+"""
+
+
+def _put_in_place_as_nobody(here: Path, but: str = "-") -> "subprocess.CompletedProcess[str]":
+    """Put `new` at `out` as nobody, whose all is but what lies at `but`; without root's rights as who we are."""
+    if not os.geteuid():
+        for place in (here, *here.rglob("*")):
+            if not place.is_relative_to(here / but):
+                os.chown(place, _NOBODY, _NOBODY)
+    command = [sys.executable, "-c", _WITHOUT_RIGHTS, here, str(_NOBODY)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_pipe_or_device_is_neither_read_nor_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    for name in ("pipe", "zero"):
+        for read in (sha256_of, encoding_of, require_seal):
+            with pytest.raises(PirtError, match=f"{name} is a pipe or device, not a file"):
+                read(tmp_path / name)
+    for name in ("pipe", "zero", "stdout"):
+        with pytest.raises(PirtError, match=f"{name} is a pipe or device and would be replaced"):
+            _write_file(tmp_path / name)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "zero", "stdout"}
+    assert (tmp_path / "pipe").is_fifo()
+    assert all((tmp_path / name).is_symlink() for name in ("zero", "stdout"))
+
+
+def test_what_somebody_put_into_an_output_is_named(tmp_path: Path) -> None:
+    refuse_other_entries(tmp_path / "none", ())
+    for name in ("ours", ".DS_Store", ".ours.0123abcd.partial"):
+        (tmp_path / name).touch()
+    refuse_other_entries(tmp_path, {"ours"})
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(PirtError, match=r"holds notes\.txt, which would be lost"):
+        refuse_other_entries(tmp_path, {"ours"})
 
 
 def _write_file(path: Path) -> None:

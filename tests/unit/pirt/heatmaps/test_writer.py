@@ -16,7 +16,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from pirt.core.errors import StoreError
+from pirt.core.errors import PirtError, StoreError
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import open_store, partial_path
 from pirt.heatmaps.schema import SkippedImage
@@ -164,6 +164,15 @@ def test_restart_leaves_what_is_no_store(tmp_path: Path, begin: Begin, place: st
         begin(tmp_path / "s.zarr", restart=True)
     assert (tmp_path / place / "zarr.json").exists()
     assert [entry.name for entry in tmp_path.iterdir()] == [place]
+
+
+def test_restart_leaves_a_store_into_which_somebody_put_a_file(begin: Begin, fill: Fill, store_path: Path) -> None:
+    (store_path / "export.h5").write_text("mine")
+    with pytest.raises(PirtError, match=r"holds export\.h5, which would be lost"):
+        begin(store_path, restart=True)
+    assert (store_path / "export.h5").read_text() == "mine"
+    (store_path / "export.h5").unlink()
+    fill(begin(store_path, restart=True))
 
 
 def test_restart_replaces_a_damaged_store(begin: Begin, fill: Fill, store_path: Path) -> None:

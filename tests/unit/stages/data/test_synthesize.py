@@ -149,6 +149,11 @@ def test_a_second_run_replaces_the_first_but_nothing_else(
     (out / "query" / "stray.txt").touch()
     assert run("synthesize", "--profile", "smoke", "--out", out).exit_code == 0
     assert not (out / "query" / "stray.txt").exists()
+    (out / "manifest.csv").write_text("mine")
+    refused = run("synthesize", "--profile", "smoke", "--out", out)
+    assert (refused.exit_code, (out / "manifest.csv").read_text()) == (2, "mine")
+    assert "holds manifest.csv, which would be lost" in refused.output
+    (out / "manifest.csv").unlink()
     (out / "keypoints.json").write_text("{}")
     refused = run("synthesize", "--profile", "smoke", "--out", out)
     assert refused.exit_code == 2

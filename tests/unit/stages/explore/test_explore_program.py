@@ -114,6 +114,10 @@ def test_an_earlier_explorer_is_replaced(explore, tmp_path):
     for _ in range(2):
         assert explore(tmp_path / "out", evaluations=("baseline",)).exit_code == 0
     assert [one["name"] for one in data_of(tmp_path / "out", "overview")["evaluations"]] == ["baseline"]
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    refused = explore(tmp_path / "out", evaluations=("baseline",))
+    assert (refused.exit_code, (tmp_path / "out" / "notes.txt").read_text()) == (2, "mine")
+    assert "holds notes.txt, which would be lost" in refused.output
 
 
 def test_parameters_choose_evaluations_and_their_order(explore, tmp_path):
