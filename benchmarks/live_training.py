@@ -19,6 +19,7 @@ from cached_vs_live import recompute
 from numpy.typing import NDArray
 
 from pirt.core.manifest import read_manifest
+from pirt.core.repeatable import deterministic
 from pirt.heatmaps.codec import CodecName, encode
 from pirt.ranking.embed import Source, choose_speed
 from pirt.ranking.params import load_evaluate_params
@@ -31,7 +32,7 @@ from pirt.training.processes import launch
 from pirt.training.recipe import Job, Listener, Training
 from pirt.training.resume import is_finished
 from pirt.training.setup import record_of, training_set
-from pirt.training.stopping import deterministic, stop_on_signals
+from pirt.training.stopping import stop_on_signals
 from pirt_stages.pose.extraction.inference import find_geometry, find_network, load_network
 
 HeatmapsOf = Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]

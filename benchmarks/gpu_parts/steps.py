@@ -16,6 +16,7 @@ from gpu_parts.machine import Machine, Sizes
 
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import Manifest
+from pirt.core.repeatable import deterministic
 from pirt.heatmaps.codec import decode_table
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.dataset import Batch, PersonDataset
@@ -24,7 +25,7 @@ from pirt.runs.run import build_model
 from pirt.runs.transforms import EvalTransform
 from pirt.training.objective import TOTAL, Objective
 from pirt.training.optimizer import make_optimizer
-from pirt.training.stopping import deterministic, seed_step
+from pirt.training.stopping import seed_step
 
 
 @dataclass(frozen=True)

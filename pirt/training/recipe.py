@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from pirt.core.errors import ParamsError
 from pirt.core.files import refuse_other_files
 from pirt.core.manifest import Manifest
+from pirt.core.repeatable import deterministic
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models import Pirt
 from pirt.runs.dataset import Batch, PersonDataset, batches_of
@@ -28,7 +29,7 @@ from pirt.training.resume import TrainingState, is_finished, load_state, remove_
 from pirt.training.sampler import PKSampler
 from pirt.training.schedule import learning_rate
 from pirt.training.setup import record_of, starting_network, training_set
-from pirt.training.stopping import StopRequest, deterministic, seed_step, stop_on_signals
+from pirt.training.stopping import StopRequest, seed_step, stop_on_signals
 from pirt.training.watch import Watch
 
 BEST_FOLDER = "best"

@@ -1,11 +1,9 @@
 """Stopping on request, and chance that repeats."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,21 +42,6 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def deterministic(on_gpu: bool) -> Iterator[None]:
-    """Take the repeatable version of every operation; on a GPU one that has none is warned of instead."""
-    filling: Any = torch.utils.deterministic
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    fill, mode = filling.fill_uninitialized_memory, torch.get_deterministic_debug_mode()
-    filling.fill_uninitialized_memory = False
-    torch.use_deterministic_algorithms(True, warn_only=on_gpu)
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(mode)
-        filling.fill_uninitialized_memory = fill
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

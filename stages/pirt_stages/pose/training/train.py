@@ -17,6 +17,7 @@ from pirt.core.errors import DataError, DivergenceError, ParamsError
 from pirt.core.files import refuse_other_files, sha256_of, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.repeatable import deterministic
 from pirt.progress import progress, progress_over
 from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
@@ -72,7 +73,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     learned = load_labelled(manifest, learn, labels, keypoints, params.input_size)
     held = load_labelled(manifest, hold, labels, keypoints, params.input_size)
 
-    fit(network, learned, params, device)
+    with deterministic(device == "cuda"):
+        fit(network, learned, params, device)
     accuracy = dict(accuracy_of(network, held, device))
     parameters = sum(weight.numel() for weight in network.estimator.parameters())
     images = ImageCounts(

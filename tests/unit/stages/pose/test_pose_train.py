@@ -31,6 +31,22 @@ def test_two_runs_leave_the_same_bytes(people: People, tmp_path: Path) -> None:
     assert (metrics.images.trained, metrics.images.held_out) == (8, 4)
 
 
+def test_every_step_takes_repeatable_operations(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward, repeatable = torch.autograd.backward, []
+
+    def noted(*tensors: torch.Tensor) -> None:
+        repeatable.append(torch.are_deterministic_algorithms_enabled())
+        backward(*tensors)
+
+    monkeypatch.setattr(torch.autograd, "backward", noted)
+    train(people.manifest, people.keypoints, SHORT, tmp_path / "one", "cpu")
+    assert len(repeatable) == 2
+    assert all(repeatable)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_a_training_that_diverges_leaves_nothing(people: People, tmp_path: Path) -> None:
     wild = SHORT.model_copy(update={"learning_rate": 1e30, "epochs": 4})
     with pytest.raises(DivergenceError, match=r"the loss is \S+ in epoch \d; lower pose.train.learning_rate"):
