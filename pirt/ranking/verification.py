@@ -28,7 +28,7 @@ _FARTHEST = 64  # what lies beyond counts as this; unit features reach 4 globall
 _COARSE = 1 << 10  # steps taken together when a probability is fitted: 0.001 of distance
 _ITERATIONS = 100
 
-Counts = NDArray[np.int64]
+PairCounts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
@@ -60,8 +60,8 @@ class Calibration:
 class Verification:
     """How many pairs of one person, and of two, are at most i steps apart: entry i of `same` and `different`."""
 
-    same: Counts
-    different: Counts
+    same: PairCounts
+    different: PairCounts
 
     @property
     def pairs(self) -> tuple[int, int]:

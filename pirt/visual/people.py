@@ -20,7 +20,7 @@ from pirt.models.part_groups import NamedGroups
 from pirt.runs.dataset import PersonDataset
 from pirt.visual.style import new_figure, part_colours
 
-Picture = NDArray[np.float64]
+FloatImage = NDArray[np.float64]
 """Height × width × 3 in [0, 1]."""
 _HEIGHT = 2.2
 _LEGEND_COLUMNS = 6
@@ -76,7 +76,7 @@ def draw_activations(model: Pirt, dataset: PersonDataset) -> Figure:
     return figure
 
 
-def _grid(rows: Sequence[ImageRow], lines: Sequence[tuple[str, Sequence[Picture]]]) -> Figure:
+def _grid(rows: Sequence[ImageRow], lines: Sequence[tuple[str, Sequence[FloatImage]]]) -> Figure:
     height, width = lines[0][1][0].shape[:2]
     figure = new_figure(len(rows) * (_HEIGHT * width / height + 0.08) + 0.3, len(lines) * _HEIGHT + 0.7)
     axes = figure.subplots(len(lines), len(rows), squeeze=False)
@@ -89,33 +89,33 @@ def _grid(rows: Sequence[ImageRow], lines: Sequence[tuple[str, Sequence[Picture]
     return figure
 
 
-def _show(panel: Axes, picture: Picture) -> None:
+def _show(panel: Axes, picture: FloatImage) -> None:
     panel.imshow(picture)
     panel.set_xticks([])
     panel.set_yticks([])
     panel.spines[:].set_visible(False)
 
 
-def _image(dataset: PersonDataset, index: int) -> Picture:
+def _image(dataset: PersonDataset, index: int) -> FloatImage:
     """Return the image as the model sees it, before normalising."""
     mean, std = (np.array(v)[:, None, None] for v in (dataset.transform.mean, dataset.transform.std))
-    picture: Picture = dataset[index]["image"].numpy() * std + mean
+    picture: FloatImage = dataset[index]["image"].numpy() * std + mean
     return picture.transpose(1, 2, 0).clip(0, 1)
 
 
-def _tinted(image: Picture, heatmaps: NDArray[np.float64], groups: NamedGroups) -> Picture:
-    tinted: Picture = 0.5 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+def _tinted(image: FloatImage, heatmaps: NDArray[np.float64], groups: NamedGroups) -> FloatImage:
+    tinted: FloatImage = 0.5 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
     for (_, group), colour in zip(groups, part_colours(len(groups)), strict=True):
         opacity = _enlarged(heatmaps[list(group)].max(axis=0), image.shape[:2])[:, :, None].clip(0, 1)
         tinted = tinted * (1 - opacity) + np.array(to_rgb(colour)) * opacity
     return tinted
 
 
-def _heated(image: Picture, cells: NDArray[np.float64]) -> Picture:
+def _heated(image: FloatImage, cells: NDArray[np.float64]) -> FloatImage:
     span = cells.max() - cells.min()
     scaled = (cells - cells.min()) / span if span > 0 else np.zeros_like(cells)
     heat = mpl.colormaps["inferno"](_enlarged(scaled, image.shape[:2]))[:, :, :3]
-    mixed: Picture = 0.4 * image + 0.6 * heat
+    mixed: FloatImage = 0.4 * image + 0.6 * heat
     return mixed
 
 

@@ -18,7 +18,7 @@ class Extent(StrEnum):
 
 
 @dataclass(frozen=True)
-class Item:
+class StandinImage:
     """One image: its path under the folder that is written, and what it shows."""
 
     path: str
@@ -29,7 +29,7 @@ class Item:
 class Standin:
     """A data set: its images, and its other files by path."""
 
-    items: list[Item]
+    items: list[StandinImage]
     extras: dict[str, bytes]
 
 
@@ -48,14 +48,14 @@ _DUKE_LISTS = {Extent.SMALL: (136, 24), Extent.FULL: (15_618, 2_210)}
 def market1501(size: Extent, seed: int) -> Standin:
     """Market-1501 as it is unpacked, `Thumbs.db` included."""
     top = "Market-1501-v15.09.15"
-    items = [Item(f"{top}/{entry.path}", entry.shot) for entry in plan(_MARKET[size], seed)]
+    items = [StandinImage(f"{top}/{entry.path}", entry.shot) for entry in plan(_MARKET[size], seed)]
     extras = {f"{top}/{folder}/Thumbs.db": b"\xd0\xcf\x11\xe0" for folder in (TRAIN, QUERY, GALLERY)}
     return Standin(items, extras | {f"{top}/readme.txt": b"A stand-in.\n"})
 
 
 def dukemtmc_reid(size: Extent, seed: int) -> Standin:
     """DukeMTMC-reID as it is unpacked."""
-    items = [Item(f"DukeMTMC-reID/{path}", entry.shot) for path, entry in _duke_names(plan(_DUKE[size], seed))]
+    items = [StandinImage(f"DukeMTMC-reID/{path}", entry.shot) for path, entry in _duke_names(plan(_DUKE[size], seed))]
     return Standin(
         items, {f"DukeMTMC-reID/{name}": b"A stand-in.\n" for name in ("CITATION.txt", "LICENSE_DukeMTMC.txt")}
     )
@@ -112,7 +112,7 @@ def p_dukemtmc_reid(size: Extent, seed: int) -> Standin:
         for pid, n in _spread(pids, total):
             shot = Shot(pid - 1, (n + pid + 4 * occluded) % 8, n + 1000 * occluded, occluded)
             name = f"{pid:04d}_c{shot.camera + 1}_f{46_182 + 60 * shot.frame:07d}.jpg"
-            items.append(Item(f"P-DukeMTMC-reid/{place}/{pid:04d}/{name}", shot))
+            items.append(StandinImage(f"P-DukeMTMC-reid/{place}/{pid:04d}/{name}", shot))
     return Standin(items, {})
 
 
@@ -132,7 +132,7 @@ def msmt17(size: Extent, seed: int) -> Standin:
         for label, n in _spread(labels, total):
             shot = Shot(offset + label, (n + label + 7 * (order == 2)) % 15, n + 1000 * order, occluded)
             name = f"{label:04d}_{n + 200 * order:03d}_{shot.camera + 1:02d}_0303morning_{8 + n:04d}_{order % 2}.jpg"
-            items.append(Item(f"MSMT17_V1/{folder}/{label:04d}/{name}", shot))
+            items.append(StandinImage(f"MSMT17_V1/{folder}/{label:04d}/{name}", shot))
             lines.append(f"{label:04d}/{name} {label}\n")
         extras[f"MSMT17_V1/list_{split}.txt"] = "".join(lines).encode()
     return Standin(items, extras)
@@ -162,6 +162,6 @@ def _body_images(top: str, people: int, each: int, name: str) -> Standin:
         for n in range(1, each + 1):
             shot = Shot(pid - 1, (pid + n) % 6, n, occluded=True)
             whole = replace(shot, camera=(shot.camera + 3) % 6, occluded=False)
-            items.append(Item(f"{top}/occluded_body_images/{name.format(pid=pid, n=n)}", shot))
-            items.append(Item(f"{top}/whole_body_images/{name.format(pid=pid, n=n)}", whole))
+            items.append(StandinImage(f"{top}/occluded_body_images/{name.format(pid=pid, n=n)}", shot))
+            items.append(StandinImage(f"{top}/whole_body_images/{name.format(pid=pid, n=n)}", whole))
     return Standin(items, {})

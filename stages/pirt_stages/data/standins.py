@@ -12,7 +12,7 @@ from pirt_stages.data import standin_images
 from pirt_stages.data.importing.marks import MAKER, MARK, as_mark, maker_of
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.rendering import render_all
-from pirt_stages.data.standin_images import Extent, Item, Standin
+from pirt_stages.data.standin_images import Extent, Standin, StandinImage
 
 STANDINS: dict[str, Callable[[Extent, int], Standin]] = {
     "market1501": standin_images.market1501,
@@ -53,7 +53,7 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _rendered(items: Sequence[Item], seed: int, workers: int | None) -> Iterator[bytes]:
+def _rendered(items: Sequence[StandinImage], seed: int, workers: int | None) -> Iterator[bytes]:
     for item, picture in zip(items, render_all(seed, [item.shot for item in items], workers), strict=True):
         yield _as_tiff(picture.jpeg) if item.path.endswith(".tif") else picture.jpeg
 
@@ -64,7 +64,7 @@ def _as_tiff(jpeg: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _one_pixels(items: Sequence[Item]) -> Iterator[bytes]:
+def _one_pixels(items: Sequence[StandinImage]) -> Iterator[bytes]:
     """Yield images of one pixel whose bytes all differ: what follows an image's end is not looked at."""
     stream = io.BytesIO()
     Image.new("RGB", (1, 1), (120, 120, 120)).save(stream, "JPEG")

@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PrintedTable:
     """A table as printed: `groups` are (benchmark, number of columns) after the `labels` first columns."""
 
     labels: int
@@ -34,7 +34,7 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def grid(table: Table) -> Grid:
+def laid_out(table: Table) -> PrintedTable:
     """Lay out `table`: our columns for each benchmark, then the paper's and the difference where published."""
     with_paper = [
         any(row.entries[index].published is not None for row in table.rows) for index in range(len(table.benchmarks))
@@ -53,7 +53,7 @@ def grid(table: Table) -> Grid:
         for row in table.rows
     )
     sizes = tuple(6 if published else 2 for published in with_paper)
-    return Grid(len(table.head), tuple(zip(table.benchmarks, sizes, strict=True)), tuple(columns), rows)
+    return PrintedTable(len(table.head), tuple(zip(table.benchmarks, sizes, strict=True)), tuple(columns), rows)
 
 
 def _cells(benchmark: str, entry: Entry, *, with_paper: bool) -> list[Cell]:
@@ -92,7 +92,7 @@ def delta(ours: Measured | None, name: str, published: Published) -> float | Non
 
 def as_markdown(table: Table) -> str:
     """Return a Markdown table whose cells of ours link to their runs in lineage.md."""
-    laid = grid(table)
+    laid = laid_out(table)
     several = len(laid.groups) > 1
     columns = list(laid.columns)
     if several:
@@ -115,7 +115,7 @@ def _linked(cell: Cell) -> str:
 
 def as_text(table: Table) -> str:
     """Return the table aligned for a terminal."""
-    laid = grid(table)
+    laid = laid_out(table)
     texts = [list(laid.columns), *([cell.text for cell in row] for row in laid.rows)]
     widths = [max(len(line[index]) for line in texts) for index in range(len(laid.columns))]
     lines = ["  ".join(_aligned(line, widths, laid.labels)).rstrip() for line in texts]
@@ -133,7 +133,7 @@ def _aligned(line: Sequence[str], widths: Sequence[int], labels: int) -> list[st
     ]
 
 
-def _group_line(laid: Grid, widths: Sequence[int]) -> str:
+def _group_line(laid: PrintedTable, widths: Sequence[int]) -> str:
     parts = [" " * (sum(widths[: laid.labels]) + 2 * (laid.labels - 1))]
     start = laid.labels
     for name, size in laid.groups:
@@ -186,7 +186,7 @@ def _tex(text: str) -> str:
 
 def as_latex(table: Table) -> str:
     """Return a booktabs table; comments name the runs of each row."""
-    laid = grid(table)
+    laid = laid_out(table)
     columns = "l" * laid.labels + "r" * (len(laid.columns) - laid.labels)
     lines = ["% needs the packages booktabs and amssymb"]
     lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.topic)}.}}", rf"\label{{tab:{table.number}}}"]

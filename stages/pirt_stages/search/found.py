@@ -44,7 +44,7 @@ class SearchChoice:
 
 
 @dataclass(frozen=True)
-class FoundImage:
+class RankedImage:
     """One image of a rank list; `confidence` by part group is there if the model has parts.
 
     `match` and `same_camera` are None where the query's identity and camera are not known, `accepted` and
@@ -76,7 +76,7 @@ class FoundList:
 
     query: str
     confidence: dict[str, float]
-    found: tuple[FoundImage, ...]
+    found: tuple[RankedImage, ...]
 
 
 def require_same_model(gallery: Embeddings, queries: Embeddings) -> None:
@@ -170,7 +170,7 @@ def _named(
     compared = choice.top_n if gallery.has_parts else choice.top_k
     for row, listed, distances in zip(rows, images.tolist(), lists.distances.tolist(), strict=True):
         found = tuple(
-            FoundImage(
+            RankedImage(
                 rank=number,
                 key=gallery.keys[image],
                 pid=int(gallery.pids[image]),

@@ -12,7 +12,7 @@ from pirt.core.files import written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
 from pirt.visual.rank_list import Shown, draw_nearest, verdict_of
-from pirt_stages.search.found import FoundImage, FoundList
+from pirt_stages.search.found import FoundList, RankedImage
 
 RESULTS_FILE, PICTURE_FILE = "results.json", "rank_lists.png"
 
@@ -32,7 +32,7 @@ def as_table(lists: Sequence[FoundList]) -> str:
     return "\n".join(lines)
 
 
-def _accepted(image: FoundImage) -> str:
+def _accepted(image: RankedImage) -> str:
     if image.probability is None:
         return ""
     return f"  {'accepted' if image.accepted else 'rejected'}, probability {image.probability:.3f}"
@@ -79,6 +79,6 @@ class _Images:
         return read_image(self._manifest.image_path(self._rows[key]))
 
 
-def _shown(image: FoundImage, images: _Images) -> Shown:
+def _shown(image: RankedImage, images: _Images) -> Shown:
     distance = f"{image.distance:.3f}"
     return Shown(images[image.key], verdict_of(image.match), bool(image.same_camera), distance, image.confidence)

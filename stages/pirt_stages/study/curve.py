@@ -15,7 +15,7 @@ from pirt.training.sampler import PKSampler
 from pirt.visual.rows import Selection, row_label
 from pirt.visual.style import COLOURS, new_figure, save
 from pirt_stages.study.runs import Run, find_runs
-from pirt_stages.study.writing import Table, as_csv, with_spread, written_analysis
+from pirt_stages.study.writing import TextTable, as_csv, with_spread, written_analysis
 
 FILES = TABLE, NUMBERS, PLOT = "curve.md", "curve.csv", "curve.png"
 
@@ -55,7 +55,7 @@ def _write(folder: Path, points: Points) -> None:
     lengths = sorted({steps for of_row in points.values() for steps in of_row})
     cells = {row: {n: with_spread([*told.values()]) for n, told in of_row.items()} for row, of_row in points.items()}
     rows = [(str(steps), *(of_row.get(steps, "–") for of_row in cells.values())) for steps in lengths]
-    table = Table("mAP by training steps", ("steps", *points), rows).as_markdown()
+    table = TextTable("mAP by training steps", ("steps", *points), rows).as_markdown()
     (folder / TABLE).write_text(table, encoding="utf-8", newline="")
     lines = [
         (label, steps, seed, f"{score:.3f}")

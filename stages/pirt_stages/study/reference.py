@@ -19,7 +19,7 @@ from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import Scores, scores_of
 from pirt.runs.cache import without_skipped
 from pirt.runs.params import ModelParams
-from pirt_stages.study.writing import Table, as_csv, written_analysis
+from pirt_stages.study.writing import TextTable, as_csv, written_analysis
 
 FILES = TABLE, NUMBERS = "reference.md", "reference.csv"
 LEVELS = 8
@@ -121,6 +121,6 @@ def _write(folder: Path, table: Mapping[str, Scores]) -> None:
     named = {name: score.model_dump(by_alias=True) for name, score in table.items()}
     metrics = list(next(iter(named.values())))
     rows = [(name, *(f"{100 * score[metric]:.2f}" for metric in metrics)) for name, score in named.items()]
-    text = Table("Reference rows", ("ranked by", *metrics), rows).as_markdown()
+    text = TextTable("Reference rows", ("ranked by", *metrics), rows).as_markdown()
     (folder / TABLE).write_text(text, encoding="utf-8", newline="")
     (folder / NUMBERS).write_text(as_csv(("ranked by", *metrics), rows), encoding="utf-8", newline="")

@@ -19,7 +19,7 @@ from pirt_stages.study.bins import BODY, Integers, bins_of, whole_pictures
 from pirt_stages.study.confidence import correlations
 from pirt_stages.study.runs import Run, find_runs
 from pirt_stages.study.truth import Floats, Truth
-from pirt_stages.study.where_tables import FILES, Row, write_where
+from pirt_stages.study.where_tables import FILES, VariantRow, write_where
 from pirt_stages.study.writing import written_analysis
 
 
@@ -67,7 +67,7 @@ def _row(
     whole: Integers,
     shares: dict[NamedGroups, Floats],
     device: torch.device,
-) -> Row:
+) -> VariantRow:
     confidence: dict[str, list[tuple[float, float]]] = {}
     for _, embeddings in chosen:
         if embeddings.has_parts:
@@ -76,7 +76,7 @@ def _row(
             for part, pair in zip((*embeddings.group_names, "all"), pairs, strict=True):
                 confidence.setdefault(part, []).append(pair)
     precisions = np.stack([_precisions(run, embeddings, whole, device) for run, embeddings in chosen])
-    return Row(name, tuple(run.metrics.seed for run, _ in chosen), precisions, confidence)
+    return VariantRow(name, tuple(run.metrics.seed for run, _ in chosen), precisions, confidence)
 
 
 def _precisions(run: Run, embeddings: Embeddings, whole: Integers, device: torch.device) -> Floats:

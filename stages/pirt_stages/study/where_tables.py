@@ -13,13 +13,13 @@ from pirt.visual.style import COLOURS, new_figure, save
 from pirt_stages.study.bins import Bin
 from pirt_stages.study.confidence import COMPARED
 from pirt_stages.study.truth import Floats
-from pirt_stages.study.writing import Table, as_csv, with_spread
+from pirt_stages.study.writing import TextTable, as_csv, with_spread
 
 FILES = TABLES, PRECISIONS, CONFIDENCES, PLOT = "where.md", "where.csv", "confidence.csv", "where.png"
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantRow:
     """One variant over S seeds: average precisions S×2·Q, NaN where the protocol counts none."""
 
     name: str
@@ -37,7 +37,7 @@ class Row:
         return int(np.count_nonzero(~np.isnan(self.precisions[0][one.samples])))
 
 
-def write_where(folder: Path, rows: Sequence[Row], bins: Sequence[Bin]) -> None:
+def write_where(folder: Path, rows: Sequence[VariantRow], bins: Sequence[Bin]) -> None:
     """Write `FILES`."""
     bins = [one for one in bins if rows[0].queries(one)]
     tables = [*_precision_tables(rows, bins), *_confidence_tables(rows)]
@@ -49,9 +49,9 @@ def write_where(folder: Path, rows: Sequence[Row], bins: Sequence[Bin]) -> None:
     save(_drawn(rows, bins), folder / PLOT)
 
 
-def _precision_tables(rows: Sequence[Row], bins: Sequence[Bin]) -> list[Table]:
+def _precision_tables(rows: Sequence[VariantRow], bins: Sequence[Bin]) -> list[TextTable]:
     return [
-        Table(
+        TextTable(
             f"mAP: {trait}",
             (trait, "queries", *(row.name for row in rows)),
             [(one.label, str(rows[0].queries(one)), *(with_spread(row.scores(one)) for row in rows)) for one in chosen],
@@ -60,16 +60,18 @@ def _precision_tables(rows: Sequence[Row], bins: Sequence[Bin]) -> list[Table]:
     ]
 
 
-def _confidence_tables(rows: Sequence[Row]) -> list[Table]:
+def _confidence_tables(rows: Sequence[VariantRow]) -> list[TextTable]:
     lines = [
         (f"{row.name}, {part}", *(with_spread(values) for values in zip(*pairs, strict=True)))
         for row in rows
         for part, pairs in row.confidence.items()
     ]
-    return [Table("Rank correlation of confidence with what is visible", ("part", *COMPARED), lines)] if lines else []
+    return (
+        [TextTable("Rank correlation of confidence with what is visible", ("part", *COMPARED), lines)] if lines else []
+    )
 
 
-def _precision_lines(rows: Sequence[Row], bins: Sequence[Bin]) -> list[tuple[object, ...]]:
+def _precision_lines(rows: Sequence[VariantRow], bins: Sequence[Bin]) -> list[tuple[object, ...]]:
     return [
         (one.trait, one.label, row.queries(one), row.name, seed, f"{score:.3f}")
         for one in bins
@@ -78,7 +80,7 @@ def _precision_lines(rows: Sequence[Row], bins: Sequence[Bin]) -> list[tuple[obj
     ]
 
 
-def _confidence_lines(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+def _confidence_lines(rows: Sequence[VariantRow]) -> list[tuple[object, ...]]:
     return [
         (row.name, part, seed, *(f"{value:.4f}" for value in pair))
         for row in rows
@@ -87,7 +89,7 @@ def _confidence_lines(rows: Sequence[Row]) -> list[tuple[object, ...]]:
     ]
 
 
-def _drawn(rows: Sequence[Row], bins: Sequence[Bin]) -> Figure:
+def _drawn(rows: Sequence[VariantRow], bins: Sequence[Bin]) -> Figure:
     """Draw a panel for each trait, a place for each bin, a colour for each row; bars are the deviation over seeds."""
     traits = [(trait, list(chosen)) for trait, chosen in groupby(bins, key=lambda one: one.trait)]
     figure = new_figure(7.2, 2.6 * -(-len(traits) // 2) + 0.4)
@@ -101,7 +103,7 @@ def _drawn(rows: Sequence[Row], bins: Sequence[Bin]) -> Figure:
     return figure
 
 
-def _panel(panel: Axes, trait: str, rows: Sequence[Row], bins: Sequence[Bin]) -> None:
+def _panel(panel: Axes, trait: str, rows: Sequence[VariantRow], bins: Sequence[Bin]) -> None:
     for number, row in enumerate(rows):
         scores = np.array([row.scores(one) for one in bins])
         places = np.arange(len(bins)) + 0.12 * (number - (len(rows) - 1) / 2)

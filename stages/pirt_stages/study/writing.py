@@ -16,7 +16,7 @@ _AS_IT_IS = frozenset(" .,:;+-–−%±×()/=<")
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """Cells as text; the first column names the rows."""
 
     title: str

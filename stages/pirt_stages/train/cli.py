@@ -26,7 +26,7 @@ from pirt_stages.options import (
     params_option,
 )
 from pirt_stages.train.console import Console
-from pirt_stages.train.evaluation import Evaluation
+from pirt_stages.train.evaluation import GalleryEvaluator
 from pirt_stages.train.starting_params import INIT_PARAMS
 
 
@@ -105,5 +105,5 @@ def main(
         workers=workers,
         image_memory=image_memory,
     )
-    make = None if measured is None else partial(Evaluation, manifest, store, params, measured)
+    make = None if measured is None else partial(GalleryEvaluator, manifest, store, params, measured)
     train(job, Console(), make)

@@ -8,7 +8,7 @@ from pirt.progress import Bar, progress, say
 from pirt.runs.dataset import Batch
 from pirt.summary import summarise, summary_table
 from pirt.training.recipe import Listener, Training
-from pirt_stages.train.curves import Curves
+from pirt_stages.train.curves import CurveLog
 
 LOGS_FOLDER = "logs"
 
@@ -18,7 +18,7 @@ class Console(Listener):
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
-        self._curves: Curves | None = None
+        self._curves: CurveLog | None = None
         self._began = self._waited = 0.0
         self._steps = 0
 
@@ -83,7 +83,7 @@ class Console(Listener):
     def _take_up_curves(self, training: Training) -> None:
         """Begin the curves where they ended; not before a step was done, for those of an earlier run are replaced."""
         if self._curves is None:
-            self._curves = Curves(training.job.out / LOGS_FOLDER, training.state.history)
+            self._curves = CurveLog(training.job.out / LOGS_FOLDER, training.state.history)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvclive.live import Live
 
-Point = dict[str, float]
+EpochValues = dict[str, float]
 
 
 class _LiveOutsideGit(Live):
@@ -19,18 +19,18 @@ class _LiveOutsideGit(Live):
         self._dvc_file = self._init_dvc_file()
 
 
-class Curves:
+class CurveLog:
     """Files under `folder` that `dvc plots` reads; the points of an earlier part of the training come first.
 
     A folder of an earlier training is replaced. Nothing is written to dvc.yaml or Git, and no file holds a clock.
     """
 
-    def __init__(self, folder: Path, history: Sequence[Point]) -> None:
+    def __init__(self, folder: Path, history: Sequence[EpochValues]) -> None:
         self._live = _LiveOutsideGit(str(folder), save_dvc_exp=False, dvcyaml=None)
         for point in history:
             self.add(point)
 
-    def add(self, point: Point) -> None:
+    def add(self, point: EpochValues) -> None:
         """Write the next epoch's values by name; a name with a slash goes into a folder."""
         self._live.step += 1
         for name, value in point.items():

@@ -15,7 +15,7 @@ from pirt.runs.precision import tf32
 from pirt.training.setup import readable_rows
 
 
-class Evaluation:
+class GalleryEvaluator:
     """Queries and gallery in hand, to be embedded by a model that is still learning."""
 
     def __init__(

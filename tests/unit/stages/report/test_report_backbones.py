@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pirt_stages.report.cli import main
-from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
+from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, laid_out
 from pirt_stages.report.results import ReportError, read_results
 from pirt_stages.report.schema import Report
 from pirt_stages.report.tables import build_report
@@ -45,7 +45,7 @@ def report(folders: list[Path], benchmark: str = "mine") -> Report:
 def test_each_backbone_has_a_row_for_each_model_that_was_run_on_any(folders: list[Path]) -> None:
     (made,) = report(folders).tables
     assert made.title == "Table 6. Backbones on mine"
-    assert [[cell.text for cell in row] for row in grid(made).rows] == [
+    assert [[cell.text for cell in row] for row in laid_out(made).rows] == [
         ["resnet50_ibn_a", "baseline", "40.00 ± 0.00", "50.00 ± 0.00"],
         ["resnet50_ibn_a", "+ P", "42.00 ± 0.00", "52.00 ± 0.00"],
         ["resnet50_ibn_a", "+ P + Intra + Inter", "44.00 ± 0.00", "54.00 ± 0.00"],
@@ -68,7 +68,7 @@ def test_short_trainings_are_told_apart_from_long_ones(write_metrics: Write) -> 
     folder = vit(write_metrics, "pirt", 0, 0.5, train={"epochs": 8})
     (made,) = report([folder]).tables
     assert "† 8 epochs, fewer than the paper's 60." in made.notes
-    texts = {tuple(cell.text for cell in row[:3]) for row in grid(made).rows}
+    texts = {tuple(cell.text for cell in row[:3]) for row in laid_out(made).rows}
     assert ("resnet50_ibn_a", "baseline", "40.00‡") in texts
     assert ("vit_small", "+ P + Intra + Inter", "50.00†‡") in texts
     # Neither has both, so nothing is said of what was added.

@@ -13,7 +13,7 @@ from pirt.core.manifest import ImageRow, Manifest
 from pirt.runs.params import ModelParams, Params
 from pirt.runs.run import build_model
 from pirt_stages.report.cli import main
-from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, grid
+from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, laid_out
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
 from pirt_stages.report.results import FIELDS_OF, ReportError, Selection, read_results
 from pirt_stages.report.schema import Report, Table
@@ -32,7 +32,7 @@ def table(number: int, made: Report) -> Table:
 
 
 def texts(made: Table) -> list[list[str]]:
-    return [[cell.text for cell in row] for row in grid(made).rows]
+    return [[cell.text for cell in row] for row in laid_out(made).rows]
 
 
 @pytest.fixture
@@ -135,18 +135,18 @@ def test_what_is_not_the_papers_stands_beside_no_published_number(
     write_metrics: Write, changes: dict[str, object], said: str
 ) -> None:
     made = table(3, report(write_metrics("pirt", 0, 0.5, **changes)))
-    assert "paper mAP" not in grid(made).columns
+    assert "paper mAP" not in laid_out(made).columns
     assert f"No published numbers stand beside these: {said}." in made.notes
 
 
 def test_skipped_queries_are_among_the_published(write_metrics: Write) -> None:
     made = table(3, report(write_metrics("pirt", 0, 0.5, counts={"skipped": 10})))
-    assert "paper mAP" in grid(made).columns
+    assert "paper mAP" in laid_out(made).columns
 
 
 def test_another_matching_than_the_papers_is_told(write_metrics: Write) -> None:
     made = table(3, report(write_metrics("pirt", 0, 0.5, protocol={"top_n": 10})))
-    assert "paper mAP" in grid(made).columns
+    assert "paper mAP" in laid_out(made).columns
     assert "Not matched as in the paper: top_n 10 instead of 100." in made.notes
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from pirt_stages.train.curves import Curves
+from pirt_stages.train.curves import CurveLog
 
 
 @pytest.mark.parametrize("commits", [0, 1])
@@ -19,7 +19,7 @@ def test_curves_write_no_more_than_their_folder_in_a_git_repository(tmp_path, mo
         git("commit", "--quiet", "--allow-empty", "--message", "first")
     monkeypatch.chdir(tmp_path)
 
-    curves = Curves(tmp_path / "logs", [{"loss": 2.0}])
+    curves = CurveLog(tmp_path / "logs", [{"loss": 2.0}])
     curves.add({"loss": 1.0})
     curves.close()
 

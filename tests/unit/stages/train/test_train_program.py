@@ -29,7 +29,7 @@ from pirt.training.resume import resume_folder
 from pirt.training.setup import starting_network
 from pirt_stages.evaluate.cli import main as evaluate
 from pirt_stages.train.cli import main
-from pirt_stages.train.evaluation import Evaluation
+from pirt_stages.train.evaluation import GalleryEvaluator
 
 # Runs the program and kills it, where a plain kill would come at a moment that chance chooses.
 KILLED = """
@@ -231,7 +231,7 @@ def test_an_evaluation_that_is_killed_costs_no_step(persons, tmp_path, monkeypat
         call = replaced(training_arguments(persons, folder), "--params", parameters)
         with monkeypatch.context() as patch:
             if folder == out:
-                patch.setattr(Evaluation, "__call__", killed)
+                patch.setattr(GalleryEvaluator, "__call__", killed)
                 with pytest.raises(_Killed):
                     CliRunner().invoke(main, call, catch_exceptions=False)
         done = run(*call)
@@ -251,14 +251,14 @@ def killed(*_):
 def test_a_signal_at_an_epochs_end_does_not_wait_for_its_evaluation(persons, tmp_path, monkeypatch):
     arguments = training_arguments(persons, tmp_path / "run")
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 1"))
-    measure = Evaluation.__call__
+    measure = GalleryEvaluator.__call__
     measured = []
 
     def watched(evaluation, network, device):
         measured.append(len(measured))
         return measure(evaluation, network, device)
 
-    monkeypatch.setattr(Evaluation, "__call__", watched)
+    monkeypatch.setattr(GalleryEvaluator, "__call__", watched)
     stopped_in_step(monkeypatch, arguments, step=5)
     assert len(measured) == 1
     assert run(*arguments).exit_code == 0
@@ -571,7 +571,9 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
 def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
     found = iter([0.5, 0.9, 0.4])
-    monkeypatch.setattr(Evaluation, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0})
+    monkeypatch.setattr(
+        GalleryEvaluator, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0}
+    )
     stopped_in_step(monkeypatch, arguments, step=6)
     resumed = run(*arguments)
     assert resumed.exit_code == 0, resumed.output
