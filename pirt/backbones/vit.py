@@ -70,6 +70,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, heads: int, drop: float) -> None:
         super().__init__()
         self.drop = drop
+        # timm's ε, with which the published weights were trained, and not PyTorch's.
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.attn = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)

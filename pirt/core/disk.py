@@ -1,7 +1,7 @@
-"""Files that libraries write into, on a full disk and with Ctrl-C too.
+"""Files that libraries write into, safe on a full disk and on Ctrl-C.
 
-What torch, faiss and the HDF5 library say of a disk that refuses their writes is not what the system said, and HDF5
-then ends the process with a segmentation fault. So it does where a signal's exception comes out of a write.
+When a disk refuses their writes, torch, faiss and the HDF5 library report something other than what the system said,
+and HDF5 then ends the process with a segmentation fault. It does so too when a signal's exception comes out of a write.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class Disk(io.FileIO):
             return self.tell()
 
     def check(self) -> None:
-        """Raise what the system refused, and let signals come; long writing asks now and then, and then may end."""
+        """Raise what the system refused, and let signals in; whoever writes for long calls this now and then."""
         self.let_signals()
         if self.refusal is not None:
             raise self.refusal
@@ -72,13 +72,13 @@ def written_through(path: Path, kind: type[Disk] = Disk) -> Iterator[Disk]:
         try:
             yield disk
         finally:
-            # It is the reason for whatever the library raises thereafter.
+            # Whatever the library has raised by now, the system's refusal is the reason.
             disk.check()
 
 
 @contextmanager
 def _signals_deferred() -> Iterator[Callable[[], None]]:
-    """Keep signals from the block, but for those moments in which it calls what is yielded; none is lost."""
+    """Hold signals back from the block, except while it calls what is yielded; none is lost."""
     if threading.current_thread() is not threading.main_thread():  # to which signals never come
         yield lambda: None
         return
@@ -92,7 +92,7 @@ def _signals_deferred() -> Iterator[Callable[[], None]]:
             number = waiting.pop(0)
             signal.signal(number, before[number])
             signal.raise_signal(number)
-            # A handler may have put another in its place, for the next signal.
+            # A handler may have replaced itself, as one that ends the process on the second signal; that one stays.
             if signal.getsignal(number) is before[number]:
                 signal.signal(number, note)
 
@@ -105,6 +105,7 @@ def _signals_deferred() -> Iterator[Callable[[], None]]:
         for number in _DEFERRED:
             if signal.getsignal(number) is note:
                 signal.signal(number, before[number])
+        # Last, since these handlers may raise.
         for number in waiting:
             signal.raise_signal(number)
 

@@ -56,13 +56,14 @@ def refuse_stream_as_output(path: Path) -> None:
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path in a folder beside `path`; what is there when the block ends well (file or folder) becomes `path`.
 
-    An earlier `path` is replaced, but no folder by a file: that is a PirtError. When the block raises, nothing is left
-    behind and `path` is untouched. What a kill left behind is removed when the same `path` is written again.
+    An earlier `path` is replaced, but a folder never by a file, which is a PirtError. When the block raises, nothing is
+    left behind and `path` is untouched. What a kill left behind is removed when the same `path` is written again.
     """
     if path.name in ("", ".."):
         raise PirtError(f"{path} does not name what to write; name the file or folder itself")
     refuse_stream_as_output(path)
     if path.is_dir():
+        # A rename would replace a link to a folder instead of the folder.
         path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(path)
@@ -90,12 +91,13 @@ def _held_folder(folder: Path) -> Iterator[None]:
         _lock(descriptor)
         yield
     finally:
+        # Still locked: without the lock it would look like one that a kill left.
         shutil.rmtree(folder)
         os.close(descriptor)
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove what killed processes left of writing `path`: whatever is named so and held by nobody."""
+    """Remove what killed processes left when they wrote `path`: whatever has such a name and is locked by nobody."""
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
     for left in path.parent.iterdir():
         if ours.fullmatch(left.name) and not left.is_symlink():
@@ -105,7 +107,7 @@ def remove_left_over(path: Path) -> None:
 def _remove_unless_held(left: Path) -> None:
     try:
         descriptor = os.open(left, os.O_RDONLY)
-    except FileNotFoundError:  # its process ended it meanwhile
+    except FileNotFoundError:  # its process has removed it meanwhile
         return
     try:
         if not _lock(descriptor):
@@ -141,7 +143,7 @@ def put_in_place(made: Path, path: Path) -> None:
     path.rename(former)
     try:
         made.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C between the two renames too
         former.rename(path)
         raise
     shutil.rmtree(former)
@@ -166,11 +168,12 @@ def refuse_folder(path: Path) -> None:
 
 
 def refuse_other_files(path: Path, ours: Collection[str]) -> None:
-    """Raise PirtError unless `path` is absent or a folder of files `ours`, relative to it; an empty one is."""
+    """Raise PirtError unless `path` is absent or a folder with no other files than `ours`, relative to it."""
     if path.is_file():
         raise PirtError(f"{path} is a file, not a folder; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
+        # What a kill left of writing is nobody's work either.
         known = name in ours or any(is_clutter(part) or _BESIDE.fullmatch(part) for part in Path(name).parts)
         if not known and (entry.is_symlink() or not entry.is_dir()):
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
@@ -200,8 +203,8 @@ def sha256_or_url(source: str) -> str:
         raise PirtError(f"{source} cannot be read: {error.strerror}; give a file or a URL") from error
 
 
-# What a file's own place, name or content may cause; any other number is about the system. EINVAL is what readers get
-# that follow a damaged file to a place before its beginning.
+# Errors that a file's own place, name or content may cause; any other is about the system. EINVAL is what readers get
+# when a damaged file sends them to a place before its beginning.
 _OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
@@ -211,12 +214,13 @@ def is_refusal(error: BaseException | None) -> bool:
 
 
 def pass_on_refusal(error: BaseException) -> None:
-    """Raise `error` again if it is a refusal, which is never to be taken for damage: damage is thrown away."""
+    """Raise `error` again if it is a refusal, which must never be taken for damage: what is damaged is made again."""
     if is_refusal(error):
         raise error
 
 
 _DRIVE = re.compile(r"[^/]:")
+"""Of Windows, as in C:/x, which does not begin with a slash."""
 
 
 def stays_inside(path: str) -> bool:

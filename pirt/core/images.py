@@ -23,7 +23,7 @@ _DARK = 64
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image file as RGB with its EXIF rotation applied.
 
-    Grey, CMYK, palette and 16-bit images are converted, transparency is dropped, of several frames the first counts.
+    Grey, CMYK, palette and 16-bit images are converted, transparency is dropped, and only the first frame is read.
     DataError for a file that is missing, empty, truncated, neither a file nor an image or has more than `max_pixels`;
     the size is checked before anything is decoded.
     """
@@ -43,7 +43,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise DataError(f"image {path} is missing") from error
     # Pillow's decoders raise these on truncated and damaged files.
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, DataError):  # which is a ValueError
             raise
         if is_refusal(error):
             raise DataError(f"the system refused to read image {path}, which may be good: {error}; fix that") from error
@@ -67,6 +67,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     tiles = getattr(image, "tile", [])  # before decoding, which forgets them
     deep = any(_DEEP_COLOURS.search(str(tile.args)) for tile in tiles)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        # By the depth that the file has, not by its brightest pixel: a dark photograph stays dark.
         bits = _bits_said(image)
         values = np.asarray(_upright(image)).astype(np.int64)
         return Image.fromarray((values >> (max(bits or 0, _bits_held(values)) - 8)).astype(np.uint8)).convert("RGB")

@@ -43,7 +43,7 @@ _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
 _LINE_ENDS = re.compile(r"[\0\r\n]")
 _OUTSIDE = ("\n/", "\n./", "\n.\n", "\n\n", "..", "\\", ":")
-"""Of which every path that does not stay inside has one, and few others, when each stands between two ends of line."""
+"""Every path that leaves the root has one of these in it once it stands between two line ends; few other paths do."""
 _BLOCK = 1 << 19
 """Characters read at a time; the first ones hold the header and the lines before it, whatever else the file is."""
 
@@ -180,7 +180,7 @@ def _block(file: TextIO) -> str:
 
 
 def _tables(records: Iterator[list[str]], file: TextIO, delimiter: str) -> Iterator[list[list[str]] | PlainRows]:
-    """Yield the rows some at a time, `records` and those below, cut all at once where nothing is quoted."""
+    """Yield the rows in tables: `records`, then those further below, cut all at once where nothing is quoted."""
     while True:
         while table := list(islice(records, TOGETHER)):
             yield table
@@ -260,6 +260,7 @@ def _extend(columns: Columns, table: Sequence[list[str]], first: int, path: Path
             keys, paths, [CODES[split] for split in splits], list(map(int, pids)), list(map(int, camids)), sha256s
         )
     except (ValueError, KeyError):
+        # All rows at once only tell that something is wrong; one by one they tell which is.
         for number, fields in enumerate(table, first):
             if any(fields):
                 _require_row(fields, f"{path}, row {number}")
@@ -311,13 +312,13 @@ def _require_sound(rows: Rows, path: Path) -> None:
 
 
 def _numbers_are_sound(rows: Rows) -> bool:
-    """Tell what the rows one by one would, of all at once."""
+    """Check all numbers at once, to the same answer as row by row."""
     pids, camids = rows.pids, rows.camids
     return bool(((pids >= JUNK_PID) & (pids <= _LARGEST) & (camids >= -_LARGEST) & (camids <= _LARGEST)).all())
 
 
 def _texts_are_sound(rows: Rows) -> bool:
-    """Tell whether paths and keys are sound; of two keys of one hash, which are most likely the same, it says no."""
+    """Tell whether paths and keys are sound; no where two keys have one hash, which nearly always are the same."""
     hashes = np.empty(len(rows), np.int64)
     for first in range(0, len(rows), TOGETHER):
         some = rows[first : first + TOGETHER]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pirt.core.errors import ParamsError
 from pirt.core.texts import yaml_in
 
+# Every number has bounds: what no machine can hold is refused before memory is asked for.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Channels = Annotated[int, Field(gt=0, le=65_536)]
 """Of a layer; how large a network may be in all is asked before it is built (`pirt.core.sizes`)."""

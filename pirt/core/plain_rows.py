@@ -14,7 +14,7 @@ from pirt.core.rows import SPLITS
 
 _FIELDS = 6
 _DIGITS = 18
-"""So many digits are below 2**63."""
+"""Numbers of so many digits are below 2**63."""
 _WORD = 8
 
 
@@ -33,7 +33,7 @@ class PlainRows:
 
 
 def plain_rows(text: str, delimiter: str) -> PlainRows | None:
-    """Cut whole lines of a manifest below its header; None where anything is not as plain as almost everywhere."""
+    """Cut whole lines of a manifest below its header; None where not all of them are plain, as almost all are."""
     if any(mark in text for mark in '"\r\0'):
         return None
     utf8 = text.encode() + b"\n" * (not text.endswith("\n"))
@@ -46,7 +46,7 @@ def plain_rows(text: str, delimiter: str) -> PlainRows | None:
     starts[:, 1:] = stops[:, :-1] + 1
     starts[0, 0], starts[1:, 0] = 0, ends[:-1] + 1
     lengths = stops - starts
-    if (lengths < 0).any() or lengths.max() > csv.field_size_limit():  # a line with more, another with fewer fields
+    if (lengths < 0).any() or lengths.max() > csv.field_size_limit():  # one line has more, another fewer fields
         return None
     keys, paths, splits, pids, camids, sha256s = zip(starts.T, lengths.T, strict=True)
     codes, people, cameras = _codes(octets, *splits), _integers(octets, *pids), _integers(octets, *camids)
@@ -59,7 +59,7 @@ def plain_rows(text: str, delimiter: str) -> PlainRows | None:
 def _codes(
     octets: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.uint8] | None:
-    """Return the places in `SPLITS` of fields that name one, each."""
+    """Return the place in `SPLITS` of each field's split; None where one names none."""
     words = octets[starts[:, None] + np.arange(_WORD)]
     codes = np.full(len(starts), len(SPLITS), np.uint8)
     for code, split in enumerate(SPLITS):
@@ -71,7 +71,7 @@ def _codes(
 def _integers(
     octets: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
-    """Return the values of fields that are digits, maybe behind a minus, each."""
+    """Return each field's value; None where one is not digits, maybe behind a minus."""
     negative = octets[starts] == ord("-")
     starts, lengths = starts + negative, lengths - negative
     if lengths.min() < 1 or lengths.max() > _DIGITS:

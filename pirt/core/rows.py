@@ -248,6 +248,7 @@ class _TextColumn:
 def _index(places: Places) -> slice | NDArray[Any]:
     if isinstance(places, slice):
         return places
+    # NumPy takes an empty list for numbers with fractions, which index nothing.
     return np.asarray(places, None if len(places) else np.int64)
 
 

@@ -42,4 +42,5 @@ def without_seal(record: Any) -> dict[str, Any]:
 
 
 def _digest(record: dict[str, Any]) -> str:
+    # In one form, whatever the order and the spaces of the file.
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

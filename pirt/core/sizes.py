@@ -1,4 +1,4 @@
-"""Networks are measured before memory is asked for: a system that grants it first ends the program later."""
+"""Networks are measured before memory is asked for: a system may grant any amount and kill the program that uses it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

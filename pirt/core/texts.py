@@ -68,7 +68,7 @@ def yaml_of(text: str) -> Any:
         return yaml.load(text)
     except YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    # Of scalars that only look like a date, a number or a truth value.
+    # A scalar that only looks like a date, a number or a truth value may raise anything.
     except Exception as error:
         pass_on_refusal(error)
         raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
@@ -88,7 +88,7 @@ def json_of(text: str | bytes) -> Any:
 
 
 def _require_few_open(text: str) -> None:
-    """Refuse what the scanner takes hours for before it says how deep a text is: it looks at all open lists again."""
+    """Refuse what the scanner, which looks at all open lists again for each new one, would take hours to refuse."""
     depth = 0
     for mark in re.findall(r"[\[{}\]]", text):
         depth = depth + 1 if mark in "[{" else max(depth - 1, 0)
@@ -97,7 +97,7 @@ def _require_few_open(text: str) -> None:
 
 
 def plain_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: what it would is put behind an apostrophe."""
+    """Return text that no spreadsheet takes for a formula; what looks like one gets an apostrophe in front."""
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 

@@ -1,6 +1,6 @@
 """Weights as people have them: found or fetched, checked by hash, and read without running the code that pickles carry.
 
-One reader serves pose networks, backbones and runs. What a name means is the matter of who loads it.
+One reader serves pose networks, backbones and runs. What a name means is left to whoever loads it.
 """
 
 import hashlib
@@ -26,8 +26,9 @@ from pirt.core.files import pass_on_refusal, sha256_of
 # A date, such as 20220913, is not a hash.
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
 _WRAPPERS = ("state_dict", "model", "teacher", "student")
-"""Under what training programs put the state dict beside their own notes; a teacher is what its student became."""
+"""Where training programs put the state dict, beside their notes; the teacher, the student's average, goes first."""
 _MOST_SHARED, _MOST_CODE = 4, 1 << 20
+"""Numbers for each byte of a file, which names that share weights need, and bytes that its code may unpack to."""
 _LONGEST_NAME = 1000
 _PICKLES = 5
 """How many pickles a file of before PyTorch 1.6 has before its tensors' bytes."""
@@ -53,7 +54,7 @@ def fetch(source: str) -> Path:
         except (OSError, HTTPException, ValueError, RuntimeError) as error:  # or not the bytes that the name promises
             reason = getattr(error, "reason", error)
             raise CheckpointError(
-                f"{source} cannot be fetched ({reason}); fetch it elsewhere, put it at {path}"
+                f"{source} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
             ) from error
     require_named_hash(path)
     return path
@@ -155,7 +156,7 @@ def _require_names(stream: IO[bytes]) -> None:
         if kind == "GLOBAL" and len(str(argument)) > _LONGEST_NAME:
             raise ValueError("it holds a name that is too long")
         if kind in ("REDUCE", "NEWOBJ") and stack[-2] != "GLOBAL":
-            raise ValueError("it calls what is no function")
+            raise ValueError("it calls something that is not a function")
         if kind in ("BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
         elif kind in ("BINGET", "LONG_BINGET"):
@@ -212,11 +213,11 @@ def _require_finite(weights: dict[str, Tensor], path: Path) -> None:
 
 
 class _HistoryBuffer:
-    """Stands for MMEngine's log of a scalar while reading; it is thrown away."""
+    """Stands for MMEngine's log of a scalar while reading; nothing of it is kept."""
 
 
 class _CommandLine:
-    """Stands for the parsed command line that DINO's and SOLIDER's programs save; it is thrown away."""
+    """Stands for the parsed command line that DINO's and SOLIDER's programs save; nothing of it is kept."""
 
 
 def _statistic(owner: object, name: object) -> None:

@@ -141,6 +141,7 @@ class HeatmapStore:
         # By shard, so that each file is read once and by one thread.
         order = np.argsort(indices, kind="stable")
         cuts = np.flatnonzero(np.diff(indices[order] // self.layout.shard_size)) + 1
+        # Threads help: files are read and zstd decodes outside of Python's lock.
         with ThreadPoolExecutor() as pool:
             groups = np.split(order, cuts) if len(order) else []
             tasks = [pool.submit(self._read_from_shard, indices, places, into) for places in groups]
@@ -213,9 +214,9 @@ def _decode_to(into: Codes, places: Indices, indices: Indices, images: range, sh
 def open_store(path: Path) -> HeatmapStore:
     """Open the finished heatmap store at `path` for reading."""
     if not path.is_dir():
-        unfinished = partial_path(path).is_dir()
-        fix = "is unfinished: run the same `pirt-pose extract` again" if unfinished else "does not exist"
-        raise StoreError(f"heatmap store {path} {fix}; stores are made by `pirt-pose extract`")
+        if partial_path(path).is_dir():
+            raise StoreError(f"heatmap store {path} is unfinished; run the same `pirt-pose extract` again to finish it")
+        raise StoreError(f"heatmap store {path} does not exist; `pirt-pose extract` makes one")
     store = open_unsealed(path)
     if store.seal is None:
         raise StoreError(f"{path} is an unfinished heatmap store; run the same `pirt-pose extract` again to finish it")
@@ -231,7 +232,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
     attributes, seal = _root(path)
     try:
         for name in (HEATMAPS, SCORES, KEYS):
-            json_in(path / name / METADATA)  # of a file, of a size; zarr would wait for a pipe
+            json_in(path / name / METADATA)  # raises for a pipe, for which zarr would wait, and for what is too large
         root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
         heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
         layout = ShardLayout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
@@ -310,7 +311,7 @@ def _sealed_root(table: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _require_keys(keys: zarr.Array[Any], file: Path, count: int) -> None:
-    """Raise ValueError unless as many keys as images can be in their file, before memory for them is asked for."""
+    """Raise ValueError unless their file can hold a key for each image; memory for them is asked for only then."""
     if not file.is_file():
         raise ValueError(f"{file.parent.name}/{file.name} is missing")
     if keys.shape[0] != count or not 0 < count <= _MOST_IMAGES:

@@ -33,6 +33,7 @@ from pirt.heatmaps.shards import shard_of, short_digest
 HEATMAPS, SCORES, KEYS, SHA256 = "heatmaps", "scores", "keys", "image_sha256"
 ATTRIBUTES, SEAL, DIGESTS, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "digests", "decode_table"
 METADATA = "zarr.json"
+# A shard is the unit of writing, a chunk that of reading: one image alone costs at most 16 decoded ones.
 _CHUNK_IMAGES = 16
 _ZSTD_LEVEL = 1
 
@@ -163,6 +164,7 @@ class ShardLayout:
     def shard_contents(self, codes: Codes, scores: NDArray[np.float32]) -> tuple[bytes, bytes]:
         """Return the bytes of one shard's `files`: `codes` n×K×Hm×Wm and `scores` n×K."""
         files: dict[str, Buffer] = {}
+        # As the only shard of a small store, so that zarr itself encodes it.
         alone = replace(self, count=len(codes))
         for array, values in zip(
             alone.create_arrays(zarr.create_group(MemoryStore(files))), (codes, scores), strict=True

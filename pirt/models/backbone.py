@@ -94,7 +94,7 @@ def _fits(value: object, kind: Any) -> bool:
         return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
     if get_args(kind):
         return any(_fits(value, one) for one in get_args(kind))
-    if isinstance(value, bool) and kind in (int, float):
+    if isinstance(value, bool) and kind in (int, float):  # True is an int
         return False
     if kind in (int, float) and isinstance(value, int | float) and not abs(value) <= _LARGEST_OPTION:
         return False

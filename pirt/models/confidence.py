@@ -19,5 +19,6 @@ class ConfidenceScore(nn.Module):
         """
         trusted = self.mlp(groups).squeeze(-1).sigmoid() * scores
         total = trusted.sum(dim=1, keepdim=True)
+        # Not over 0, even where `where` takes the other branch: the gradient would be NaN.
         share = trusted / total.clamp_min(torch.finfo(total.dtype).tiny)
         return torch.where(total > 0, share, 1.0 / groups.shape[1])

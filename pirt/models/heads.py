@@ -16,7 +16,7 @@ class BNNeck(nn.Module):
         # Embeddings are compared by their angle at the origin, from which a bias would move them.
         self.norm.bias.requires_grad_(False)
         self.classifier = nn.Parameter(torch.empty(parts, num_classes, channels))
-        nn.init.normal_(self.classifier, std=0.001)
+        nn.init.normal_(self.classifier, std=0.001)  # the authors'
 
     def forward(self, features: Tensor) -> Tensor:
         """B×parts×C -> the same, normalised: the embedding."""

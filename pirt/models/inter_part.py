@@ -21,6 +21,7 @@ class TransformerUnit(nn.Module):
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """N×T×C -> N×T×C (eqs. 9 to 11); `valid` as in `SelfAttention`."""
+        # Dropout acts where PyTorch's encoder layer has it; the paper names eq. 11 alone.
         tokens = self.norm1(tokens + self.dropout(self.attention(tokens, valid)))
         normed: Tensor = self.norm2(tokens + self.dropout(self.feedforward(tokens)))
         return normed
@@ -55,5 +56,6 @@ def stripe_tokens(features: Tensor) -> Tensor:
 
 def patch_tokens(features: Tensor) -> Tensor:
     """Take the maximum of patches of 4×2 cells: B×C×H×W -> F_patch: B×(H/4 · W/2)×C."""
+    # A grid of a small network, as the demo's, may have fewer cells than a patch.
     grid = (max(features.shape[2] // 4, 1), max(features.shape[3] // 2, 1))
     return max_pool_to(features, grid).flatten(2).transpose(1, 2)

@@ -49,9 +49,10 @@ class IntraPart(nn.Module):
     ) -> None:
         super().__init__()
         self.reading: MaskReading = mask
+        # The paper names instance and batch norm here; the authors' program has IBN, one for each half of the channels.
         self.encode = nn.Sequential(nn.Conv2d(channels, bottleneck, 1), IBN(bottleneck), nn.ReLU())
         self.attention = SelfAttention(bottleneck, heads, bias=False, projection=projection, dropout=0.0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)  # of F_φ; the attention has none of its own
         self.norm = nn.BatchNorm2d(bottleneck)
         self.decode = nn.Sequential(nn.Conv2d(bottleneck, channels, 1), nn.BatchNorm2d(channels))
 

@@ -45,6 +45,7 @@ class PartGroups(nn.Module):
         longest = max(len(group) for _, group in groups)
         index = [[*group, *[group[0]] * (longest - len(group))] for _, group in groups]
         valid = [[slot < len(group) for slot in range(longest)] for _, group in groups]
+        # Not in a run's weights: they follow from its parameters.
         self.register_buffer("index", torch.tensor(index), persistent=False)
         self.register_buffer("valid", torch.tensor(valid), persistent=False)
 

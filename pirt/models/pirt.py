@@ -72,6 +72,7 @@ class Pirt(nn.Module):
         """
         features, pooled = self._features(images, heatmaps)
         normed = self.global_neck(self._global_features(features))
+        # Classifiers belong to the identities of the training, so only a training asks them.
         if self.training:
             logits = self.global_neck.classify(normed)
             outputs = {f"{name}_logits": logits[:, i] for i, name in enumerate(self.global_names)}
@@ -185,6 +186,7 @@ def build_pirt(
         inter_dropout: of the IRT's attention, its output, and the feed-forward's hidden and output features.
         confidence_hidden: hidden channels of eq. 13.
     """
+    # Of ResNets alone: a backbone that does not take one of them is only asked where it was given.
     told = {"width": width, "strides": strides, "stem_pool": stem_pool}
     options = {name: value for name, value in told.items() if value is not None} | dict(backbone_options or {})
     network = build_backbone(backbone, image_size, options)
@@ -201,6 +203,7 @@ def build_pirt(
     part_groups = PartGroups(named_groups(groups)) if parts else None
     csm = ConfidenceScore(C, confidence_hidden) if parts else None
     model = Pirt(num_classes, network, irm, irt, part_groups, csm, tau, finer)
+    # In this order: what a seed draws for one part depends on what was drawn before.
     if irm:
         init_intra_part(irm)
     if irt:

@@ -36,7 +36,7 @@ ATTRIBUTES = "pirt_embeddings"
 GROUPS, CONFIDENCE = "groups", "confidence"
 EMBEDDED_SPLITS: tuple[Split, ...] = ("query", "gallery")
 _GLOBAL_NAMES = (("global",), ("stripe", "patch"))
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 18  # small, so that a search reads little more than its candidates
 _READ_BYTES = 64 << 20
 
 Array = NDArray[Any]
@@ -286,7 +286,7 @@ def _check_shapes(file: h5py.File, found: Embeddings) -> None:
 def _opened(path: Path, *, whole: bool = False) -> Iterator[h5py.File]:
     """Open for reading, if asked only what is whole; a missing or damaged file becomes a `StoreError`."""
     try:
-        if whole:  # in a damaged file the HDF5 library may go round for ever
+        if whole:  # in a damaged file the HDF5 library may loop for ever
             require_seal(path)
         with h5py.File(path, "r") as file:
             yield file

@@ -62,6 +62,7 @@ def evaluate(
     # Re-ranking joins queries and gallery into one.
     searched = within(gallery.features, device, copies=1 if params.rerank is None else 2)
     ranker = Ranker(query.features.to(device), searched, params)
+    # Of a block's size, in memory at once: the base, what is ranked by, and the distances by group.
     matrices = 1 + (params.coarse == "stripe")
     if gallery.features.groups is not None and params.matching == "full":
         matrices = 2 + len(gallery.features.groups)

@@ -41,7 +41,7 @@ def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed
 
 
 def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
-    """Write `embeddings.h5` of whatever queries and gallery images there are; what was measured of others goes."""
+    """Write `embeddings.h5` of whatever queries and gallery images there are; metrics of earlier ones are removed."""
     embed(source, rows_to_embed(source.manifest), out / EMBEDDINGS_FILE, speed)
     for measured in (METRICS_FILE, SCORES_FILE):
         (out / measured).unlink(missing_ok=True)
@@ -88,9 +88,9 @@ def measured_in(places: Sequence[Path]) -> dict[Path, Metrics]:
 
 
 def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> list[Embeddings]:
-    """Open what each of `measured`, metrics by their folder, was measured of.
+    """Open the embeddings that each of `measured`, metrics by their folder, was computed from.
 
-    It lies beside the metrics, or in or below one of `places` and is known by its lineage.
+    They lie beside the metrics, or in or below one of `places`, and are recognised by their lineage.
     """
     beside = {folder: folder / EMBEDDINGS_FILE for folder in measured}
     beside = {folder: path for folder, path in beside.items() if path.is_file()}
@@ -103,7 +103,7 @@ def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> l
         match = next((one for one in candidates if origins_of(one) == metrics.lineage), None)
         if match is None:
             listed = ", ".join(map(str, places))
-            wrong = f"{folder / METRICS_FILE} was measured from an {EMBEDDINGS_FILE} that is not in {listed}"
+            wrong = f"{folder / METRICS_FILE} was computed from an {EMBEDDINGS_FILE} that is not in {listed}"
             if folder in beside:
                 wrong = f"{folder} holds {METRICS_FILE} and {EMBEDDINGS_FILE} of different runs"
             raise StoreError(f"{wrong}; name the folder of the right one, or evaluate again with `pirt-eval`")
@@ -143,15 +143,16 @@ def persons(embeddings: Embeddings, split: Split) -> Persons:
 
 
 def require_made_from(embeddings: Embeddings, run: Path | None, manifest: Manifest | None) -> None:
-    """Raise when the embeddings are of another run or manifest than those given."""
+    """Raise when the embeddings come from another run or manifest than those given."""
     lineage = embeddings.lineage
     if run is not None and (found := weights_sha256(run)) != lineage.checkpoint_sha256:
         raise StoreError(
-            f"embeddings {embeddings.path} are of another run (checkpoint {lineage.checkpoint_sha256[:12]}, that "
-            f"of {run} is {found[:12]}); make them again with `pirt-eval --run {run}`"
+            f"embeddings {embeddings.path} come from another run (checkpoint {lineage.checkpoint_sha256[:12]}, {run} "
+            f"has {found[:12]}); make them again with `pirt-eval --run {run}`"
         )
     if manifest is not None and manifest.fingerprint != lineage.manifest_fingerprint:
         raise StoreError(
-            f"embeddings {embeddings.path} are of another manifest (fingerprint {lineage.manifest_fingerprint[:12]}, "
-            f"this one is {manifest.fingerprint[:12]}); make them again with `pirt-eval --run`"
+            f"embeddings {embeddings.path} come from another manifest (fingerprint "
+            f"{lineage.manifest_fingerprint[:12]}, this one has {manifest.fingerprint[:12]}); make them again with "
+            "`pirt-eval --run`"
         )

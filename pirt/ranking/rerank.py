@@ -82,6 +82,7 @@ def _reciprocal(neighbours: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _mostly_in(some: NDArray[np.int64], others: NDArray[np.int64]) -> bool:
+    # More than two thirds, as its authors ask, without a rounded fraction.
     return bool(3 * np.isin(some, others).sum() > 2 * len(some))
 
 

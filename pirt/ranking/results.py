@@ -1,4 +1,4 @@
-"""`metrics.json`: what an evaluation came to, with what it was made from; written and read here alone."""
+"""`metrics.json`: the results of an evaluation and what they were made from; only written and read here."""
 
 import json
 from collections import Counter
@@ -93,7 +93,7 @@ class SameOrDifferent(Frozen):
 
 
 class PerQuery(Frozen):
-    """What each query that counts came to, in the manifest's order: intervals of differences are made of it."""
+    """The result of each query that counts, in the manifest's order; intervals of differences are computed from it."""
 
     pids: tuple[int, ...]
     average_precisions: tuple[Fraction, ...]
@@ -128,7 +128,7 @@ def metrics_of(
     gallery: Persons,
     params: EvaluateParams,
 ) -> Metrics:
-    """Put together what was `found` of the rankings of `embeddings`, and of `pairs` in the default mode."""
+    """Put together what was `found` for the rankings of `embeddings`, and for `pairs` in the default mode."""
     default = found[default_mode(embeddings)]
     lineage = embeddings.lineage
     return Metrics(
@@ -148,7 +148,7 @@ def metrics_of(
 
 
 def origins_of(embeddings: Embeddings) -> Origins:
-    """Return what a result measured of `embeddings` is computed from."""
+    """Return what results of `embeddings` are computed from."""
     return Origins(**embeddings.lineage.model_dump(include=set(Origins.model_fields)))
 
 
@@ -168,7 +168,7 @@ def _per_query(metrics: RankMetrics, query: Persons, params: EvaluateParams) -> 
 
 
 def default_mode(embeddings: Embeddings) -> ConfidenceMode:
-    """Return the mode that an evaluation's headline numbers are of."""
+    """Return the mode in which an evaluation's headline numbers are measured."""
     return DEFAULT_MODE if embeddings.has_parts else "none"
 
 

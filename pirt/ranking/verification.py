@@ -1,4 +1,4 @@
-"""Same person or different: what one threshold on a pair's distance is worth, exactly and without keeping the pairs.
+"""Same person or different: how good one threshold on a pair's distance is, exactly and without keeping the pairs.
 
 A pair's distance here is global + Σ_g w_g·d(f̂_q, f̂_g) whatever N is, so that it depends on the two images alone.
 Distances are counted in steps of 2⁻²⁰, about a millionth and the size of their float32 rounding error, and each is
@@ -43,9 +43,9 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probability that a pair is of one person: 1 / (1 + exp(slope · distance − offset)).
+    """Probability that a pair shows one person: 1 / (1 + exp(slope · distance − offset)).
 
-    It holds for galleries where as large a share of the pairs is of one person as where it was fitted.
+    It holds for galleries in which the share of pairs of one person is that of the data it was fitted on.
     """
 
     offset: float
@@ -65,7 +65,7 @@ class Verification:
 
     @property
     def pairs(self) -> tuple[int, int]:
-        """How many pairs are of one person, and how many of two."""
+        """How many pairs show one person, and how many show two."""
         return int(self.same[-1]), int(self.different[-1])
 
     def at(self, step: int) -> OperatingPoint:
@@ -130,7 +130,7 @@ def pair_distances(query: Features, gallery: Features, mode: ConfidenceMode, kin
 
 
 class PairCounter:
-    """Counts the pairs of queries that come in blocks; which pairs are left out is what `RankMeter` leaves out."""
+    """Counts the pairs of queries that come in blocks, but for those that `RankMeter` leaves out."""
 
     def __init__(self, gallery_pids: ArrayLike, gallery_camids: ArrayLike, *, junk: Junk, device: torch.device) -> None:
         self._pids = torch.as_tensor(gallery_pids, device=device)

@@ -52,6 +52,7 @@ def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache
     tau8 = store.attributes.codec == "tau8"
     return HeatmapCache(
         codes=_read_shared(store, wanted),
+        # A copy, since the table is read-only, which PyTorch warns about.
         table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
         fingerprint=store.fingerprint,
         floor=store.attributes.tau if tau8 else 0.0,
@@ -72,7 +73,7 @@ def heatmaps_for_model(store: HeatmapStore | None, rows: Sequence[ImageRow], tau
 
 
 def without_skipped(store: HeatmapStore | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:
-    """Return `rows` but for the images that stage 1 could not read, which the store names."""
+    """Return `rows` without the images that stage 1 could not read, which the store names."""
     if store is None or not store.skipped:
         return tuple(rows)
     places = store.indices_of(rows).tolist()

@@ -10,7 +10,8 @@ import torch
 def tf32(*, allowed: bool) -> Iterator[None]:
     """Let convolutions and matrix products of GPUs use TF32 (10 bits of mantissa), or neither of them.
 
-    PyTorch by itself allows it for convolutions alone, so that "float32" would be half of either. CPUs have none.
+    PyTorch's default allows it for convolutions only, so that "float32" would mean one thing for them and another for
+    products. CPUs have no TF32.
     """
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = products.allow_tf32, convolutions.allow_tf32

@@ -13,6 +13,7 @@ from pirt.core.keypoints import FLIP_ORDER
 from pirt.heatmaps.codec import Codes
 from pirt.runs.transforms import Colour, EvalTransform, Pixels
 
+# The authors' numbers, which the paper does not give (docs/method.md).
 ERASE_AREA = (0.02, 0.4)
 ERASE_ASPECT = (0.3, 1 / 0.3)
 _ERASE_ATTEMPTS = 100
@@ -61,6 +62,7 @@ def shift(image: Pixels, codes: Codes, down: int, right: int) -> tuple[Pixels, C
     Zero-padding by p and cropping to the old size at (y, x) is a shift by (p − y, p − x).
     """
     rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
+    # Halves go up for every shift, where round() would go to the even cell.
     cells_down, cells_right = math.floor(down * rows + 0.5), math.floor(right * columns + 0.5)
     return _moved(image, 0, down, right), _moved(codes, 1, cells_down, cells_right)
 
@@ -99,6 +101,7 @@ def erase(image: Pixels, codes: Codes | None, box: Box, mean: Colour) -> None:
     image[box.top : box.bottom, box.left : box.right] = np.array([round(255 * channel) for channel in mean], np.uint8)
     if codes is not None:
         rows, columns = codes.shape[1] / image.shape[0], codes.shape[2] / image.shape[1]
+        # The centre of cell c lies at c + ½.
         top, bottom = (math.ceil(edge * rows - 0.5) for edge in (box.top, box.bottom))
         left, right = (math.ceil(edge * columns - 0.5) for edge in (box.left, box.right))
         codes[:, top:bottom, left:right] = 0

@@ -15,6 +15,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         labels: B, in 0..P−1.
         smoothing: ε.
     """
+    # Not PyTorch's own smoothing, which spreads ε over all P classes, the label's among them.
     log_probabilities = functional.log_softmax(at_least_float32(logits), dim=-1)
     each = labels if logits.dim() == 2 else labels[:, None].expand(logits.shape[:2])
     on_target = log_probabilities.gather(-1, each[..., None]).squeeze(-1)

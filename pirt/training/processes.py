@@ -87,6 +87,7 @@ class SumOverProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         """Return the sum, on every process."""
+        # A contiguous copy: all_reduce writes into its argument, and takes no other layout.
         total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
@@ -103,6 +104,8 @@ def gather_batch(rows: Tensor, rank: int, ranks: int) -> Tensor:
     """B×… of each process -> the global batch, in the order of the processes; gradients flow to all of them."""
     if ranks == 1:
         return rows
+    # Each process fills its own place with its rows and the others with zeros: then the sum, which carries gradients,
+    # puts the batch together.
     places = torch.arange(ranks, device=rows.device) == rank
     padded = rows[None] * places.to(rows.dtype).view(-1, *[1] * rows.dim())
     return _sum(padded).flatten(0, 1)
@@ -147,7 +150,9 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         rows = rows.transpose(0, 1).reshape(C, -1)
         count = rows.shape[1] * dist.get_world_size()
         mean = _sum(rows.sum(dim=1)) / count
+        # A second reduction, since the mean of squares less the square of the mean would cancel digits.
         variance = _sum((rows - mean[:, None]).square().sum(dim=1)) / count
+        # PyTorch normalises by the biased variance and keeps the unbiased one.
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         shape = (1, C, *[1] * (features.dim() - 2))
         scale = self.weight * (variance + self.eps).rsqrt()

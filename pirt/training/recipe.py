@@ -98,7 +98,8 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
     training.
     """
     if job.out.name in ("", ".."):
-        raise ParamsError(f"--out {job.out} is not a name for a run folder; pass one as runs/train/pirt-seed0")
+        raise ParamsError(f"--out {job.out} cannot name a run folder; pass a name such as runs/train/pirt-seed0")
+    # Now, and not when the training is over and the folder is to be replaced.
     refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
     fabric = launch(job.device, job.params.train.precision)
     told = listener if fabric.is_global_zero else Listener()
@@ -154,12 +155,13 @@ class Training:
         self.bare_optimizer = make_optimizer(self.network, recipe, on_gpu)
         objective = Objective(self.network, recipe, fabric.global_rank, fabric.world_size)
         if recipe.compile:
-            objective.compile()  # An evaluation calls the network, which stays as it is.
+            objective.compile()  # an evaluation calls the network itself, which stays as it is
         self.model, self.optimizer = fabric.setup(objective, self.bare_optimizer)
         if self.state.step:
             self.bare_optimizer.load_state_dict(self.state.optimizer)
             fabric.strategy.precision.load_state_dict(self.state.scaler)
 
+        # Before the loader: its processes share what is held when they start.
         hold_pixels_within(self.dataset, job.image_memory)
         workers = default_workers(on_gpu) if job.workers is None else job.workers
         self.loader = make_loader(self.dataset, self.sampler, workers, on_gpu)
@@ -187,6 +189,7 @@ class Training:
         # Of an epoch that was stopped at its end, or in its evaluation, the point is still missing.
         for epoch in range(len(self.state.history), self.recipe.epochs):
             self.run_epoch(epoch)
+        # A kill while the run folder is written then costs no step.
         self.save()
         if self.fabric.is_global_zero:
             self.write_run()
@@ -200,6 +203,7 @@ class Training:
             shutil.rmtree(best)
         if kept.exists():
             shutil.move(kept, best)
+        # Last: as long as there is a state, the run does not count as finished.
         remove_state(self.job.out)
 
     def run_epoch(self, epoch: int) -> None:
@@ -214,10 +218,12 @@ class Training:
             if self.replaces:
                 self.discard_earlier()
             self.listener.stepped(self)
+            # After an epoch's last step it is decided below, for the last epoch is then finished all the same.
             if self.watch.stop and self.state.step % self.steps_per_epoch:
                 self.leave()
             if monotonic() - self.saved_at >= SAVE_SECONDS:
                 self.save()
+        # The watch is a step late: only now does it know of the last one.
         self.watch.flush()
         if self.watch.stop and epoch + 1 < self.recipe.epochs:
             self.leave()

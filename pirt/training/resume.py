@@ -51,6 +51,7 @@ def save_state(out: Path, state: TrainingState, record: RunRecord) -> None:
     """Write the state aside and rename it, so that a kill at any moment leaves the old or the new one."""
     folder = resume_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
+    # Nobody else keeps Git from it: DVC has only its outputs ignored.
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     with written_through(folder / _STATE_FILE) as disk:
         torch.save({"record": record.model_dump_json(), **vars(state)}, disk)

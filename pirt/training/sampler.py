@@ -47,6 +47,7 @@ class PKSampler(Sampler[list[Draw]]):
         self.identities, self.instances = identities, instances
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.epoch, self.first_batch = 0, 0
+        # As many draws as there are images, however few: a data set smaller than a batch has epochs of one.
         self.batches = max(1, len(labels) // (identities * instances))
 
     @property
@@ -64,6 +65,7 @@ class PKSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         share = self.identities * self.instances // self.ranks
         first = self.rank * share
+        # Batches that are passed over are drawn all the same, since the later ones depend on their chance.
         for number, batch in enumerate(self._epoch()):
             if number >= self.first_batch:
                 yield batch[first : first + share]

@@ -18,6 +18,7 @@ from pirt.runs.params import ModelParams, Params
 from pirt.runs.run import RunRecord, build_model, load_weights, read_record, run_weights, weights_sha256
 from pirt.training.augmentation import TrainTransform
 
+# What fine-tuning may change, since no weight's name or shape depends on it.
 _MAY_CHANGE = {"tau", "intra_dropout", "intra_mask", "inter_dropout"}
 _OPTIONS_MAY_CHANGE = {"drop_path", "checkpointing", "semantic_weight"}
 
@@ -50,7 +51,7 @@ def _persons(manifest: Manifest) -> Rows:
 def readable_rows(
     manifest: Manifest, rows: Sequence[ImageRow], heatmaps: HeatmapStore | None, params: Params
 ) -> tuple[Sequence[ImageRow], HeatmapCache | None]:
-    """Return `rows`, but for those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
+    """Return `rows` without those that stage 1 skipped as unreadable, and the heatmaps that the model needs."""
     rows, cache = without_skipped(heatmaps, rows), None
     if params.model.parts or params.model.intra:
         cache = heatmaps_for_model(heatmaps, rows, params.model.tau)
@@ -87,7 +88,7 @@ def start_from_run(network: Pirt, model: ModelParams, folder: Path) -> None:
     theirs, ours = (_architecture(one) for one in (read_record(folder).params.model, model))
     if other := [name for name in ours if name not in _MAY_CHANGE and theirs[name] != ours[name]]:
         named = "; ".join(f"{name} is {theirs[name]} there, {ours[name]} here" for name in other)
-        raise CheckpointError(f"run {folder} is of another architecture: {named}; use its model parameters")
+        raise CheckpointError(f"run {folder} has another architecture: {named}; use its model parameters")
     weights = run_weights(folder)
     own = network.state_dict()
     weights |= {name: own[name] for name in weights.keys() & own.keys() if name.endswith(".classifier")}

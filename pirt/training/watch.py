@@ -1,4 +1,4 @@
-"""What a step came to, read one step late so that a GPU has the next step in hand meanwhile."""
+"""The values of each step, read one step late so that a GPU already has the next step to work on."""
 
 import math
 from typing import NamedTuple

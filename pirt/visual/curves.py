@@ -49,7 +49,7 @@ def _read_curve(path: Path) -> Curve:
         lines = list(csv.reader(bytes_within(path, LARGEST_JSON).decode().splitlines(), delimiter="\t"))
         pairs = [(float(line[0]), float(line[-1])) for line in lines[1:]]
     except (ValueError, IndexError, csv.Error):
-        raise ReportError(f"{path} is not a curve as DVCLive writes it (step and value, parted by a tab)") from None
+        raise ReportError(f"{path} is not a curve as DVCLive writes it (step and value, separated by a tab)") from None
     return Curve(tuple(step for step, _ in pairs), tuple(value for _, value in pairs))
 
 

@@ -90,5 +90,5 @@ def read_summary(path: Path) -> DataSummary:
     except (OSError, ValueError) as error:
         pass_on_refusal(error)
         raise ReportError(
-            f"{path} is not a data summary of this version; draw it again with `pirt-report figures`"
+            f"{path} is not a data summary of this version; make it again with `pirt-report figures`"
         ) from error

@@ -35,7 +35,7 @@ _FILES = {f"{kind}{mark}.png" for kind in _KINDS for mark in ("", *(f"-{name}" f
 
 @dataclass(frozen=True)
 class Sources:
-    """What the figures show: finished runs, what was measured of which embeddings (if any), images and heatmaps."""
+    """What the figures show: finished runs, evaluations with their embeddings (if any), images and heatmaps."""
 
     runs: Sequence[tuple[Path, RunRecord]]
     evaluations: Sequence[tuple[Embeddings, Metrics]]
@@ -46,7 +46,7 @@ class Sources:
 def find_sources(
     runs: Path, evaluations: Sequence[Path], manifest: Manifest, store: Path, selection: Selection | None
 ) -> Sources:
-    """Look for the runs and embeddings under two folders; with a `selection` others are passed over."""
+    """Find the runs, and the evaluations with their embeddings; with a `selection` only those that it holds."""
     folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
     records = [(folder, read_record(folder)) for folder in folders if not _is_kept_best(folder, runs)]
     if selection:
@@ -63,14 +63,14 @@ def find_sources(
 
 
 def _is_kept_best(folder: Path, runs: Path) -> bool:
-    """Tell whether `folder` is no run but the best weights of one: RUN/best, or RUN.resume/best while it trains."""
+    """Tell whether `folder` only holds the best weights of a run: RUN/best, or RUN.resume/best while it trains."""
     parts = folder.relative_to(runs).parts
     of_run = any((folder.parent / name).exists() for name in (RECORD_FILE, "logs"))
     return any(part.endswith(".resume") for part in parts) or (parts[-1:] == ("best",) and of_run)
 
 
 def write_figures(out: Path, sources: Sources) -> None:
-    """Draw the figures that the sources allow into the folder `out`, and write what data they are of."""
+    """Draw the figures that the sources allow into the folder `out`, and write a summary of the data."""
     refuse_other_files(out, _FILES)
     store = store_for(sources.store, sources.manifest)
     in_order = _full_model_first(sources.runs)
@@ -108,7 +108,7 @@ def _full_model_first(runs: Sequence[tuple[Path, RunRecord]]) -> list[tuple[Path
 def _people(
     sources: Sources, store: HeatmapStore, in_order: Sequence[tuple[Path, Params]], groups: NamedGroups
 ) -> Iterator[tuple[str, Figure]]:
-    """The heatmaps by part group, and for each backbone the activations of its first run that has an IRM."""
+    """Yield the heatmaps by part group, and for each backbone the activations of its first run that has an IRM."""
     manifest = sources.manifest
     rows = choose_pairs(manifest, PERSONS)
     manifest.require_files(rows)
@@ -125,7 +125,8 @@ def _people(
 
 
 def _compared(found: Sequence[tuple[Embeddings, Metrics]]) -> list[tuple[str, Embeddings, EvaluateParams]]:
-    """The baseline and the full model, each of its lowest seed, with their titles and how they were ranked."""
+    """Return the baseline and the full model, each of its lowest seed, with their titles and how they were ranked."""
+    # Highest seed first: of several runs of one row the last one stays.
     by_seed = sorted(found, key=lambda one: one[1].seed, reverse=True)
     of_row = {table_row(metrics.model): (embeddings, metrics.protocol) for embeddings, metrics in by_seed}
     return [(title, *of_row[row]) for row, title in ((BASELINE_ROW, "baseline"), (FULL_ROW, "Pirt")) if row in of_row]

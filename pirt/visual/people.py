@@ -38,7 +38,8 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
         if match and query.pid not in pairs:
             pairs[query.pid] = (query, match)
     if not pairs:
-        raise ReportError("no query image has a gallery image of its person by another camera; nothing can be shown")
+        raise ReportError("no query has a gallery image of the same person by another camera; there is nothing to show")
+    # By pid, whose order says nothing about how hard a person is.
     chosen = sorted(pairs)[:: max(1, len(pairs) // count)][:count]
     return [row for pid in chosen for row in pairs[pid]]
 
@@ -104,6 +105,7 @@ def _image(dataset: PersonDataset, index: int) -> FloatImage:
 
 
 def _tinted(image: FloatImage, heatmaps: NDArray[np.float64], groups: NamedGroups) -> FloatImage:
+    # Grey and dark, so that only the parts have colour.
     tinted: FloatImage = 0.5 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
     for (_, group), colour in zip(groups, part_colours(len(groups)), strict=True):
         opacity = _enlarged(heatmaps[list(group)].max(axis=0), image.shape[:2])[:, :, None].clip(0, 1)

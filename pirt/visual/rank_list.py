@@ -151,15 +151,16 @@ def _draw_image(
 
 
 def _fitting(text: str, draw: ImageDraw.ImageDraw, font: Font, width: int) -> str:
-    """Cut a text that is too long for the image; its end tells file names apart."""
+    """Cut a text that is too long for the image."""
     kept = text
     while draw.textlength(kept, font) > width:
+        # From the front: file names differ at their end.
         kept = "…" + kept[2:]
     return kept
 
 
 def _legend_of(rows: Sequence[QueryRow]) -> list[tuple[Colour, str]]:
-    """What the picture shows and has to be explained."""
+    """Return what the picture shows and the legend has to explain."""
     found = [image for row in rows for images in row.lists for image in images]
     verdicts = {image.verdict for image in found if not _left_out(image)}
     entries: list[tuple[Colour, str]] = [

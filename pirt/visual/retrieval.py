@@ -28,7 +28,7 @@ def draw_retrieval(
     """
     for _, embeddings, _ in models:
         if embeddings.lineage.manifest_fingerprint != manifest.fingerprint:
-            raise StoreError(f"embeddings {embeddings.path} are of another manifest than the images to be shown")
+            raise StoreError(f"embeddings {embeddings.path} come from another manifest than the images to show")
     rows = {row.key: row for row in manifest.rows}
     found = [_nearest_keys(embeddings, protocol, query_keys, top_k) for _, embeddings, protocol in models]
     return draw_rank_lists(
@@ -59,6 +59,7 @@ def _nearest_keys(
     keys = embeddings.keys[embeddings.query_count :]
     found = []
     for asked in query_keys:
+        # One query after another: the few that are shown need no blocks.
         row = slice(place[asked], place[asked] + 1)
         ranking = ranker.rankings(row, ranker.base(row), [default_mode(embeddings)])
         order = next(ranking)[0].argsort(stable=True)[:top_k]

@@ -20,7 +20,7 @@ COLOURS = (BLACK, SKY, ORANGE, RED, GREEN, PURPLE, BLUE)
 
 
 def part_colours(count: int) -> list[str]:
-    """Return a colour for each of `count` part groups; more than six are told apart by their names too."""
+    """Return a colour for each of `count` part groups; of more than six, similar ones are told apart by their names."""
     if count <= len(_OF_PARTS):
         return list(_OF_PARTS[:count])
     return [to_hex(colour) for colour in mpl.colormaps["turbo"](np.linspace(0.05, 0.95, count))]
@@ -28,6 +28,7 @@ def part_colours(count: int) -> list[str]:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of this size in inches, laid out so that nothing overlaps."""
+    # The user's own settings would change the bytes.
     mpl.rcParams.update(mpl.rcParamsDefault)
     mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")

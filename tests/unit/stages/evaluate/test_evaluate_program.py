@@ -322,11 +322,11 @@ def assert_refused(ended: Result, told: str, out: Path) -> None:
 def test_embeddings_of_another_run_or_manifest_are_refused(evaluated, embeddings_file, tmp_path):
     out = tmp_path / "out"
     ended = invoke("--from-embeddings", embeddings_file, "--run", evaluated / "baseline", "--out", out)
-    assert_refused(ended, "are of another run", out)
+    assert_refused(ended, "come from another run", out)
     text = (evaluated / "manifest.csv").read_text().replace(",5,1,", ",5,2,")
     (tmp_path / "manifest.csv").write_text(text)
     ended = invoke("--from-embeddings", embeddings_file, "--manifest", tmp_path / "manifest.csv", "--out", out)
-    assert_refused(ended, "are of another manifest", out)
+    assert_refused(ended, "come from another manifest", out)
 
 
 def test_missing_files_are_one_line(arguments_for, tmp_path):

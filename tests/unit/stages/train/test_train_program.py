@@ -517,7 +517,7 @@ def test_what_is_no_run_is_not_replaced(persons, tmp_path):
     assert refused.exit_code == 2
     assert "best holds thesis.tex" in refused.output
     assert (tmp_path / "run" / "best" / "thesis.tex").read_text() == "years"
-    assert "is not a name for a run folder" in run(*training_arguments(persons, Path())).output
+    assert "cannot name a run folder" in run(*training_arguments(persons, Path())).output
 
 
 def test_junk_and_distractors_are_nobody_to_learn(tmp_path):
@@ -564,7 +564,7 @@ def test_fine_tuning_writes_where_it_came_from(whole, tmp_path):
 def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_path):
     refused = run(*replaced(arguments, "--variant", "parts"), "--init-from", str(whole[0]))
     assert refused.exit_code == 2
-    assert "is of another architecture: intra is True there, False here; inter_layers is 1 there" in refused.output
+    assert "has another architecture: intra is True there, False here; inter_layers is 1 there" in refused.output
     assert not (tmp_path / "run").exists()
 
 
