@@ -44,6 +44,7 @@ def traits_of(
             lowest = one.retrieval.confidence[0].min(axis=1)
             count = len(one.evaluation.embeddings.group_names)
             note = f"as {one.evaluation.name} sees it; {count} equal parts have {1 / count:.2f} each"
+            # Of the first model with parts: the queries have to fall into the same groups for all evaluations.
             traits.append(by_quarter("confidence", "Lowest confidence of a part", note, lowest, "", 2))
             break
     return [
@@ -57,7 +58,7 @@ def traits_of(
 
 
 def overview_of(found: Sequence[Found], traits: Sequence[Trait], pids: NDArray[np.int64]) -> dict[str, Any]:
-    """Return the means that the overview shows: in all, by trait and by camera pair."""
+    """Return the means that the overview shows: over all queries, by trait and by camera pair."""
     return {
         "all": _compared(found, pids, np.ones(len(pids), bool)),
         "traits": [

@@ -33,6 +33,7 @@ class Look:
 
 def picture_name(number: int) -> str:
     """Return the place of a picture below its folder; names of images never become names of files."""
+    # A thousand in a folder, so that tools that list one stay fast.
     return f"{number // _PER_FOLDER:03}/{number % _PER_FOLDER:03}.webp"
 
 
@@ -46,6 +47,7 @@ def write_thumbnails(out: Path, manifest: Manifest, rows: Mapping[int, ImageRow]
 
     def write(number: int) -> Look | None:
         image = read_image(manifest.image_path(rows[number]))
+        # Before it is made small: a trait is the size of the image itself.
         of_query = number < query_count
         look = _look(image) if of_query else None
         image.thumbnail(_QUERY if of_query else _THUMBNAIL, Image.Resampling.BICUBIC, reducing_gap=2)

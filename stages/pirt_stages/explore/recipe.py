@@ -28,10 +28,11 @@ def explore(
     out: Path,
     device: torch.device,
 ) -> None:
-    """Write a folder in which the evaluations can be looked at; `out` is replaced if it is such a folder.
+    """Write a folder that shows the evaluations in a browser; `out` is replaced if it is such a folder.
 
     `places`: where embeddings are searched for that do not lie beside their metrics.
     """
+    # What can be refused is refused before rankings are computed, which takes minutes.
     _refuse_foreign(out)
     opened = open_evaluations(evaluations, places, manifest)
     embeddings = opened[0].embeddings
@@ -58,7 +59,7 @@ def explore(
 def _refuse_foreign(out: Path) -> None:
     """Raise when a folder that no explorer made would be replaced."""
     if out.is_file():
-        raise ReportError(f"{out} is a file, not a folder; name another place or remove it")
+        raise ReportError(f"{out} is a file, not a folder; name another --out or remove it")
     if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
-        raise ReportError(f"{out} is not of `pirt-report explore` and would be replaced; name another --out")
+        raise ReportError(f"{out} was not made by `pirt-report explore` and would be replaced; name another --out")
     refuse_other_entries(out, {PAGE, DATA, TABLE, THUMBNAILS, HEATMAPS, *ASSETS})

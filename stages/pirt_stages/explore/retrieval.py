@@ -138,6 +138,7 @@ class _Collector:
     def _orders(self, rows: slice) -> Iterator[tuple[str, Tensor]]:
         base, has_parts = self.ranker.base(rows), self.asked.groups is not None
         modes: tuple[ConfidenceMode, ...] = (DEFAULT_MODE, "even") if has_parts else ("none",)
+        # A copy, since rankings overwrite what they start from.
         yield from zip((RANKED, EVEN), self.ranker.rankings(rows, base.clone(), modes), strict=False)
         if has_parts:
             yield GLOBAL, base
@@ -196,7 +197,7 @@ def _placed(query: Features, gallery: Features, device: torch.device) -> tuple[F
 
 
 def _parts(query: Features, gallery: Features, images: Tensor, kind: GroupDistance) -> tuple[Floats, Floats]:
-    """Return the distance by part of one query to p gallery `images`, and its weight in the default mode: p×G both."""
+    """Return one query's distances to p gallery `images` by part, and their weights in the default mode: p×G both."""
     if query.groups is None:
         return np.zeros((len(images), 0)), np.zeros((len(images), 0))
     (of_query, ours), (groups, theirs) = parts_of(query), parts_of(gallery)

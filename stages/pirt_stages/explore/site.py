@@ -1,4 +1,4 @@
-"""The folder that opens from disk: pages of data in pieces, the page itself, its style and scripts."""
+"""The folder that opens from disk: the page, its style and scripts, and its data in pieces."""
 
 import csv
 import json
@@ -19,10 +19,10 @@ from pirt_stages.explore.traits import BODY, Trait
 PAGE, DATA, TABLE = "index.html", "data", "queries.csv"
 ASSETS = ("style.css", "dom.js", "charts.js", "overview.js", "table.js", "query.js", "main.js")
 PER_PIECE = 10
-"""Queries in a piece of data, which is read when one of them is opened."""
+"""Queries in one piece of data, which is read when one of them is opened."""
 _CURVE_POINTS = 120
 _SCALE = 10_000
-"""Distances and confidences are written as whole numbers of this part."""
+"""Distances and confidences are written as whole numbers of ten-thousandths, which take fewer bytes than fractions."""
 
 
 def write_page(out: Path, found: Sequence[Found]) -> None:
@@ -137,7 +137,7 @@ def _whole(values: np.ndarray[Any, Any]) -> list[int]:
 
 
 def write_table(out: Path, found: Sequence[Found], queries: Sequence[ImageRow], traits: Sequence[Trait]) -> None:
-    """Write one row a query as CSV: what is known of it, and each evaluation's average precision and first match."""
+    """Write a CSV row for each query: what is known of it, and each evaluation's average precision and first match."""
     head = ["key", "path", "pid", "camid", "matches", *(trait.name for trait in traits)]
     head += [f"{one.evaluation.name} {what}" for one in found for what in ("AP", "first match")]
     labels = [[trait.labels[place] for place in trait.bins.tolist()] for trait in traits]

@@ -1,4 +1,4 @@
-"""What an explorer is made of: evaluations that stand side by side."""
+"""The evaluations that an explorer shows side by side."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from pirt.ranking.results import Metrics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A folder of `pirt-eval`, and the name that tells it from the others."""
+    """An evaluation of `pirt-eval`, and the name that tells it from the others."""
 
     name: str
     embeddings: Embeddings
@@ -53,8 +53,8 @@ def open_evaluations(
         require_made_from(embeddings, None, manifest)
         if (embeddings.keys, embeddings.query_count) != (first.keys, first.query_count):
             raise StoreError(
-                f"{embeddings.path} is of other images than {first.path}, perhaps since stage 1 could not read "
-                "some; evaluate both with the same --heatmaps"
+                f"{embeddings.path} holds other images than {first.path}, perhaps because stage 1 could not read some; "
+                "evaluate both with the same --heatmaps"
             )
     found = zip(_names(list(evaluations)), opened, evaluations.values(), strict=True)
     return tuple(Evaluation(*one) for one in found)
@@ -67,7 +67,7 @@ def shown_rows(manifest: Manifest, embeddings: Embeddings) -> list[ImageRow]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Name folders by where their paths differ."""
+    """Name folders by the part of their paths that differs."""
     whole = [folder.resolve() for folder in folders]
     if len({folder.name for folder in whole}) == len(whole):
         return [folder.name for folder in whole]

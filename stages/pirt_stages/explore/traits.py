@@ -14,7 +14,7 @@ from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import GROUPINGS, VISIBLE_FROM, visible_groups
 
 BODY = GROUPINGS["paper"]
-"""The regions of the body that are told apart, whatever groups a model has."""
+"""The parts of the body that traits speak of, whatever groups a model has."""
 _COVERED_EDGES = (0.05, 0.2, 0.35, 0.5)
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ def visible_parts(store: HeatmapStore, rows: Sequence[ImageRow]) -> tuple[NDArra
 
 
 def known_cover(path: Path, rows: Sequence[ImageRow]) -> Floats:
-    """Read from the keypoints of rendered pedestrians which share of each body an occluder covers."""
+    """Read from the keypoints of rendered pedestrians which share of each person something covers."""
     try:
         table = json_in(path, LARGEST_LABELS)
         files = {image["id"]: image["file_name"] for image in table["images"]}
@@ -80,6 +80,7 @@ def by_cover(shares: Floats, known: bool) -> Trait:
 
 def by_quarter(name: str, title: str, note: str, values: Floats, unit: str, digits: int = 0) -> Trait:
     """Cut a number into quarters of the queries."""
+    # Equal edges become one: where many images are alike there are fewer than four groups.
     edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
     bins = edges.searchsorted(values, "left")
     labels = []

@@ -1,4 +1,4 @@
-"""The table of several backbones, which the paper does not have: what pose guidance adds to each."""
+"""The table of several backbones, which the paper does not have: how much pose guidance adds to each."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,6 +24,7 @@ def backbone_table(name: str, results: Sequence[Result], *, ablation: bool) -> T
     }
     found = {(backbone, row): measured(runs[backbone][row]) for backbone in backbones for row in models}
     published = {(paper.BACKBONE, row): numbers for row, numbers in paper.MODELS.items()} if ablation else {}
+    # Keys are in the order of the dictionary above: by backbone, then from the baseline up.
     rows = tuple(
         Row(head=(key[0], row_label(key[1])), entries=(Entry(ours=ours, published=published.get(key)),))
         for key, ours in found.items()

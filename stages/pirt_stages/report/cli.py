@@ -26,7 +26,7 @@ from pirt_stages.report.writing import FIGURES, join_reports, print_report, writ
 
 _PARAMS = params_option("only runs of its `seeds` and `variants` count")
 _VARIANT = click.option(
-    "--variant", "variants", multiple=True, help="Only this one of the variants of --params; may be repeated."
+    "--variant", "variants", multiple=True, help="Only this variant of those in --params; may be repeated."
 )
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 @click.option(
     "--stand-in",
     is_flag=True,
-    help="The images stand in for the benchmark's, as known of `pirt-data standin`: no published numbers.",
+    help="The images only stand in for the benchmark's: no published numbers. Those of `pirt-data standin` are known.",
 )
 @out_option("Report folder; the tables go into its folder tables.")
 def tables(
@@ -118,7 +118,7 @@ def figures(
 @click.argument("reports", type=FOLDER, nargs=-1, required=True)
 @out_option("Report folder of all of them.")
 def join(reports: tuple[Path, ...], out: Path) -> None:
-    """Join the report folders REPORTS of several benchmarks; Table 2 stands side by side as in the paper.
+    """Join the report folders REPORTS of several benchmarks, those of Table 2 side by side as in the paper.
 
     \b
     Example:
@@ -144,7 +144,7 @@ def html(report: Path) -> None:
 @manifest_option(required=True)
 @heatmaps_option(required=True)
 @params_option("only runs of its `seeds`, and of the variants in `report.compare`")
-@click.option("--keypoints", type=FILE, help="keypoints.json of rendered pedestrians, which knows what is covered.")
+@click.option("--keypoints", type=FILE, help="keypoints.json of rendered pedestrians, which says what is covered.")
 @ROOT
 @out_option("Folder to write; open its index.html in a browser.")
 @DEVICE
@@ -158,10 +158,11 @@ def explore(
     out: Path,
     device: str,
 ) -> None:
-    """Write a folder to look into EVALUATIONS with a browser: which queries fail, and why.
+    """Write a folder that shows in a browser which queries fail in EVALUATIONS, and why.
 
-    EVALUATIONS are searched for metrics.json of the same images, and for the embeddings.h5 that each was measured of;
-    several stand side by side. The folder needs neither a server nor a network; queries.csv in it has one row a query.
+    EVALUATIONS are searched for metrics.json of the same images, and for the embeddings.h5 that each was computed from;
+    several are shown side by side. The folder needs neither a server nor a network; its queries.csv has one row per
+    query.
 
     \b
     Example:
@@ -198,12 +199,12 @@ def where(
     out: Path,
     device: str,
 ) -> None:
-    """Tell where models gain and lose on rendered pedestrians, of which it is known what is covered.
+    """Show where models gain and lose on rendered pedestrians, whose covered parts are known.
 
-    EVALUATIONS are searched for metrics.json, and for the embeddings.h5 that each was measured of. The tables have mAP
-    by how much of a person is covered, by what and which part, and with a whole picture of the same person and camera
-    in each query's place; seeds are averaged. Of models with parts they also have the rank correlation of each part's
-    confidence with its visible share. Works on images of `pirt-data synthesize` alone.
+    EVALUATIONS are searched for metrics.json, and for the embeddings.h5 that each was computed from. The tables give
+    mAP by how much of a person is covered, by what, and which part; and with each query replaced by a whole picture of
+    the same person and camera. Seeds are averaged. For models with parts they also give the rank correlation of each
+    part's confidence with its visible share. Works only on images of `pirt-data synthesize`.
 
     \b
     Example:
@@ -234,7 +235,7 @@ def curve(
 ) -> None:
     """Draw mAP over the length of the training, a line for each row of the tables.
 
-    EVALUATIONS are searched for what pirt-eval wrote. Each length is a training of its own; seeds are averaged.
+    EVALUATIONS are searched for what pirt-eval wrote. Each length is a separate training; seeds are averaged.
 
     \b
     Example:
@@ -248,13 +249,13 @@ def curve(
 
 
 @main.command()
-@params_option("its sections `model` and `evaluate` say what parts there are and how to measure", required=True)
+@params_option("its sections `model` and `evaluate` say which parts there are and how to measure", required=True)
 @manifest_option(required=True)
 @heatmaps_option(required=True)
 @ROOT
 @out_option("Folder to write: a table as Markdown and CSV.")
 def reference(params_file: Path, manifest_file: Path, heatmaps: Path, root: Path | None, out: Path) -> None:
-    """Rank by random features and by colours alone, whole and by part, to see what a benchmark costs.
+    """Rank by random features and by colours alone, whole and by part, to see how far these get on a benchmark.
 
     \b
     Example:
@@ -276,7 +277,7 @@ def reference(params_file: Path, manifest_file: Path, heatmaps: Path, root: Path
 @main.command()
 @click.argument("report", type=FOLDER)
 def show(report: Path) -> None:
-    """Print the tables of the report folder REPORT and where everything lies.
+    """Print the tables of the report folder REPORT, and where everything is.
 
     \b
     Example:
@@ -291,7 +292,7 @@ def _selected(params: Path | None, variants: tuple[str, ...]) -> Selection | Non
     if not variants:
         return selection
     if selection is None:
-        raise click.UsageError("--variant needs --params, whose variants it is one of")
+        raise click.UsageError("--variant needs --params, the file that has it")
     if unknown := sorted(set(variants) - selection.variants):
         raise ParamsError(f"{params}: no variant {unknown[0]!r}; it has {sorted(selection.variants)}")
     return Selection(selection.seeds, frozenset(variants))

@@ -1,4 +1,4 @@
-"""What a benchmark consists of, as a part of the page."""
+"""What a benchmark consists of, as a section of the page."""
 
 from collections.abc import Callable, Iterable
 from html import escape

@@ -71,12 +71,12 @@ def _cells(benchmark: str, entry: Entry, *, with_paper: bool) -> list[Cell]:
 
 
 def signed(value: float | None) -> str:
-    """Return a difference with its sign; none is blank."""
+    """Return a difference with its sign; blank for None."""
     return "" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
 def score_text(entry: Entry, name: str) -> str:
-    """Return our score with its spread and marks; – stands for a run that is missing, a blank for what is not ours."""
+    """Return our score with its spread and marks; – for a run that is missing, blank for a method that is not ours."""
     if entry.ours is None:
         return MISSING if entry.runnable else ""
     score = entry.ours.scores[name]
@@ -86,12 +86,13 @@ def score_text(entry: Entry, name: str) -> str:
 
 def delta(ours: Measured | None, name: str, published: Published) -> float | None:
     """Return ours, as printed, minus the published number."""
+    # As printed, so that readers who subtract get the same.
     number = published[list(PRINTED).index(name)]
     return None if ours is None or number is None else round(ours.scores[name].mean, 2) - float(number)
 
 
 def as_markdown(table: Table) -> str:
-    """Return a Markdown table whose cells of ours link to their runs in lineage.md."""
+    """Return a Markdown table in which our cells link to their runs in lineage.md."""
     laid = laid_out(table)
     several = len(laid.groups) > 1
     columns = list(laid.columns)

@@ -1,4 +1,4 @@
-"""What every cell of ours comes from: parameters, checkpoint, heatmap store and manifest of each run."""
+"""Where each of our cells comes from: parameters, checkpoint, heatmap store and manifest of each run."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What the runs of one row came to, over their seeds."""
+"""The scores of the runs of one row, over their seeds."""
 
 from collections.abc import Sequence
 from statistics import mean, stdev
@@ -22,7 +22,7 @@ class Score(Frozen):
 class Measured(Frozen):
     """Our result in one row: a score for each of `METRICS` and the runs that they come from.
 
-    `configuration` is where the lineage tells about these runs.
+    `configuration` is where the lineage describes these runs.
     """
 
     configuration: str
@@ -49,6 +49,6 @@ def measured(results: Sequence[Result], mode: str | None = None) -> Measured | N
         configuration=by_seed[0].configuration,
         scores={name: Score(mean=mean(v), std=stdev(v) if len(v) > 1 else None) for name, v in values.items()},
         seeds=tuple(result.seed for result in by_seed),
-        epochs=by_seed[0].train.epochs,
+        epochs=by_seed[0].train.epochs,  # the same in all of one recipe
         runs=tuple(result.run for result in by_seed),
     )

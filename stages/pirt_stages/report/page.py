@@ -97,6 +97,7 @@ def _link(target: str, text: str) -> str:
 
 
 def _data(summaries: Mapping[Path, DataSummary], benchmarks: Sequence[str]) -> Iterable[str]:
+    # A folder is named by its benchmark's slug; the only benchmark needs none.
     by_slug = {slug(benchmark): benchmark for benchmark in benchmarks}
     order = sorted(summaries, key=lambda path: _place(path.parent.name, list(by_slug)))
     for number, path in enumerate(order):

@@ -1,4 +1,4 @@
-"""What the tables can be told."""
+"""The parameters of the tables."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ class ReportParams(Frozen):
     stand_in: bool = False
     """Whether the images only stand in for the benchmark's, where `pirt-data standin` did not make them."""
     compare: tuple[str, ...] = ()
-    """Variants that the explorer sets side by side, in this order; all where there are none."""
+    """Variants that the explorer shows side by side, in this order; all of them if it is empty."""
 
 
 def load_report_params(path: Path) -> ReportParams:

@@ -1,4 +1,4 @@
-"""Text that stays text: names from data and parameters are no links or markup of a table."""
+"""Text that stays text: names from data and parameters never become links or markup of a table."""
 
 import re
 
@@ -7,12 +7,12 @@ _MARKUP = {
     "~": "&#126;", "\\": "&#92;", "@": "&#64;", "$": "&#36;",
 }  # fmt: skip
 _LINKED = re.compile(r"(?<=\w):(?=//)|(?<=www)\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
-"""What makes an address a link by itself, and an underscore at the edge of a word, which is emphasis."""
+"""What turns an address into a link, and an underscore at the edge of a word, which is emphasis."""
 _LINE_ENDS = {"\r": " ", "\n": " "}
 
 
 def plain_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, in one line and one cell."""
+    """Return text that Markdown shows as it is, on one line and in one cell."""
     plain = "".join((_MARKUP | _LINE_ENDS).get(character, character) for character in text)
     return _LINKED.sub(lambda mark: f"&#{ord(mark[0])};", plain)
 

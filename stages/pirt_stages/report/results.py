@@ -14,7 +14,7 @@ FIELDS_OF = {
     "intra": ("bottleneck", "intra_heads", "intra_projection", "intra_dropout", "intra_mask"),
     "inter_layers": ("inter_heads", "feedforward", "inter_dropout"),
 }
-"""What each module of a row is made by."""
+"""The parameters that each module of a row has."""
 
 
 class Result(Metrics):
@@ -41,12 +41,13 @@ class Result(Metrics):
 def read_results(paths: Iterable[Path], selection: Selection | None = None) -> tuple[Result, ...]:
     """Read every metrics.json among `paths` and in the folders among them, in the order of their runs' names.
 
-    With a `selection` other runs are passed over. Two results of one run, or results that differ in more than the
-    tables' rows, are an error.
+    With a `selection`, only its runs. Two results of one run, or results that differ in more than the tables' rows, are
+    an error.
     """
     files = [file for path in paths for file in (_metrics_in(path) if path.is_dir() else [path])]
     results: dict[str, Result] = {}
     for file in files:
+        # `dict` keeps what is validated already as it is; a dump would be validated once more.
         result = Result(**dict(read_metrics(file)))
         if selection and not selection.holds(result.variant, result.seed):
             continue
@@ -54,7 +55,9 @@ def read_results(paths: Iterable[Path], selection: Selection | None = None) -> t
             raise ReportError(f"{file} is a second result of the run {result.run!r}; pass the metrics of each run once")
         results[result.run] = result
     if not results:
-        raise ReportError(f"none of {len(files)} metrics.json is of the asked seeds and variants; evaluate those first")
+        raise ReportError(
+            f"none of {len(files)} metrics.json files has the requested seeds and variants; evaluate those first"
+        )
     ordered = tuple(results[name] for name in sorted(results))
     _require_one_recipe(ordered)
     return ordered
@@ -67,10 +70,10 @@ def _metrics_in(folder: Path) -> Sequence[Path]:
 
 
 def _require_one_recipe(results: Sequence[Result]) -> None:
-    """Raise when two results differ in what they may not.
+    """Raise when two results differ in something they must share.
 
-    All are measured alike, those of one backbone have one recipe but for the tables' rows and the seed, and each row
-    may have heatmaps of its own.
+    All are measured alike; those of one backbone share a recipe, except for the tables' rows and the seed; and each row
+    may have its own heatmaps.
     """
     first: dict[tuple[object, ...], tuple[Result, Any]] = {}
     for result in results:
@@ -83,7 +86,7 @@ def _require_one_recipe(results: Sequence[Result]) -> None:
 def _require_equal(
     first: dict[tuple[object, ...], tuple[Result, Any]], result: Result, told: dict[str, Any], *scope: object
 ) -> None:
-    """Compare what is `told` of a result with the first one in this scope of which the same is told."""
+    """Compare each value of `told` with that of the first result in this scope that has one."""
     for name, value in told.items():
         other, expected = first.setdefault((*scope, name), (result, value))
         if value != expected:
@@ -107,7 +110,7 @@ def _recipe(result: Result) -> dict[str, Any]:
 
 
 def unused(model: ModelParams) -> set[str]:
-    """Return the fields that mean nothing to a model without the module that they are of."""
+    """Return the fields that mean nothing to this model, since it lacks their module."""
     return {name for module, names in FIELDS_OF.items() if not getattr(model, module) for name in names}
 
 

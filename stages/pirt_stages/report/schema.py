@@ -9,7 +9,7 @@ from pirt_stages.report.measured import Measured
 
 
 class Entry(Frozen):
-    """One benchmark's part of a row; a row that is ours to run but was not has `ours` None."""
+    """One benchmark's part of a row; `ours` is None for a row that we can run but did not."""
 
     runnable: bool = True
     ours: Measured | None = None

@@ -15,7 +15,7 @@ from pirt_stages.report.results import Result
 def step(before: Sequence[Result], after: Sequence[Result]) -> Interval | None:
     """Return the gain in average precision from `before` to `after`, runs of a row each, with its interval.
 
-    Paired: each query's difference of its means over the seeds. None where a run does not say what its queries came to.
+    Paired: for each query the difference of its means over the seeds. None where a run does not record its queries.
     """
     told = [result.per_query for result in (*before, *after)]
     if not before or not after or any(one is None or one.pids != getattr(told[0], "pids", None) for one in told):
@@ -32,8 +32,9 @@ def _mean(runs: Sequence[PerQuery]) -> Floats:
 
 
 def step_notes(by_row: Mapping[TableRow, Sequence[Result]], rows: Iterable[TableRow]) -> Iterable[str]:
-    """Say for each of `rows` what it adds to the one before it among those that were run, and what all add together."""
+    """Say what each of `rows` that was run adds to the one before it, and what all of them add together."""
     found_rows = [row for row in rows if by_row.get(row)]
+    # With two rows the one step is the whole.
     whole = [(found_rows[0], found_rows[-1])] if len(found_rows) > 2 else []
     for one, other in [*pairwise(found_rows), *whole]:
         found = step(by_row[one], by_row[other])

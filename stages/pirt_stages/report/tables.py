@@ -18,9 +18,9 @@ MODES = {"query-gallery": "Q & G", "query": "Q only", "gallery": "G only", "none
 def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -> Report:
     """Fill the tables that belong to `benchmark`.
 
-    Published numbers stand beside ours only where `benchmark` is one of the paper's, the results are not of
-    a stand-in (`stand_in` says so of one that `pirt-data` did not make), and they are of the published images,
-    trained and measured as in the paper. Results on several backbones make one table of them; Tables 1 to 5 are of one.
+    Published numbers stand beside ours only where `benchmark` is one of the paper's, the images are the published ones
+    and not a stand-in (`stand_in` says so for one that `pirt-data` did not make), and models were trained and measured
+    as in the paper. Results on several backbones make one table of them; Tables 1 to 5 have one backbone.
     """
     if not any(result.row in paper.MODELS for result in results):
         raise ReportError(
@@ -72,7 +72,7 @@ def _side_by_side(left: Table, right: Table) -> Table:
 
 
 def _obstacles(data: Benchmark, results: Sequence[Result]) -> list[str]:
-    """Say what keeps the numbers published on `data` from standing beside the results, each reason once."""
+    """Say why the numbers published on `data` cannot stand beside the results, each reason once."""
     return list(dict.fromkeys(obstacle for result in results for obstacle in _obstacles_of(data, result)))
 
 
@@ -114,6 +114,7 @@ def _tables(
         by_row.setdefault(result.row, []).append(result)
     if data is not None:
         yield _methods(name, data, compared, by_row)
+    # On the other benchmarks the paper has Table 2 alone: more is shown only where it was run.
     if data is None or data.title == paper.OCCLUDED_DUKE or len(by_row) > 1 or FULL_ROW not in by_row:
         yield _components(name, by_row, ablation)
         # The N of Table 3 alone compares nothing.
@@ -197,7 +198,7 @@ def _modes(name: str, results: Sequence[Result], ablation: bool) -> Table:
 
 
 def _evenly(results: Sequence[Result]) -> Iterable[str]:
-    """Say what the row without confidences comes to when its groups weigh no more than those of the others."""
+    """Say what the row without confidences would show if its groups weighed no more than those of the others."""
     even = measured([result for result in results if "even" in result.confidence_modes], "even")
     if even is not None:
         scores = ", ".join(f"{name} {even.scores[name].mean:.2f}" for name in ("mAP", "rank-1"))
@@ -220,6 +221,7 @@ def _notes(table: Table) -> list[str]:
         spread = "Mean ± standard deviation over" if seeds[-1] > 1 else "From"
         count = " to ".join(str(number) for number in sorted({seeds[0], seeds[-1]}))
         notes.append(f"{spread} {count} seed{'s' if count != '1' else ''}, {_either(epochs)} epochs of training.")
+        # At the number itself too, as a mark: a copied number keeps it.
         if short := [many for many in epochs if many < paper.PAPER_EPOCHS]:
             notes.append(f"† {_either(short)} epochs, fewer than the paper's {paper.PAPER_EPOCHS}.")
         if seeds[0] < FEW_SEEDS:

@@ -34,6 +34,7 @@ def write_tables(report: Report, out: Path) -> None:
     for name, table in zip(table_names(report), report.tables, strict=True):
         files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
     _refuse_unless_a_report(out, TABLES, PLOTS)
+    # All of a folder at once: tables of an earlier report that this one has no more would stay.
     with written_whole(out / TABLES) as folder:
         folder.mkdir()
         for name, text in files.items():
@@ -49,9 +50,11 @@ def _refuse_unless_a_report(out: Path, *folders: str) -> None:
     """Raise when a folder that no report made would be replaced."""
     for folder in (out / name for name in folders):
         if folder.is_file():
-            raise ReportError(f"{folder} is a file and a folder is to be written; name another --out or remove it")
+            raise ReportError(f"{folder} is a file, not a folder; name another --out or remove it")
         if folder.is_dir() and not is_free(folder) and not (out / TABLES / _REPORT).is_file():
-            raise ReportError(f"{folder} is not of a report and would be replaced; name another --out or remove it")
+            raise ReportError(
+                f"{folder} was not made by `pirt-report` and would be replaced; name another --out or remove it"
+            )
 
 
 def read_report(out: Path) -> Report:
@@ -67,7 +70,7 @@ def read_report(out: Path) -> Report:
 
 
 def print_report(out: Path) -> str:
-    """Return the tables as text, and below them where tables, figures and page lie."""
+    """Return the tables as text, and below them where tables, figures and page are."""
     report = read_report(out)
     places = [f"Tables, with the lineage of every number: {out / TABLES}"]
     places += [f"Figure: {path}" for path in figure_files(out)]

@@ -11,7 +11,8 @@ from pirt.models.part_groups import GROUPINGS
 from pirt_stages.study.truth import Annotation, Floats
 
 BODY = GROUPINGS["paper"]
-"""The parts that are told apart, whatever groups a model has."""
+"""The parts that the bins speak of, whatever groups a model has."""
+# The renderer covers 20 to 70 % of a person.
 _EDGES = (0.3, 0.4, 0.5, 0.6)
 _LABELS = ("up to 30 %", "30–40 %", "40–50 %", "50–60 %", "over 60 %")
 
@@ -41,6 +42,7 @@ def whole_pictures(queries: Sequence[ImageRow], gallery: Sequence[ImageRow], who
 
 def bins_of(told: Sequence[Annotation], visible: Floats, whole: Integers) -> list[Bin]:
     """Sort Q queries by each trait; `visible` are the visible shares of `BODY`, Q×G, `whole` their whole pictures."""
+    # Only queries that have a whole picture: both bins are then of the same persons and cameras.
     both = np.flatnonzero(whole >= 0)
     pair = [Bin("picture", "covered", both), Bin("picture", "whole", both + len(whole))]
     places = np.searchsorted(_EDGES, [one.cover for one in told], "left")

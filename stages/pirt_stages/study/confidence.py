@@ -1,4 +1,4 @@
-"""Whether confidence knows what can be seen: Spearman's rank correlation with the visible shares."""
+"""Whether confidence follows what can be seen: Spearman's rank correlation with the visible shares."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 COMPARED = ("visible share", "part of all that is visible")
-"""Since an image's confidences sum to 1 they cannot say that all of it is covered; the second takes that away."""
+"""An image's confidences sum to 1, so they cannot say that all of it is covered; the second measure allows for that."""
 
 
 def correlations(confidence: Floats, shares: Floats) -> Iterator[tuple[float, float]]:
-    """Correlate confidences n×G with visible shares n×G: for each part, then of all parts together, a value for each
-    of `COMPARED`.
+    """Correlate confidences n×G with visible shares n×G: a value for each of `COMPARED`, by part, then for all parts.
+
+    Shares that are NaN are left out.
     """
     total = np.nansum(shares, axis=1, keepdims=True)
     parts = np.divide(shares, total, out=np.full_like(shares, np.nan), where=total > 0)
@@ -23,7 +24,7 @@ def correlations(confidence: Floats, shares: Floats) -> Iterator[tuple[float, fl
 
 
 def rank_correlation(one: Floats, other: Floats) -> float:
-    """Correlate the ranks of two lists; places where either is NaN are left out, NaN where one is all alike."""
+    """Correlate the ranks of two lists without places where either is NaN; NaN where all values of one are equal."""
     known = ~(np.isnan(one) | np.isnan(other))
     a, b = (_centred_ranks(values[known]) for values in (one, other))
     scale = np.sqrt((a @ a) * (b @ b))
@@ -31,7 +32,7 @@ def rank_correlation(one: Floats, other: Floats) -> float:
 
 
 def _centred_ranks(values: Floats) -> Floats:
-    """Return each value's rank without the mean of all; equal values share the mean of theirs."""
+    """Return each value's rank less the mean rank; equal values share the mean of their ranks."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
     return ranks - (len(values) + 1) / 2

@@ -1,4 +1,4 @@
-"""The recipe of `pirt-report curve`: mAP over the length of the training, each length a training of its own."""
+"""The recipe of `pirt-report curve`: mAP over the length of the training, each length a separate training."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,17 +29,20 @@ def curve(places: Sequence[Path], selection: Selection | None, manifest: Manifes
     for run in find_runs(places, selection):
         label, steps, seed = row_label(run.row), steps_of(run, manifest), run.metrics.seed
         if seed in points[label][steps]:
-            raise ReportError(f"{run.folder} is a second evaluation of {label}, {steps} steps, seed {seed}; pass one")
+            raise ReportError(
+                f"{run.folder} is a second evaluation of {label}, {steps} steps, seed {seed}; pass only one"
+            )
         points[label][steps][seed] = 100 * run.metrics.mean_ap
     with written_analysis(out, FILES) as folder:
         _write(folder, points)
 
 
 def steps_of(run: Run, manifest: Manifest) -> int:
-    """Return how many steps a run was trained."""
+    """Return how many steps a run was trained for."""
     train = run.metrics.train
     if run.metrics.lineage.trained_on_manifest != manifest.fingerprint:
         raise ReportError(f"{run.folder} was trained on another manifest; pass that one")
+    # A run records epochs; how many steps these are is the sampler's to say.
     pids = manifest.split("train").pids
     sampler = PKSampler(
         pids[pids > DISTRACTOR_PID].tolist(),

@@ -1,4 +1,4 @@
-"""The recipe of `pirt-report reference`: what a benchmark costs those who know no person, only colours."""
+"""The recipe of `pirt-report reference`: how far one comes on a benchmark with colours alone, or with nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def _persons(features: Features, images: Sequence[ImageRow]) -> Persons:
 def _features(
     manifest: Manifest, store: HeatmapStore, model: ModelParams, rows: Sequence[ImageRow], seed: int
 ) -> dict[str, Features]:
-    """Return what the reference rows see of n images."""
+    """Return the features of n images for each reference row."""
     noise = np.random.default_rng(seed).standard_normal((len(rows), _RANDOM), np.float32)
     whole, masked, weighted, scores = [], [], [], []
     for pixels, heatmaps in _images(manifest, store, rows):

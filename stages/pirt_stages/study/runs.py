@@ -12,7 +12,7 @@ from pirt.visual.rows import Selection, TableRow, table_row
 
 @dataclass(frozen=True)
 class Run:
-    """A folder of `pirt-eval`."""
+    """An evaluation of `pirt-eval`."""
 
     folder: Path
     metrics: Metrics
@@ -34,6 +34,6 @@ def find_runs(places: Sequence[Path], selection: Selection | None) -> list[Run]:
     if selection is not None:
         runs = [run for run in runs if selection.holds(run.metrics.variant, run.metrics.seed)]
     if not runs:
-        asked = "" if selection is None else " of the asked seeds and variants"
+        asked = "" if selection is None else " with the requested seeds and variants"
         raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
     return sorted(runs, key=lambda run: (run.row, run.variant, run.metrics.seed))

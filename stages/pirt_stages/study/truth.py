@@ -54,17 +54,18 @@ class Truth:
     def visible(self, rows: Sequence[ImageRow], groups: NamedGroups) -> Floats:
         """Return the visible share of each part of n images, n×G: of its keypoints, those that no occluder covers.
 
-        Keypoints that the own body hides do not count; a part that has no others is NaN. What they are is seen by
-        drawing the covered pictures once more without their occluders.
+        Keypoints that the person's own body hides do not count; a part without any others is NaN. Which these are shows
+        when the covered pictures are drawn once more without their occluders.
         """
         told = self.of(rows)
         seen = np.array([one.keypoints[:, 2] == _SEEN for one in told])
         bare = seen.copy()
         covered = [place for place, one in enumerate(told) if one.occluder is not None]
+        # The picture drawn anew must be the one that was annotated, but for the occluder.
         for place, keypoints in zip(covered, self._uncovered([rows[place] for place in covered]), strict=True):
             there = told[place].keypoints
             if not np.array_equal(keypoints[:, :2], there[:, :2]) or (seen[place] > (keypoints[:, 2] == _SEEN)).any():
-                raise DataError(f"{self.path} is of another version of the renderer; draw the images again")
+                raise DataError(f"{self.path} was written by another version of the renderer; render the images again")
             bare[place] = keypoints[:, 2] == _SEEN
         counts = [[mask[:, list(group)].sum(axis=1) for _, group in groups] for mask in (seen, bare)]
         ours, theirs = np.array(counts, np.float64).transpose(0, 2, 1)
@@ -73,7 +74,7 @@ class Truth:
 
     def _uncovered(self, rows: Sequence[ImageRow]) -> list[Floats]:
         if self.profile not in PROFILES:
-            raise DataError(f"{self.path} is of the unknown profile {self.profile!r}; known are {sorted(PROFILES)}")
+            raise DataError(f"{self.path} has the unknown profile {self.profile!r}; expected one of {sorted(PROFILES)}")
         shots = {entry.path: entry.shot for entry in plan(PROFILES[self.profile], self.seed)}
         if unplanned := [row.path for row in rows if row.path not in shots]:
             raise DataError(f"{self.path}: profile {self.profile!r} has no picture {unplanned[0]!r}")

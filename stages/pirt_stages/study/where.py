@@ -1,4 +1,4 @@
-"""The recipe of `pirt-report where`: mAP by what is covered, and whether confidence knows it."""
+"""The recipe of `pirt-report where`: mAP by what is covered, and whether confidence follows it."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -38,7 +38,7 @@ def where(
         require_made_from(one, None, manifest)
     first = opened[0]
     if other := next((one for one in opened if one.keys != first.keys), None):
-        raise StoreError(f"{other.path} is of other images than {first.path}; evaluate both with the same --heatmaps")
+        raise StoreError(f"{other.path} holds other images than {first.path}; evaluate both with the same --heatmaps")
     known = {row.key: row for row in manifest.rows}
     rows = [known[key] for key in first.keys]
     queries, gallery = rows[: first.query_count], rows[first.query_count :]
@@ -80,7 +80,7 @@ def _row(
 
 
 def _precisions(run: Run, embeddings: Embeddings, whole: Integers, device: torch.device) -> Floats:
-    """Return the average precision of Q queries, and of the whole pictures in their places: 2·Q, NaN for none."""
+    """Return the average precision of Q queries, then of the whole pictures in their places: 2·Q, NaN where is none."""
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     protocol, mode = run.metrics.protocol, default_mode(embeddings)
     found = np.full(2 * len(query), np.nan)

@@ -31,7 +31,7 @@ class TextTable:
 
 
 def _line(cells: Sequence[str]) -> str:
-    # Variants may be named anything.
+    # A variant may have any name, one with marks of Markdown or HTML too.
     plain = ("".join(c if c.isalnum() or c in _AS_IT_IS else f"&#{ord(c)};" for c in cell) for cell in cells)
     return f"| {' | '.join(plain)} |"
 
@@ -54,7 +54,7 @@ def with_spread(values: Sequence[float]) -> str:
 def written_analysis(out: Path, names: Collection[str]) -> Iterator[Path]:
     """Yield a folder to write `names` into, which becomes `out`; a folder of other files is not replaced."""
     if out.is_file() or (out.is_dir() and not is_free(out) and not all((out / name).is_file() for name in names)):
-        raise ReportError(f"{out} is not of this command and would be replaced; name another --out or remove it")
+        raise ReportError(f"{out} was not made by this command and would be replaced; name another --out or remove it")
     with written_whole(out) as folder:
         folder.mkdir()
         yield folder

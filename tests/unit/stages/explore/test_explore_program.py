@@ -94,12 +94,12 @@ def test_wrong_input_is_one_line_and_writes_nothing(explore, world, tmp_path):
     assert_refused(explore(out, "--root", tmp_path), "images are missing under")
     manifest = read_manifest(world / "manifest.csv")
     fewer = write_manifest(tmp_path / "fewer.csv", manifest.rows[:-1], world)
-    assert_refused(explore(out, "--manifest", tmp_path / "fewer.csv"), "are of another manifest")
+    assert_refused(explore(out, "--manifest", tmp_path / "fewer.csv"), "come from another manifest")
     write_store(tmp_path / "other.zarr", fewer)
     assert_refused(explore(out, "--heatmaps", tmp_path / "other.zarr"), "lacks 1 of")
     assert not out.exists()
     (out / "mine").mkdir(parents=True)
-    assert_refused(explore(out), "is not of `pirt-report explore` and would be replaced")
+    assert_refused(explore(out), "was not made by `pirt-report explore` and would be replaced")
     assert (out / "mine").is_dir()
 
 

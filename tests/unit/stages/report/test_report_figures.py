@@ -307,7 +307,7 @@ def test_pictures_of_pillow_are_saved_plainly_too(tmp_path: Path) -> None:
         ({"--runs": "none"}, "no finished run"),
         ({"--evaluations": "none"}, "none is not a folder"),
         ({"--evaluations": "alone"}, "no metrics.json under"),
-        ({"--evaluations": "numbers"}, "numbers/metrics.json was measured from an embeddings.h5 that is not in"),
+        ({"--evaluations": "numbers"}, "numbers/metrics.json was computed from an embeddings.h5 that is not in"),
         ({"--evaluations": "mixed"}, "mixed holds metrics.json and embeddings.h5 of different runs"),
         ({"--heatmaps": "none"}, "none"),
         ({"--root": "none"}, "is not a folder"),

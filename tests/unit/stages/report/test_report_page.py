@@ -123,7 +123,7 @@ def test_a_damaged_data_summary_is_one_line(report: Path) -> None:
     result = CliRunner().invoke(main, ["html", str(report)])
     assert result.exit_code == 2
     assert len(result.output.splitlines()) == 1
-    assert "data.json is not a data summary of this version; draw it again with `pirt-report figures`" in result.output
+    assert "data.json is not a data summary of this version; make it again with `pirt-report figures`" in result.output
     assert not (report / "report.html").exists()
 
 
@@ -197,7 +197,7 @@ def test_folders_that_no_report_made_are_left(
     sources = ["--benchmark", "any", "--metrics", write_metrics("pirt", 0, 0.4)] if command == "tables" else [report]
     result = CliRunner().invoke(main, [command, *map(str, sources), "--out", str(tmp_path / "thesis")])
     assert result.exit_code == 2
-    assert f"{mine.parent} is not of a report" in result.output
+    assert f"{mine.parent} was not made by `pirt-report`" in result.output
     assert [file for file in (tmp_path / "thesis").rglob("*") if file.is_file()] == [mine]
 
 

@@ -169,10 +169,10 @@ def test_wrong_inputs_are_told_in_one_line(where: Callable[..., Result], rendere
     wrong = {
         "do not exist": where(tmp_path / "out", keypoints=tmp_path / "no.json"),
         "is not a keypoints.json": where(tmp_path / "out", keypoints=tmp_path / "bad.json"),
-        "of another version of the renderer": where(tmp_path / "out", keypoints=tmp_path / "moved.json"),
+        "by another version of the renderer": where(tmp_path / "out", keypoints=tmp_path / "moved.json"),
         "unknown profile": where(tmp_path / "out", keypoints=tmp_path / "profile.json"),
         "does not know": where(tmp_path / "out", keypoints=tmp_path / "fewer.json"),
-        "is not of this command": where(tmp_path / "mine"),
+        "was not made by this command": where(tmp_path / "mine"),
     }
     for said, ended in wrong.items():
         assert (ended.exit_code, said in ended.output) == (2, True), (said, ended.output)
