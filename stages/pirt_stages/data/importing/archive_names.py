@@ -1,4 +1,4 @@
-"""Names of files in zips and tars that may not say how they are encoded: not guessed, but shown and asked about."""
+"""Names of files in zips and tars that may not say how they are encoded: never guessed; the user is shown and asked."""
 
 import codecs
 import struct
@@ -29,15 +29,15 @@ def is_encoding(name: str) -> bool:
 
 @dataclass
 class Names:
-    """Reads the names in `archive`; those that do not say how they are encoded are in `encoding`.
+    """Reads the names in `archive`; those that do not say how they are encoded are read in `encoding`.
 
-    Without it they are UTF-8, if all are, and something that only a person can tell if not.
+    Without it they are read as UTF-8 if all of them can be; if not, only a person can tell what they are.
     """
 
     archive: Path
     encoding: str | None = None
     as_utf8: str | None = None
-    """The first name that is taken for UTF-8 without saying so."""
+    """The first name that is read as UTF-8 without saying so."""
 
     def of_zip(self, infos: Sequence[zipfile.ZipInfo]) -> list[str]:
         """Return all names of a zip."""
@@ -55,7 +55,7 @@ class Names:
 
     @property
     def tar_encoding(self) -> str:
-        """In which Python is to read names that do not say theirs."""
+        """The encoding in which Python is to read names that do not say theirs."""
         return self.encoding or "utf-8"
 
     def _decoded(self, names: Sequence[bytes]) -> list[str]:
@@ -73,7 +73,7 @@ class Names:
         part = next((part for part in first.split(b"/") if _as(encoding, part) is None), first)
         likely = [name for name in _LIKELY if all(_as(name, one) is not None for one in names)]
         shown = [f"{name} ({_shown(name, part)})" for name in likely]
-        what = "not UTF-8 and do not say what else" if self.encoding is None else f"not all {self.encoding}"
+        what = "not UTF-8 and do not say what they are" if self.encoding is None else f"not all {self.encoding}"
         fix = f"say which of these is right with --archive-names: {', '.join(shown)}; or " if shown else ""
         return DataError(
             f"archive {self.archive} has file names that are {what}; {fix}unpack it yourself and pass the folder"

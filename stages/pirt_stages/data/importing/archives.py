@@ -23,7 +23,7 @@ MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
 _AS_UTF8 = "as_utf8"
 _TRUSTED = "; if you trust it, unpack it yourself and pass the folder"
-_LONGEST_EXTENSION = 1 << 13
+_LONGEST_EXTENSION = 1 << 13  # bytes; the longest path takes half of that
 _EXTENSIONS = (
     tarfile.XHDTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -102,8 +102,8 @@ def assumed_of(folder: Path) -> str | None:
     if not (name := found.get(_AS_UTF8)):
         return None
     return (
-        f"file names of {found['archive']} do not say how they are encoded and are taken for UTF-8, such as {name!r}; "
-        "--archive-names takes another encoding"
+        f"file names of {found['archive']} do not say how they are encoded and are read as UTF-8, such as {name!r}; "
+        "--archive-names says another encoding"
     )
 
 

@@ -9,7 +9,7 @@ MAKER, MARK = "pirt-data standin", "STANDIN.json"
 
 
 def as_mark(*, standin: str, size: str, one_pixel: bool, seed: int) -> bytes:
-    """Return what the mark of a stand-in holds; whoever reads it asks for its maker alone."""
+    """Return what the mark of a stand-in holds; readers only look at its maker."""
     mark = {"maker": MAKER, "standin": standin, "size": size, "one_pixel": one_pixel, "seed": seed}
     return (json.dumps(mark) + "\n").encode()
 

@@ -25,7 +25,7 @@ def require_place(manifest: Path) -> None:
 
 
 def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> None:
-    """Write the names by kind and number beside `manifest`; without names, an earlier import's go."""
+    """Write the names by kind and number beside `manifest`; without names, remove those of an earlier import."""
     path = names_file(manifest)
     if not names:
         path.unlink(missing_ok=True)

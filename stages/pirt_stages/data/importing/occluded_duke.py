@@ -65,7 +65,7 @@ def _read_lists(folder: Path) -> dict[Split, list[str]]:
     place = next((place for place in folders if (place / "train.list").is_file()), None)
     if place is None:
         expected = ", ".join(f"{split}.list" for split in SPLITS)
-        raise DataError(f"no name lists in {folder}; expected {expected} with a file name a line")
+        raise DataError(f"no name lists in {folder}; expected {expected}, with one file name per line")
     names = {split: lines_of(place / f"{split}.list") for split in SPLITS}
     for split, lines in names.items():
         for number, line in enumerate(lines, 1):

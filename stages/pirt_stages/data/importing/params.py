@@ -1,4 +1,4 @@
-"""What an import can be told: where the data sets lie."""
+"""The parameters of an import: where the data sets lie."""
 
 import os
 from pathlib import Path
@@ -35,5 +35,5 @@ def place_of(name: str, value: str | None, data: Path | None) -> Path:
     if place.is_absolute():
         return place
     if data is None:
-        raise ParamsError("PIRT_DATA: set it to the folder with your data sets, see pipelines/README.md")
+        raise ParamsError("set PIRT_DATA to the folder with your data sets; see pipelines/README.md")
     return data / place

@@ -19,7 +19,7 @@ from pirt_stages.data.importing.layouts.numbering import alike
 from pirt_stages.data.importing.marks import mark_of
 from pirt_stages.data.importing.names import keep_names, require_place
 
-_THREADS = 8
+_THREADS = 8  # more than cores: they wait for the disk, and hash outside of Python's lock
 _AT_A_TIME = 4096
 _ALIKE_SHOWN = 5
 _SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
@@ -65,20 +65,20 @@ def import_data_set(
 
 
 def require_persons(images: Sequence[FoundImage], root: Path) -> None:
-    """Raise where a query or a training image would be nobody's, being of pid 0."""
+    """Raise where a query or training image has pid 0, and so would be of nobody."""
     counts = Counter(image.split for image in images if image.pid == 0 and image.split != "gallery")
     if counts:
         said = " and ".join(f"{count:,} {split} images" for split, count in counts.items())
         raise DataError(
-            f"{said} of {root} have pid {DISTRACTOR_PID}, which means a distractor that is nobody's match; if persons "
-            "are numbered from 0, number them from 1 with --pids-from-zero"
+            f"{said} of {root} have pid {DISTRACTOR_PID}, which means a distractor that matches nobody; if persons are "
+            "numbered from 0, number them from 1 with --pids-from-zero"
         )
 
 
 def opened(source: Path, unpack_to: Path | None, encoding: str | None) -> tuple[Path, list[str]]:
     """Return the folder behind `source`, unpacking it if it is an archive, and remarks on how that was read."""
     if source.is_file() and source.suffix.lower() in _SPREADSHEETS:  # most of which are zips
-        raise DataError(f"{source} is a spreadsheet's own file; save it as 'CSV UTF-8' and import that")
+        raise DataError(f"{source} is a file of a spreadsheet program; save it as 'CSV UTF-8' and import that")
     if not is_archive(source):
         return source, []
     folder = unpacked(source, unpack_to, encoding=encoding)

@@ -1,4 +1,4 @@
-"""Lists and tables as people's programs save them: UTF-8, or what a mark of its own says is UTF-16."""
+"""Lists and tables as people's programs save them: UTF-8, or UTF-16 with its byte-order mark."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pirt.core.texts import encoding_of
 
 
 def text_in(path: Path, what: str, fix: str) -> str:
-    """Return the text of a file with each end of a line as \\n; messages call it `what` and say how to fix it."""
+    """Return the text of a file with all line ends as \\n; messages call it `what` and give `fix`."""
     try:
         return path.read_text(encoding=encoding_of(path))
     except FileNotFoundError:

@@ -37,6 +37,7 @@ class Camera:
 
 def camera_of(seed: int, number: int) -> Camera:
     """Return camera `number` (from 0) of the world `seed`."""
+    # The second number sets one kind of thing's chance apart from another's: here cameras from identities and scenes.
     rng = np.random.default_rng([seed, 3, number])
     cast = rng.normal(1, 0.07, 3)
     red, green, blue = (float(tone) for tone in np.clip(cast / cast.mean(), 0.82, 1.2))

@@ -39,6 +39,7 @@ class Figure:
 
     def paint(self) -> None:
         """Paint every part, the farthest first."""
+        # Painted over each other: what is nearer comes later and owns the pixels.
         away = self.view.facing(0) < 0
         near, far = self._arms_by_depth()
         head = (self.identity, self.view, self.gait, self.joints["head"], self.brush)
@@ -65,6 +66,7 @@ class Figure:
         """Return the 17 keypoints in COCO order; call after `paint`."""
         found = []
         for name in COCO_KEYPOINTS:
+            # Near and far side of the head are one part, so its turn tells whether a point of the face shows.
             if name in FACE_AZIMUTHS:
                 point = face_point(name, self.joints["head"], self.gait)
                 turned = self.view.facing(FACE_AZIMUTHS[name] + self.gait.head_turn) < (-0.25 if "ear" in name else 0.0)
@@ -91,6 +93,7 @@ class Figure:
     def _arms_by_depth(self) -> tuple[list[str], list[str]]:
         depths = {side: self._depth(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist") for side in _ARMS}
         order = sorted(_ARMS, key=lambda side: depths[side])
+        # An arm counts as behind the torso only when it is clearly farther.
         return [s for s in order if depths[s] > -0.045], [s for s in order if depths[s] <= -0.045]
 
     def _limb(

@@ -126,6 +126,7 @@ def identity_of(seed: int, number: int) -> Identity:
     first = Identity(body, _head(rng), _upper(rng, dressed), _lower(rng, dressed), _choice(rng, _BAGS), _colour(rng))
     if variant == 0:
         return first
+    # Drawn from a seed of its own, so that a look-alike leaves the others of its group as they are.
     other = np.random.default_rng([seed, 2, group, variant])
     while True:
         if variant == 1:

@@ -19,6 +19,7 @@ def draw_thing(name: str, rng: np.random.Generator, height: int, width: int) -> 
     THINGS[name](ImageDraw.Draw(image), rng, height, width)
     pixels = np.asarray(image)
     mask = pixels[..., 3] > 0
+    # As in the scenes, no area is flat.
     grain = 1 + 0.04 * rng.standard_normal((height // 8, width // 8)).astype(np.float32)
     return pixels[..., :3].astype(np.float32) * np.kron(grain, np.ones((8, 8), np.float32))[..., None], mask
 

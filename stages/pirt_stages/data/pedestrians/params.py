@@ -1,4 +1,4 @@
-"""What a rendering can be told."""
+"""The parameters of a rendering."""
 
 from pathlib import Path
 

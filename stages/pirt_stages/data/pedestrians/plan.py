@@ -85,6 +85,7 @@ def plan(profile: Profile, seed: int) -> list[PlannedImage]:
     train = book.share(TRAIN, range(1, first), profile.train)
     query = book.share(QUERY, people[: profile.query_identities], profile.query)
     gallery = book.share(GALLERY, people, profile.gallery - profile.distractors - profile.junk)
+    # Before distractors and junk join, so that the share is one of pictures that count.
     gallery = _occluded(gallery, profile.occluded[2], rng)
     for number in range(profile.distractors):
         gallery.append(book.entry(GALLERY, 0, people.stop + number, int(rng.integers(profile.cameras))))

@@ -25,6 +25,7 @@ LEAST, MOST = 0.2, 0.7
 
 Crop = Literal["good", "bad"]
 _STRANGERS = 1_000_000
+"""From here on identities are numbered that only stand in the way; no profile has so many."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def render(seed: int, shot: Shot) -> Picture:
 
 
 def _view(seed: int, shot: Shot, camera: Camera, rng: np.random.Generator) -> View:
+    # `visit` draws what all of a person's pictures by one camera share, `rng` what is of this picture alone.
     visit = np.random.default_rng([seed, 6, shot.identity, shot.camera])
     turn = np.pi if visit.random() < 0.2 else 0.0
     yaw = camera.yaw + turn + visit.normal(0, 0.35) + rng.normal(0, 0.18)
@@ -134,6 +136,7 @@ def _occluder(
     total = max(1, int(person.sum()))
     while True:
         name = names[int(rng.integers(len(names)))]
+        # Some kinds hardly ever cover a person as asked; another one is drawn instead of trying for ever.
         for _ in range(12):
             layer = _stranger(seed, camera, view, rng) if name == "pedestrian" else draw_thing(name, rng, *person.shape)
             for shift in (0, *rng.integers(-_S * WIDTH // 2, _S * WIDTH // 2, 4)):

@@ -32,7 +32,7 @@ def synthesize(
         tops = {entry.path.partition("/")[0] for entry in entries}
         refuse_other_entries(out, {*tops, KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))})
     if sheet is not None:
-        refuse_folder(sheet)
+        refuse_folder(sheet)  # now, and not after rendering for minutes
     with written_whole(out) as folder:
         contact = ContactSheet(entries)
         pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)

@@ -301,14 +301,14 @@ def test_names_in_an_encoding_that_is_not_said_are_asked_about_and_then_right(
     args = ("import", archive, "--layout", "folder", "--out", tmp_path / "m.csv")
     asked = run(*args)
     assert asked.exit_code == 2, asked.output
-    assert "has file names that are not UTF-8 and do not say what else" in asked.output
+    assert "has file names that are not UTF-8 and do not say what they are" in asked.output
     part = next(part for part in name.replace("\\", "/").split("/") if not part.isascii())
     assert f"{encoding} ('{part}" in asked.output.replace("\\\\", "/").replace("\\", "/")
     assert [path.name for path in tmp_path.iterdir()] == [archive.name]
     told = run(*args, "--archive-names", encoding)
     assert told.exit_code == 0, told.output
     assert [row.path for row in read_manifest(tmp_path / "m.csv").rows] == [name.replace("\\", "/")]
-    assert "taken for UTF-8" not in told.output
+    assert "read as UTF-8" not in told.output
     again = run(*args)
     assert again.exit_code == 2, "what was unpacked with another answer is not this one's"
 
@@ -336,9 +336,8 @@ def test_names_that_are_utf8_without_saying_so_are_read_and_told(run: Callable[.
     for _ in range(2):  # unpacked now, and found unpacked
         result = run("import", archive, "--layout", "folder", "--out", tmp_path / "m.csv")
         assert result.exit_code == 0, result.output
-        assert (
-            "file names of a.zip do not say how they are encoded and are taken for UTF-8, such as 'Zoë/人物.jpg'"
-            in (result.output)
+        assert "file names of a.zip do not say how they are encoded and are read as UTF-8, such as 'Zoë/人物.jpg'" in (
+            result.output
         )
     assert names_in(tmp_path / "a.zip.unpacked") == ["Zoë/人物.jpg", "x.jpg"]
 

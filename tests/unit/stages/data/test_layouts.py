@@ -289,7 +289,7 @@ def test_a_missing_root_says_what_belongs_there(run: Run, tmp_path: Path) -> Non
     assert result.exit_code == 2
     expected = "Market-1501 (folders bounding_box_train, query, bounding_box_test with 0001_c1s1_001051_00.jpg)"
     assert result.output == (
-        f"Error: data root {tmp_path / 'market1501'} is not a folder, table, zip or tar; expected there: {expected}\n"
+        f"Error: data root {tmp_path / 'market1501'} is not a folder, table, zip or tar; expected {expected}\n"
     )
 
 

@@ -389,7 +389,7 @@ def test_an_image_twice_in_a_split_is_named_by_the_users_file(people: Path, refu
     [
         (("p0/0.jpg", "train", "one", 1), "line 8: pid 'one'; expected whole numbers in all rows, or names"),
         (("p0/0.jpg", "train", "", 1), "line 8: pid ''"),
-        (("p0/0.heic", "train", 1, 1), "line 8: image 'p0/0.heic' is of a format that is not read"),
+        (("p0/0.heic", "train", 1, 1), "line 8: image 'p0/0.heic' is in a format that is not read"),
         (("x" * 20_000, "train", 1, 1), "line 8: a path of 20,000 characters"),
         (("x" * 200_000, "train", 1, 1), "line 8: field larger than field limit"),
     ],
@@ -501,7 +501,7 @@ def test_of_partial_and_occluded_queries_those_asked_for_are_taken_and_named(imp
     )
     said = importing(root)
     assert "queries are those of partial_body_images" in said
-    assert "occluded_body_images is there too and left out; --probe occluded takes it" in said
+    assert "occluded_body_images is left out; --probe occluded takes it instead" in said
     assert rows(tmp_path)[0][0] == "partial_body_images/001_01.jpg"
     assert "queries are those of occluded_body_images" in importing(root, "--probe", "occluded")
     assert rows(tmp_path)[0][0] == "occluded_body_images/001_01.jpg"

@@ -45,8 +45,9 @@ LAYOUTS: tuple[Layout, ...] = (
     FOLDER,
 )
 _ON_REQUEST = (PERSON_FOLDERS, FOLDER)
-"""What nearly every folder of images is."""
+"""Only on request, since nearly every folder of images would be recognised as one of these."""
 _DEPTH = 3
+"""Levels of folders that are searched: published zips nest their data one or two deep."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ LOOK = Choice()
 
 
 def layouts_named(name: str | None) -> tuple[Layout, ...]:
-    """Return those to look for, or the one of this name; a named one does not care what the folder is called."""
+    """Return those to look for, or the one of this name, which is then recognised whatever the folder's own name is."""
     if name is None:
         return tuple(layout for layout in LAYOUTS if layout not in _ON_REQUEST)
     return tuple(
@@ -84,7 +85,7 @@ def layouts_named(name: str | None) -> tuple[Layout, ...]:
 
 
 def as_chosen(layout: Layout, choice: Choice, root: Path) -> Layout:
-    """Return `layout` told what was asked; what only another layout could do is a DataError."""
+    """Return `layout` with the options of `choice`; one that only another layout has is a DataError."""
     told = {
         "--with-val": (choice.with_val, MSMT17Layout, "MSMT17"),
         "--probe": (choice.probe, BodyImagesLayout, "Partial-REID and the like"),
@@ -114,7 +115,7 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout
         return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
         expected = _expected(layouts) if len(layouts) == 1 else "a data set"
-        raise DataError(f"data root {root} is not a folder, table, zip or tar; expected there: {expected}")
+        raise DataError(f"data root {root} is not a folder, table, zip or tar; expected {expected}")
     level, near = [root], list[str]()
     for _ in range(_DEPTH):
         found = [(folder, layout) for folder in level for layout in _recognised(folder, layouts)]
@@ -124,6 +125,7 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout
         if found:
             return found[0]
         near += [f"{folder} has {said}" for folder in level for layout in layouts if (said := layout.nearly(folder))]
+        # Each folder once, though links may lead to it too.
         level = list({child.resolve(): child for folder in level for child in subfolders(folder)}.values())
     if near:
         raise DataError(f"no data set found in {root}: {'; '.join(near[:3])}")

@@ -69,7 +69,7 @@ class BodyImagesLayout:
         others = [query for query, _ in self._there(root) if query != queries and has_image(query)]
         names = {folder.lower(): name for name, folder in PROBES.items()}
         reading.remarks.extend(
-            f"{other.name} is there too and left out; --probe {names[other.name.lower()]} takes it" for other in others
+            f"{other.name} is left out; --probe {names[other.name.lower()]} takes it instead" for other in others
         )
         sides: tuple[tuple[Split, Path, int], ...] = (("query", queries, 0), ("gallery", gallery, 1))
         for split, folder, camid in sides:

@@ -100,7 +100,7 @@ class Layout(Protocol):
         """Say whether `root` is the data root of such a data set."""
 
     def nearly(self, root: Path) -> str | None:
-        """Say what `root`, which is not recognised, has of such a data set and what not; None if it has nothing."""
+        """Say what `root`, which is not recognised, has of such a data set and what it lacks; None for nothing."""
 
     def read(self, root: Path) -> Reading:
         """List the images under `root`."""
@@ -146,6 +146,7 @@ def _walk(folder: Path, reading: Reading) -> Iterator[Path]:
     Every folder is entered once and none above `folder`, so links in circles end. Links come last: what lies here keeps
     the path it has here.
     """
+    # A link to a folder above would come back to this one.
     entered = {_identity(above) for above in folder.resolve().parents}
     ahead, links = deque([folder]), deque[Path]()
     while ahead or links:
@@ -200,13 +201,13 @@ def folder_named(root: Path, name: str) -> Path | None:
         return root / name
     try:
         alike = sorted(entry for entry in root.iterdir() if entry.name.lower() == name.lower())
-    except OSError:  # no folder, or one that cannot be listed, which whoever reads it says
+    except OSError:  # not a folder, or one that cannot be listed, which is told when it is read
         return None
     return next((entry for entry in alike if entry.is_dir()), None)
 
 
 def refuse_alike(root: Path, *names: str) -> None:
-    """Raise where two folders with images have one of `names` but for capitals: one of them would go unread."""
+    """Raise where two folders with images have one of `names`, in other capitals: one of them would go unread."""
     for name in names:
         there = [folder for folder in subfolders(root) if folder.name.lower() == name.lower() and has_image(folder)]
         alike = {folder.resolve(): folder.name for folder in there}

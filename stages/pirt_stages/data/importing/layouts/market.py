@@ -20,6 +20,7 @@ from pirt_stages.data.importing.layouts.found import (
 
 FOLDERS: dict[Split, str] = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
+# Some copies have names that end in .jpg.jpg.
 MARKET_NAME = re.compile(r"(-1|\d+)_c(\d+)s\d+_\d+_\d+(?:\.jpg)?\.\w+", re.IGNORECASE)
 DUKE_NAME = re.compile(r"(\d+)_c(\d+)_f\d+\.\w+", re.IGNORECASE)
 CUHK03_NAME = re.compile(r"(\d+)_c(\d+)_\d+\.\w+", re.IGNORECASE)

@@ -80,7 +80,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
 
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a text list that are not empty, whatever their line ends."""
-    text = text_in(path, "list", "save it so with an editor")
+    text = text_in(path, "list", "save it as UTF-8 with an editor")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -34,7 +34,7 @@ def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[
 
 
 def composed(name: str) -> str:
-    """Return a name as most systems write it: macOS writes é as two characters, and it is one person's all the same."""
+    """Return a name as most systems write it: macOS writes é as two characters, but the person is the same."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -1,4 +1,4 @@
-"""Own data: a folder a person, perhaps one a camera in it or above it, split by identity or by folders above."""
+"""Own data: a folder for each person, perhaps one for each camera in it or above, split by identity or by folders."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -22,7 +22,7 @@ SPLIT_FOLDERS: dict[str, Split | None] = {
     "bounding_box_test": "gallery",
     "test": None,
 }
-"""What the folders of a level `split` hold, by their names in small letters; of `test`, queries are drawn."""
+"""What the folders of a level `split` hold, by their names in small letters; from `test`, queries are drawn."""
 _LIKE_SPLITS = frozenset(
     (
         "training",
@@ -38,7 +38,7 @@ _LIKE_SPLITS = frozenset(
         "probes",
     )
 )
-"""What others call theirs: persons are not, where all folders are called so."""
+"""What others call their splits: where all folders have such names, they are not persons."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PersonFoldersLayout:
 
     name: str = "person-folders"
     title: str = "persons in folders"
-    signs: str = "a folder a person, in it images or a folder a camera"
+    signs: str = "a folder for each person, with images or a folder for each camera in it"
     levels: tuple[str, ...] | None = None
     """What each level of folders stands for, of `LEVELS`; None looks how deep the images lie."""
     shares: Shares = Shares()
@@ -83,7 +83,10 @@ class PersonFoldersLayout:
             else:
                 kept.append(path)
         if not kept:
-            raise DataError(f"{root} has no image below folders {'/'.join(levels)}{reading.odd()}; say --levels")
+            odd = reading.odd()
+            raise DataError(
+                f"{root} has no image below folders {'/'.join(levels)}{odd}; say what they are with --levels"
+            )
         names = [PurePosixPath(composed(str(path))) for path in kept]
         persons = [name.parts[levels.index("person")] for name in names]
         cameras = [name.parts[levels.index("camera")] if "camera" in levels else "" for name in names]
@@ -140,8 +143,8 @@ def levels_named(text: str) -> tuple[str, ...]:
 def split_by_person(images: Sequence[tuple[str, str, str]], shares: Shares) -> list[Split]:
     """Return the split of each (person, camera, path), which depends on these names and the seed alone.
 
-    A test person's queries leave it a gallery image of another camera each, where there are cameras; one of whom no
-    image could be such a query is a distractor in all but pid.
+    Where there are cameras, each query of a test person has a gallery image of that person from another camera. A
+    person without any image that could be such a query only has gallery images, which match nobody.
     """
     of_person: dict[str, list[int]] = defaultdict(list)
     for at, (person, _, _) in enumerate(images):
@@ -166,7 +169,7 @@ def _put(splits: list[Split], places: Sequence[int], split: Split) -> list[Split
 
 
 def _queries(drawn: Sequence[int], cameras: Sequence[str], share: float) -> list[int]:
-    """Return which images, in the order drawn, become queries: at least one, and each keeps a match."""
+    """Return which images, in the order drawn, become queries: at least one if any can, and each keeps a match."""
     wanted, chosen = max(1, round(share * len(drawn))), list[int]()
     left = Counter(cameras[at] for at in drawn)
     for at in drawn:
@@ -182,13 +185,13 @@ def _queries(drawn: Sequence[int], cameras: Sequence[str], share: float) -> list
 
 
 def _count(share: float, of: int) -> int:
-    """Return a share of a number of persons; any share but all and nothing leaves one on both sides."""
+    """Return a share of a number of persons; any share but 0 and 1 leaves at least one on both sides."""
     count = round(share * of)
     return count if share in (0.0, 1.0) or of < 2 else min(max(count, 1), of - 1)
 
 
 def _draw(seed: int, name: str) -> bytes:
-    """Return a name's place in an order that is by chance, the same everywhere and whoever else is there."""
+    """Return a name's place in a random order, the same everywhere and whoever else is there."""
     return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()
 
 
@@ -205,11 +208,11 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
     if len(named) > 1 and of_splits and of_splits != named:
         raise DataError(
             f"{root} has folders {', '.join(sorted(of_splits))} beside others, such as {min(named - of_splits)!r}; say "
-            "what folders stand for, such as --levels split/person, which passes over the others, or --levels person"
+            "what folders stand for, such as --levels split/person, which leaves out the others, or --levels person"
         )
     if len(named) > 1 and named <= _LIKE_SPLITS:
         raise DataError(
-            f"{root} has folders {', '.join(sorted(named))}, which look like splits; call them as some of "
+            f"{root} has folders {', '.join(sorted(named))}, which look like splits; give them names among "
             f"{', '.join(SPLIT_FOLDERS)}, or say what folders stand for, such as --levels */person"
         )
     if len(named) > 1 and of_splits:

@@ -14,7 +14,7 @@ _CAMERAS: dict[Split, int] = {"train": 0, "query": 0, "gallery": 1}
 
 @dataclass(frozen=True)
 class PlainLayout:
-    """Every image at or below the root is of nobody known: all of them are queries, or gallery images."""
+    """Nobody in the images at or below the root is known: all of them are queries, or gallery images."""
 
     name: str = "folder"
     title: str = "unlabelled images"

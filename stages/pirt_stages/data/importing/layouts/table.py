@@ -1,4 +1,4 @@
-"""Own data: a CSV table with a row an image."""
+"""Own data: a CSV table with a row for each image."""
 
 import csv
 import io
@@ -112,7 +112,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _head(path: Path) -> tuple[str, str]:
-    """Return what may separate columns, a mark that the table names before others, and the line that names them."""
+    """Return what may separate columns, first the mark that the table itself names, and the line with their names."""
     try:
         # Whether the rest is UTF-8 matters only of a table of ours.
         with path.open(encoding=encoding_of(path), errors="replace") as file:
@@ -158,7 +158,7 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
     if not stays_inside(str(path)):
         raise DataError(f"{where}: path {row['path']!r} must be relative to {root} and stay inside")
     if path.suffix.lower() in UNREAD_SUFFIXES:
-        raise DataError(f"{where}: image {str(path)!r} is of {UNREAD}")
+        raise DataError(f"{where}: image {str(path)!r} is in {UNREAD}")
     if not is_there(root / path):
         raise DataError(f"{where}: image {str(path)!r} does not exist in {root}")
     split = next((name for name in SPLITS if name == row["split"].strip().lower()), None)
@@ -168,7 +168,7 @@ def _image(row: dict[str, str], root: Path, where: str) -> tuple[str, Split]:
 
 
 def _require_agreement(images: Sequence[FoundImage], wheres: Sequence[str]) -> None:
-    """Raise where an image that is listed twice is of two persons or cameras: a query would find itself as another."""
+    """Raise where an image that is listed twice has two pids or camids: a query would find itself as somebody else."""
     first: dict[str, tuple[FoundImage, str]] = {}
     for image, where in zip(images, wheres, strict=True):
         if image.pid == JUNK_PID:
@@ -176,7 +176,7 @@ def _require_agreement(images: Sequence[FoundImage], wheres: Sequence[str]) -> N
         other, above = first.setdefault(image.path, (image, where))
         if (image.pid, image.camid) != (other.pid, other.camid):
             what = "pid" if image.pid != other.pid else "camid"
-            raise DataError(f"{where}: image {image.path!r} has another {what} than in {above}; give it one")
+            raise DataError(f"{where}: image {image.path!r} has another {what} than in {above}; give it only one")
 
 
 CSV = TableLayout()
