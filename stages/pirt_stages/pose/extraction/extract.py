@@ -40,12 +40,12 @@ SHARD_SIZE = 256
 _WRITERS = 4
 """Shards encoded and flushed to disk at once: one after another they come more slowly than a GPU makes them."""
 BATCH_SIZE: dict[Device, int] = {"cpu": 16, "cuda": 64}
-"""What a device likes best: beyond it a CPU's memory pages cost more than the batch gains."""
+"""The fastest on each device: with more, a CPU spends more on mapping memory than the batch gains."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """All that computing a shard takes; it travels to the workers of a cluster."""
+    """Everything that computing a shard needs; it is sent to the workers of a cluster."""
 
     writer: StoreWriter
     paths: dict[int, Path | None]
@@ -57,14 +57,14 @@ class Work:
     """The rows that an earlier store has; only the others are computed."""
 
     def part(self, shard: int) -> "Work":
-        """Return what one shard takes, which stays small however many images there are."""
+        """Return what one shard needs, which stays small however many images there are."""
         rows = self.writer.rows(shard)
         return replace(self, paths={row: self.paths[row] for row in rows}, taken=self.taken.part(rows))
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """What `pirt-pose extract` can be told beside the parameters; of these only the device changes bytes."""
+    """The options of `pirt-pose extract` beside its parameters; only the device among them changes bytes."""
 
     skip_bad: bool
     restart: bool
@@ -87,7 +87,7 @@ def extract(
     """
     _require_tau(params.codec, params.tau)
     if not out.name:
-        raise ParamsError(f"--out {out} is not a name for a store; pass one as heatmaps.zarr")
+        raise ParamsError(f"--out {out} cannot name a store; pass a name such as heatmaps.zarr")
     source = find_network(
         params.config, params.checkpoint, params.precision, options.device, flip_test=params.flip_test
     )
@@ -144,6 +144,7 @@ def run_here(work: Work) -> None:
     writing: deque[Future[None]] = deque()
     with bar_over(work, pending) as progress, ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as pool:
         for shard, heatmaps in computed(work, pending, progress):
+            # More would pile up in memory where the disk is slower than the network.
             if len(writing) == _WRITERS:
                 writing.popleft().result()
             writing.append(pool.submit(work.writer.write, shard, heatmaps, work.taken))

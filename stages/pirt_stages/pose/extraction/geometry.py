@@ -124,7 +124,7 @@ def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int],
 
 
 def other_size(network: str, trained: tuple[int, int] | None, used: tuple[int, int]) -> str | None:
-    """Return a line that names both sizes, height first, of a network that does not run at the size it knows."""
+    """Return a line with both sizes, height first, of a network that does not run at the size it was trained at."""
     if trained is None or trained == used:
         return None
     shape = "of the same shape" if trained[0] * used[1] == trained[1] * used[0] else "of another shape"
@@ -135,7 +135,7 @@ def other_size(network: str, trained: tuple[int, int] | None, used: tuple[int, i
 
 
 def _padding(config: Config) -> float:
-    """Return how many times larger than the image the box around it is."""
+    """Return the size of the box around the image as a multiple of the image's."""
     padding = _named_steps(config).get("GetBBoxCenterScale", {}).get("padding", 1.25)
     if not isinstance(padding, int | float) or not 0.1 <= padding <= 10:
         raise ParamsError(

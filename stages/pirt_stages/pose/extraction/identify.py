@@ -1,4 +1,4 @@
-"""The recipe of `pirt-pose identify`: which network an extraction will run, in a file that DVC can watch."""
+"""The recipe of `pirt-pose identify`: the network that an extraction will run, in a file that DVC can watch."""
 
 import json
 from pathlib import Path

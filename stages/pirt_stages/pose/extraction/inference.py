@@ -125,8 +125,8 @@ def prepared(network: HeatmapNetwork, precision: Precision, device: Device) -> H
 def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
     """Fold batch norms where that leaves the network what it is.
 
-    Folding takes the order in which layers are defined for the order in which they run; a network that is built
-    otherwise comes out different and is left as it was.
+    Folding assumes that layers run in the order in which they are defined; a network that is built otherwise comes out
+    different and is left as it was.
     """
     folded = copy.deepcopy(network)
     fuse_conv_bn(folded.estimator)

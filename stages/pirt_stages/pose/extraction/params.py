@@ -1,4 +1,4 @@
-"""What an extraction can be told; None takes the default that depends on the others."""
+"""The parameters of an extraction; None is a default that depends on the others."""
 
 from pathlib import Path
 

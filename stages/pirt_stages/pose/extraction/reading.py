@@ -92,7 +92,7 @@ def _inputs(paths: Sequence[Path | None], geometry: Geometry) -> Inputs:
 def find_bad_images(manifest: Manifest, geometry: Geometry, threads: int) -> tuple[SkippedImage, ...]:
     """Decode every image of `manifest` and return those that cannot be used, with the reason.
 
-    Good images that are not those of the manifest are a DataError: the store would be called after others.
+    Good images that are not those of the manifest are a DataError: the store would record the SHA-256 of others.
     """
     if not manifest.root.is_dir():
         raise DataError(f"data root {manifest.root} is not a folder; pass the right one with --root")
@@ -102,6 +102,7 @@ def find_bad_images(manifest: Manifest, geometry: Geometry, threads: int) -> tup
         ThreadPoolExecutor(threads) as pool,
         progress(len(manifest.rows), "checking", "image") as bar,
     ):
+        # In parts: dask plans all tasks of a call before the first one runs.
         for start in range(0, len(manifest.rows), _CHECKED_TOGETHER):
             rows = manifest.rows[start : start + _CHECKED_TOGETHER]
             groups = [rows[first : first + _READ_TOGETHER] for first in range(0, len(rows), _READ_TOGETHER)]
@@ -125,7 +126,7 @@ def _bad_of(root: Path, rows: Sequence[ImageRow], geometry: Geometry) -> tuple[l
         try:
             geometry.require_usable(read_image(path), path)
         except DataError as error:
-            # What is skipped stays so, and the trouble of a disk or network passes.
+            # A skipped image stays skipped, while the trouble of a disk or network passes.
             if is_refusal(error.__cause__):
                 raise
             # The store must not depend on where the images lie.

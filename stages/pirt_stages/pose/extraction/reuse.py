@@ -23,7 +23,7 @@ from pirt.progress import note
 
 @dataclass(frozen=True)
 class Taken:
-    """What a new store takes from `store`: of a row of the new one, `rows` has the row of the earlier one."""
+    """What a new store takes from `store`: `rows` maps a row of the new one to a row of the earlier one."""
 
     store: HeatmapStore | None = None
     rows: Mapping[int, int] = field(default_factory=dict)
@@ -45,10 +45,12 @@ class Taken:
 
 
 def open_reusable(path: Path, attributes: StoreAttributes) -> HeatmapStore:
-    """Open the store at `path` to take rows for one of `attributes`; StoreError where that cannot be."""
+    """Open the store at `path` to take rows for one with `attributes`; StoreError where none can be taken."""
     store = open_store(path)
     if reason := _unusable(store, attributes):
-        raise StoreError(f"no row can be taken from heatmap store {path}: {reason}; leave --reuse out, or name another")
+        raise StoreError(
+            f"no row can be taken from heatmap store {path}: {reason}; leave --reuse out, or name another store"
+        )
     return store
 
 
@@ -69,9 +71,9 @@ def reusable_of_replaced(path: Path, attributes: StoreAttributes) -> HeatmapStor
 
 
 def _unusable(store: HeatmapStore, attributes: StoreAttributes) -> str | None:
-    """Say why the rows of `store` are not those that would be computed, if so."""
+    """Say why the rows of `store` are not those that would be computed; None if they are."""
     if store.sha256 is None:
-        return "it is of an older version, which does not hold the SHA-256 of its images"
+        return "it was written by an older version, which did not record the SHA-256 of its images"
     there, wanted = store.attributes.of_a_row(), attributes.of_a_row()
     if other := [name for name, value in wanted.items() if there[name] != value]:
         return f"its {other[0]} is {there[other[0]]!r} and not {wanted[other[0]]!r}"

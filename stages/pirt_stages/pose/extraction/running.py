@@ -16,8 +16,8 @@ from pirt_stages.pose.extraction.reading import Inputs, Made, in_order
 class BatchThreads:
     """Threads that run a network, each alone on its batch; a context manager that ends them.
 
-    What several threads add up depends on their number in the last bits. One that convolves alone gives the same bits
-    on one core and on many, and is faster as well: it waits for no other.
+    When several threads share a convolution, the last bits of its sums depend on their number. A thread that convolves
+    alone gives the same bits on one core and on many, and is faster as well: it waits for no other.
     """
 
     def __init__(self, device: Device) -> None:

@@ -35,7 +35,7 @@ class StoreWriter:
     layout: ShardLayout
     skipped_rows: tuple[int, ...]
     beside: str = ""
-    """Where in the unfinished store this writer's files become whole; one left over from before has another place."""
+    """Where in the unfinished store this writer's files become whole; a writer left over from before has another."""
     finished: bool = False
     """The store was already there, made with the same images, attributes and shard size."""
 
@@ -57,7 +57,7 @@ class StoreWriter:
     def write(self, shard: int, heatmaps: NDArray[np.float32], taken: Taken = _NOTHING) -> None:
         """Write one shard whole: n×K×Hm×Wm raw network output, clipped to [0, 1] here, of the rows that are not taken.
 
-        Rows of skipped images become zero whatever they hold; NaN in any other is a StoreError.
+        Rows of skipped images become zero whatever they hold; NaN in another row is a StoreError.
         """
         rows, made_by = self.rows(shard), self.layout.attributes
         fresh = taken.left_of(rows)
@@ -137,8 +137,8 @@ def create_store(
     """Begin a store at `path`, or go on with its unfinished one.
 
     `images` are the manifest's, in order. What is there, finished or not, must have been made of the same images, with
-    the same attributes and shard size, else it is a StoreError that names the first difference; `restart` throws an
-    unfinished store away and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
+    the same attributes and shard size, else it is a StoreError that names the first difference; `restart` discards an
+    unfinished store and, on sealing, replaces a finished one, but nothing that is not a heatmap store.
     """
     if path.is_symlink():
         # The finished store is renamed to where the link leads, not over the link.
@@ -168,7 +168,7 @@ def create_store(
 
 
 def _require_stores(*paths: Path) -> None:
-    """Refuse to throw away what is not a heatmap store, and what somebody put into one."""
+    """Refuse to delete what is not a heatmap store, and what somebody put into one."""
     for path in paths:
         if not is_store(path) and not is_free(path):
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
@@ -216,6 +216,7 @@ def _put(folder: Path, place: str, file: str, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        # The name comes only when the content is on the disk, so a name stands for a whole file.
         beside.replace(folder / file)
     finally:
         beside.unlink(missing_ok=True)

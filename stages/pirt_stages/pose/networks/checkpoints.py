@@ -1,4 +1,4 @@
-"""A pose network's weights, in MMPose's names of today or in those that the files people have carry."""
+"""A pose network's weights, under MMPose's names of today or those of older and other files."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
     for keys, what in ((missing, "lacks"), (unexpected, "has besides")):
         if keys:
             raise CheckpointError(
-                f"checkpoint {path} is not of network {name}: it {what} {len(keys)} weights, as {keys[0]}"
+                f"checkpoint {path} is not of network {name}: it {what} {len(keys)} weights, such as {keys[0]}"
             )
 
 

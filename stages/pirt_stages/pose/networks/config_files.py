@@ -1,6 +1,6 @@
-"""Config files: a Python config is a program and is run as one; YAML and JSON are data and make nothing run.
+"""Config files: a Python config is a program and is run as one; YAML and JSON are data and run nothing.
 
-MMEngine's own reader of YAML makes any Python object that a file names, and calls what it says.
+MMEngine's own reader of YAML makes any Python object that a file names, and calls whatever it says.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _MOST_BASES = 8
 
 @register_handler(["yaml", "yml"])
 class _PlainYaml(YamlHandler):  # type: ignore[misc]  # MMEngine is untyped
-    """How MMEngine reads YAML here, which a Python config may be based on."""
+    """MMEngine's reader of YAML here, since a Python config may be based on a YAML file."""
 
     def load_from_fileobj(self, file: Any, **_: object) -> Any:
         """Return what an open file holds."""
@@ -27,9 +27,9 @@ class _PlainYaml(YamlHandler):  # type: ignore[misc]  # MMEngine is untyped
 
 
 def config_in(path: Path) -> Config:
-    """Return the config in a file; a ParamsError says what in one of YAML or JSON would run code.
+    """Return the config in a file; a ParamsError says what in a YAML or JSON config would run code.
 
-    Whatever a Python config raises, MMEngine passes on.
+    MMEngine passes on whatever a Python config raises.
     """
     if path.suffix not in _READERS:
         return Config.fromfile(str(path))

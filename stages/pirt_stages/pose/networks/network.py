@@ -87,9 +87,9 @@ class HeatmapNetwork(nn.Module):
 
 
 def read_config(name: str) -> Config:
-    """Read an MMPose config by file, or by the name of one that MMPose brings along.
+    """Read an MMPose config from a file, or by the name of one that comes with MMPose.
 
-    A Python config is a program; run only those that you trust. One of YAML or JSON runs nothing.
+    A Python config is a program; run only those that you trust. A YAML or JSON config runs nothing.
     """
     path = Path(name)
     if not path.is_file():
@@ -116,7 +116,7 @@ def _packaged(name: str) -> Path:
 
 
 def build_network(config: Config, name: str) -> HeatmapNetwork:
-    """Build the network of `config` with random weights; one that gives no COCO heatmaps is refused by `name`."""
+    """Build the network of `config` with random weights; ParamsError, by `name`, when it gives no COCO heatmaps."""
     require_heatmaps(config, name)
     model = copy.deepcopy(config.model)
     for part in _parts(model):
@@ -129,7 +129,7 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
         estimator = revert_sync_batchnorm(MODELS.build(model))
     except ParamsError:
         raise
-    except Exception as error:  # any part of MMPose may take offence at its values
+    except Exception as error:  # any part of MMPose may raise anything on its values
         pass_on_refusal(error)
         raise ParamsError(f"network {name} cannot be built with MMPose {VERSION}: {_one_line(error)}") from error
     if not isinstance(estimator.head, HEATMAP_HEADS):
@@ -149,7 +149,7 @@ def config_sha256(config: Config) -> str:
     decisive = [config.to_dict()["model"], inference_steps(config)]
     try:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
-    except (TypeError, ValueError, RecursionError) as error:  # names that are numbers beside others, or circles
+    except (TypeError, ValueError, RecursionError) as error:  # names that are numbers beside texts, or circles
         raise ParamsError(f"config {config.filename} cannot be written out: {_one_line(error)}") from error
 
 
@@ -219,7 +219,7 @@ def require_heatmaps(config: Config, name: str) -> None:
 
 
 def _require_package(part: dict[str, Any], name: str) -> None:
-    """Name the package that a network takes a part from and that is not installed, as ViTPose's and CSPNeXt's."""
+    """Raise where a part comes from a package that is not installed, as those of ViTPose and CSPNeXt do."""
     scope, _, kind = str(part.get("type")).rpartition(".")
     package = scope.partition(".")[0] or str(part.get("_scope_") or "mmpose")
     if importlib.util.find_spec(package) is None:
@@ -237,5 +237,5 @@ def _no_heatmaps(name: str, head: Any) -> str:
 
 
 def channels_last(network: HeatmapNetwork) -> HeatmapNetwork:
-    """Return the network with its weights laid out channels last, which is what CPUs and tensor cores like."""
+    """Return the network with its weights laid out channels last, which is fastest on CPUs and tensor cores."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

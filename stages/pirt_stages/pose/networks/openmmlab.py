@@ -34,12 +34,12 @@ class _NotHereError(NotImplementedError):
     """MMPose's data sets and COCO metrics are not used, and neither is what they are made of."""
 
     def __init__(self, *_: object) -> None:
-        super().__init__("MMPose's own data sets and metrics cannot be used: xtcocotools is not there")
+        super().__init__("MMPose's own data sets and metrics cannot be used, since xtcocotools is not installed")
 
 
 @contextmanager
 def _without_xtcocotools() -> Iterator[None]:
-    """Let MMPose be imported without xtcocotools, of which there are wheels for Python 3.11 and numpy 1 alone.
+    """Let MMPose be imported without xtcocotools, which has wheels for Python 3.11 and numpy 1 only.
 
     No model calls it. The models import two small helpers from the packages of MMPose's data sets and metrics, and
     those packages bind these three names on their way in. See docs/decisions/lock-file.md.

@@ -30,7 +30,7 @@ class PoseScores(Frozen):
 
 
 class PoseAccuracy(PoseScores):
-    """What a network comes to on labelled images."""
+    """The accuracy of a network on labelled images."""
 
     pck_per_keypoint: tuple[Fraction | None, ...]
     """In COCO's order; None where no image shows it."""

@@ -66,7 +66,7 @@ def _flip(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tens
 
 
 def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """What comes in from outside is, as often as not, black: stage 2 pads its images so before it crops them."""
+    """Scale and shift; what comes in from outside is black in half of the images, as stage 2 pads before it crops."""
     B, _, H, W = images.shape
     zoom = _between(0.88, 1.15, (B,), generator)
     shift = _between(-0.1, 0.1, (B, 2), generator)  # of width and height
@@ -88,7 +88,7 @@ def _scale_and_shift(images: Tensor, keypoints: Tensor, generator: Generator) ->
 
 
 def _colour(images: Tensor, generator: Generator) -> Tensor:
-    """Change colours, in half of the images otherwise above a random row than below it, as other garments would."""
+    """Change colours; in half of the images differently above and below a random row, as other garments would."""
     B, _, H, _ = images.shape
     row = _between(0.2, 0.8, (B, 1, 1, 1), generator) * H
     above = (torch.arange(H)[:, None] < row) & (torch.rand(B, 1, 1, 1, generator=generator) < 0.5)

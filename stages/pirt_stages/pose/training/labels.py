@@ -47,14 +47,14 @@ def read_keypoints(path: Path) -> dict[str, Labels]:
     `occluded` of an annotation tells an occluder from a person's own body; without it, an image counts as occluded
     when any keypoint does.
 
-    An image with several people keeps the largest one, which in a person crop is the one that it is about.
+    Of an image with several people only the largest counts, who in a crop of a person is that person.
     """
     table = _parsed(path)
     names = {image.id: image.file_name for image in table.images}
     labels: dict[str, Labels] = {}
     for annotation in sorted(table.annotations, key=lambda annotation: annotation.area):
         if annotation.image_id not in names:
-            raise DataError(f"{path}: an annotation is of image {annotation.image_id}, which is not listed")
+            raise DataError(f"{path}: an annotation names image {annotation.image_id}, which is not listed")
         if len(annotation.keypoints) != 3 * len(COCO_KEYPOINTS):
             raise DataError(
                 f"{path}: {names[annotation.image_id]} has {len(annotation.keypoints)} keypoint numbers, "

@@ -17,7 +17,7 @@ def small_hrnet_config(input_size: tuple[int, int], channels: int, sigma: float)
     """
     height, width = input_size
     # UDP's cells lie symmetrically in the image, so the mirrored heatmap is the heatmap of the mirrored image;
-    # with MSRAHeatmap it would be three quarters of a cell beside it.
+    # with MSRAHeatmap it would be off by three quarters of a cell.
     codec = {
         "type": "UDPHeatmap",
         "input_size": (width, height),

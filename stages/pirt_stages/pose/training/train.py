@@ -86,6 +86,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     scores = PoseScores(**{name: accuracy[name] for name in PoseScores.model_fields})
     with written_whole(out) as folder:
         folder.mkdir()
+        # The folder is replaced whole, and with it what keeps its files out of Git.
         if (out / _IGNORED).is_file():
             shutil.copyfile(out / _IGNORED, folder / _IGNORED)
         config_file, checkpoint_file, *tables = (folder / name for name in _FILES)
@@ -113,10 +114,10 @@ def initial_network(config: Config, params: PoseTrainParams, device: str) -> tup
 
 
 def _by_identity(rows: Sequence[ImageRow], share: float) -> tuple[list[ImageRow], list[ImageRow]]:
-    """Part the images so that every k-th identity is held out; at least one identity stays on each side."""
+    """Split the images so that every k-th identity is held out; at least one identity stays on each side."""
     identities = sorted({row.pid for row in rows})
     if len(identities) < 2:
-        raise DataError(f"the train split has {len(identities)} identity, two are needed: one to hold out")
+        raise DataError(f"the train split has {len(identities)} identity; two are needed, one of them to hold out")
     number = min(max(1, round(len(identities) * share)), len(identities) - 1)
     held = {identities[i * len(identities) // number] for i in range(number)}
     return [row for row in rows if row.pid not in held], [row for row in rows if row.pid in held]
@@ -156,10 +157,11 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     The second half of the epochs sees the images in their own colours, as they will be at extraction, and each of them
     in two views.
     """
+    # A batch norm at a single cell needs two images.
     if params.input_size == _ONE_CELL and len(data.images) % params.batch_size == 1 % params.batch_size:
         raise ParamsError(
             f"pose.train.batch_size = {params.batch_size} leaves a batch of one of {len(data.images)} images, which at "
-            f"input size {params.input_size} cannot be normalised; take another of the two sizes"
+            f"input size {params.input_size} cannot be normalised; change one of the two sizes"
         )
     generator = torch.Generator().manual_seed(params.seed)
     steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
@@ -172,6 +174,7 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     network.train()
     with progress(steps, "training", "batch") as bar:
         for epoch in range(params.epochs):
+            # What is learned last should be what extraction will see.
             settled = 2 * epoch >= params.epochs
             order = torch.randperm(len(data.images), generator=generator)
             for batch in torch.split(order, params.batch_size):

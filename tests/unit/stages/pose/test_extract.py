@@ -399,7 +399,7 @@ def test_another_config_of_the_same_name_is_another_network(
 
 
 def test_a_store_needs_a_name_and_a_cluster_a_device(people: People, params: ExtractParams) -> None:
-    with pytest.raises(ParamsError, match="is not a name for a store"):
+    with pytest.raises(ParamsError, match="cannot name a store"):
         extract(people.manifest, Path("/"), params)
     command = ["extract", "--manifest", str(people.manifest_path), "--out", "h.zarr"]
     cluster = ["--scheduler", "tcp://any:8786"]

@@ -209,7 +209,7 @@ def test_stores_of_version_2_and_what_is_no_store_give_nothing(extract: Extract,
     make_version_2(tmp_path / "old.zarr", Manifest(tuple(rows), crowd.manifest.root))
     refused = extract(rows, "new.zarr", "--reuse", tmp_path / "old.zarr")
     assert refused.exit_code == 2
-    assert "it is of an older version, which does not hold the SHA-256 of its images" in refused.stderr
+    assert "it was written by an older version, which did not record the SHA-256 of its images" in refused.stderr
     assert "does not exist" in extract(rows, "new.zarr", "--reuse", tmp_path / "none.zarr").stderr
     (tmp_path / "folder").mkdir()
     assert "is not a heatmap store" in extract(rows, "new.zarr", "--reuse", tmp_path / "folder").stderr
