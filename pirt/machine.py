@@ -1,4 +1,4 @@
-"""What this process may take of the machine it runs on; nothing of it changes a result."""
+"""How much of its machine this process may use; none of it changes a result."""
 
 import math
 import os
@@ -14,7 +14,7 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 def processes_here() -> int:
     """Return how many processes of this training torchrun started on this machine."""
-    # As torch.distributed tells it, which is not loaded for that: rendering counts cores too, in every process.
+    # torch.distributed knows it too, but takes long to load, and rendering asks in each of its processes.
     return int(os.environ["LOCAL_WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 

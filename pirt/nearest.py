@@ -55,8 +55,10 @@ def refine(
     query: Features, coarse: RankLists, parts: Parts, top_n: int, mode: ConfidenceMode, kind: GroupDistance
 ) -> RankLists:
     """Put the first `top_n` images of each coarse list in the order of global and part distance."""
+    # In the gallery's order, in which equal distances are ranked.
     images = coarse.images[:, :top_n].sort(dim=1).values
     distances = coarse.distances[:, :top_n].gather(1, coarse.images[:, :top_n].argsort(dim=1))
+    # Many queries share candidates; each is read from the file once.
     needed, places = torch.unique(images, return_inverse=True)
     query_groups, query_confidence = parts_of(query)
     groups, confidence = parts(needed)

@@ -11,7 +11,7 @@ Bar: TypeAlias = "tqdm[Never]"
 
 
 def progress(total: int | None, what: str, unit: str, *, initial: int = 0) -> Bar:
-    """Return a bar over `total` things called `unit`, of which `initial` are done; None where nobody knows how many.
+    """Return a bar over `total` things called `unit`, of which `initial` are done; None if their number is unknown.
 
     Bytes, the unit "B", are shown in kB, MB and so on.
     """
@@ -41,5 +41,5 @@ def say(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """Print a line to stderr that the user should know, above the bars."""
+    """Print a line that the user should know to stderr, above the bars."""
     tqdm.write(f"note: {line}", file=sys.stderr)

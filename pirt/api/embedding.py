@@ -71,7 +71,7 @@ class Embedded:
         return f"Embedded({len(self)} images, vectors {len(self)}×{self.features.globals.shape[1]}{parts})"
 
     def __getitem__(self, places: int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> "Embedded":
-        # NumPy knows all ways to name places, and refuses those that are none.
+        # NumPy knows all ways to name places, and refuses anything else.
         wanted = np.atleast_1d(np.arange(len(self))[places]).tolist()
         rows = tuple(self.rows[place] for place in wanted)
         return replace(self, rows=rows, features=self.features[wanted])
@@ -109,7 +109,7 @@ class Embedded:
 
     @property
     def confidence(self) -> dict[str, NDArray[np.float32]]:
-        """How far each part group is to be trusted by name, N; they sum to 1 over the groups of an image."""
+        """How far to trust each part group, by name, N; these sum to 1 over the groups of an image."""
         columns = () if self.features.confidence is None else self.features.confidence.numpy().T
         return dict(zip(self.group_names, columns, strict=True))
 

@@ -73,7 +73,7 @@ def measure(
 def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n: int = 100) -> Image.Image:
     """Draw each query, and beside it the nearest gallery images with their distances and confidences.
 
-    Frames are green and red where query and gallery are of one manifest with identities, else grey.
+    Frames are green and red where query and gallery come from one manifest with identities, else grey.
     """
     found = rank(query, gallery, top_k, top_n=top_n)
     one_manifest = query.manifest.fingerprint == gallery.manifest.fingerprint
@@ -89,11 +89,11 @@ def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n
 
 
 def _require_one_model(query: Embedded, gallery: Embedded) -> None:
-    """Raise DataError for features of two models; of one that was never saved, only their number tells."""
+    """Raise DataError for features of two models; for one that was never saved, only their number can tell."""
     widths = query.features.globals.shape[1], gallery.features.globals.shape[1]
     runs = query.weights_sha256, gallery.weights_sha256
     if widths[0] != widths[1] or query.group_names != gallery.group_names or (None not in runs and runs[0] != runs[1]):
-        raise DataError(f"{query} and {gallery} are of two models, which cannot be compared; embed both with one")
+        raise DataError(f"{query} and {gallery} come from two models and cannot be compared; embed both with one")
 
 
 def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: bool) -> tuple[Verdict, bool]:

@@ -14,12 +14,12 @@ from pirt.runs.run import RunRecord
 
 
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
-    """Read a manifest of `pirt-data import`; `root` is where its images lie, if not where it says."""
+    """Read a manifest of `pirt-data import`; `root` is where its images are, if not where it says."""
     return manifests.read_manifest(Path(path), None if root is None else Path(root))
 
 
 def manifest_of_folder(folder: str | Path) -> Manifest:
-    """List the images at or below a folder as a gallery of nobody known.
+    """List the images at or below a folder as a gallery of unknown persons.
 
     It is the manifest that `pirt-data import --layout folder` writes, so heatmap stores made for that one fit.
     """

@@ -1,4 +1,4 @@
-"""Metric losses on group features, a file each: `train.metric_loss` names the file, whose `metric_loss` is taken."""
+"""Metric losses on group features, one file each: `train.metric_loss` names the file that defines `metric_loss`."""
 
 import re
 from importlib import import_module

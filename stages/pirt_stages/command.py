@@ -43,9 +43,11 @@ _FIXES = {
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MOST_SHOWN = 1000
-"""Letters of a message's beginning, and of its end, which says how to fix it."""
+"""Characters kept of a message's beginning, and of its end, which says how to fix it."""
 _FILES_OR_URLS = ("config", "checkpoint")
+"""Options that are paths without being of click's type for them."""
 _WHOLE_FOLDERS = ("run", "store_path", "heatmaps")
+"""Options whose folder is read whole, so that no file in it may be written either."""
 
 
 class UserError(click.ClickException):
@@ -80,7 +82,7 @@ _PLAIN = {"✓": "+", "✗": "x", "τ": "tau", "–": "-", "−": "-", "…": ".
 
 
 def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
-    """Say in ASCII what a terminal's encoding lacks; what has no likeness becomes a question mark."""
+    """Write in ASCII what a terminal's encoding lacks; a letter without a likeness becomes a question mark."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
     return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
@@ -90,7 +92,7 @@ codecs.register_error("pirt-plain", _in_plain_letters)
 
 
 def _print_on_any_terminal() -> None:
-    """Let no output fail for its letters: terminals have encodings from ASCII to GBK."""
+    """Let no output fail because of a letter: terminals have encodings from ASCII to GBK."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="pirt-plain")
@@ -107,7 +109,7 @@ class Told(click.Command):
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the program."""
         _print_on_any_terminal()
-        # Fonts lack letters too: a picture shows a box where it has none, which is no fault to warn of.
+        # Fonts lack letters too; a picture shows a box there, which is not worth a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from ")
         return super().main(*args, **settings)
 
@@ -120,7 +122,7 @@ class Command(Told):
         try:
             with reported(), ending_on_signals(), _output_of(ctx):
                 return super().invoke(ctx)
-        except KeyboardInterrupt:  # as the signals are let go of; click would end with 1
+        except KeyboardInterrupt:  # between the command and this line; click would exit with 1
             print("Aborted!", file=sys.stderr)
             raise SystemExit(128 + signal.SIGINT) from None
 
@@ -136,7 +138,7 @@ def reported() -> Iterator[None]:
         if how := _died_loading(error):
             raise UserError(
                 f"a process that loads images died ({how}), usually for lack of memory; run the same command "
-                "again with fewer --workers, 0 takes none"
+                "again with fewer --workers (0 for none)"
             ) from error
         if refused := _refused_to_torch(error):
             raise UserError(_refusal(refused)) from error
@@ -144,29 +146,29 @@ def reported() -> Iterator[None]:
             raise
         raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
     except OSError as error:
-        # Libraries raise OSError without a number for much else; a closed pipe is click's to end.
+        # Libraries raise OSError without a number for many other things; click ends a program whose pipe was closed.
         if not error.errno or not error.strerror or error.errno == errno.EPIPE:
             raise
         raise UserError(_refusal(error)) from error
 
 
 def _died_loading(error: BaseException) -> str | None:
-    """Say how a loader process died, where that is what an error of PyTorch's is about.
+    """Say how a loader process died, if that is what an error of PyTorch is about.
 
-    It comes from a handler of SIGCHLD, so in the midst of anything.
+    The error comes from a handler of SIGCHLD, so it may interrupt anything.
     """
     found = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))
     return found[1] if found else None
 
 
 def _refused_to_torch(error: BaseException) -> OSError | None:
-    """Return what the system refused, where PyTorch names it with its number at the end of what it says of a file."""
+    """Return what the system refused, if PyTorch's message about a file ends with the system's error number."""
     found = re.fullmatch(r"unable to .* (?:file|shared memory).*: (.+) \((\d+)\)", str(error))
     return OSError(int(found[2]), found[1], "/dev/shm") if found else None
 
 
 def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
-    """Tell whether memory is what an error is about; PyTorch, not imported here, says so in its own ways."""
+    """Tell whether an error is about memory; PyTorch, which is not imported here, says so in ways of its own."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -175,7 +177,7 @@ def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
-    """Hold the command's --out, if it has one; of several processes under torchrun the first one does."""
+    """Lock the command's --out, if it has one; of several processes under torchrun only the first does."""
     out = ctx.params.get("out")
     if isinstance(out, Path):
         refuse_stream_as_output(out)
@@ -183,15 +185,15 @@ def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
     if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
         return nullcontext()
     variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
-    # The seed may come from the parameter file; until then all seeds of a variant are one output.
+    # The seed may stand in the parameter file, which is not read yet; then all seeds of a variant share one lock.
     return held(out if seed is None else filled(out, variant, seed) or out)
 
 
 def _require_apart(ctx: click.Context, out: Path) -> None:
-    """Raise where --out is also what the command reads, as a table to import or a run's weights to export."""
+    """Raise where --out is something that the command reads, such as a table to import or a run's weights to export."""
     for param in ctx.command.params:
         value = ctx.params.get(param.name or "")
-        # Of a store, the rows that stay are taken over into the one that replaces it.
+        # A store may replace the one whose rows it reuses.
         if param.name in ("out", "reuse") or not (isinstance(param.type, click.Path) or param.name in _FILES_OR_URLS):
             continue
         for given in value if isinstance(value, tuple) else (value,):
@@ -217,8 +219,8 @@ def _refusal(error: OSError) -> str:
 def filled(path: Path | None, variant: str | None, seed: int | None) -> Path | None:
     """Put a run's variant and seed in the place of "{variant}" and "{seed}" in `path`.
 
-    A pipeline names its runs so: what stands in its parameters then never stands in a shell's command line, but for
-    the options that DVC quotes.
+    Pipelines name their runs in this way: values of parameters then reach a shell's command line only as options that
+    DVC quotes.
     """
     if path is None:
         return None

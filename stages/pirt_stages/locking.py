@@ -1,4 +1,4 @@
-"""One writer an output: a lock that ends with its process, however that ends."""
+"""One writer for each output: a lock that ends with its process, however that ends."""
 
 import errno
 import fcntl
@@ -22,11 +22,11 @@ class OutputInUseError(PirtError, OSError):
 
 @contextmanager
 def held(out: Path) -> Iterator[None]:
-    """Hold `out` against other commands that would write it; to a second one it is an `OutputInUseError`.
+    """Lock `out` against other commands that would write it; a second one gets an `OutputInUseError`.
 
-    The lock is the file `.NAME.lock` beside `out`. The system drops it with the process, so that a kill leaves nothing
-    behind that anyone has to clear up. NFS since version 4 and Lustre with `flock` keep it across machines; where a
-    file system has no locks, that is said and the command goes on.
+    The lock is on the file `.NAME.lock` beside `out`. The system drops it with the process, so that a kill leaves
+    nothing to clean up. NFS since version 4 and Lustre with `flock` keep it across machines; where a file system has no
+    locks, a line says so and the command goes on.
     """
     # A link to an output is that output, and both names have to meet at one lock.
     out = out.resolve() if out.is_dir() else out.absolute()
@@ -36,8 +36,8 @@ def held(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed before it is let go, so that whoever waits for it finds that it is not the file any more. Where
-        # somebody removed it, the file there is another's.
+        # Removed while it is locked, so that another command that has opened it finds that it is no longer the file.
+        # Where somebody removed it already, the file there is another command's.
         if _is_still(path, descriptor):
             path.unlink(missing_ok=True)
         os.close(descriptor)

@@ -1,6 +1,6 @@
 """The options that programs share: each has one name, one default and one help text.
 
-Two words for two things, the same in all programs: --restart throws away what the command itself left, --force replaces
+Two words for two things, the same in all programs: --restart discards what the command itself left, --force replaces
 what something else made.
 """
 
@@ -19,10 +19,10 @@ Section = TypeVar("Section", bound=Frozen)
 
 
 class Place(click.Path):
-    """A path; it may begin with ~, which shells leave as it is in `--out=~/run` and in quotes."""
+    """A path that may begin with ~, which shells do not expand in `--out=~/run` or in quotes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path; nothing at all, as of a variable that is not set, is not the working folder."""
+        """Return the path; an empty one, as from a variable that is not set, does not mean the working folder."""
         if not value:
             self.fail("it is empty; name a place, or . for the working folder", param, ctx)
         # Path.expanduser fails where there is no such home.
@@ -36,7 +36,7 @@ FILE_OR_FOLDER = Place(path_type=Path)
 
 
 class Number(click.FloatRange):
-    """A finite number in a range; click lets NaN pass, which no bound holds."""
+    """A finite number in a range; click lets NaN pass, which is neither below nor above any bound."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
@@ -58,7 +58,7 @@ ROOT: Decorator = click.option(
     "--root", type=FOLDER, help="Folder that the manifest's paths start from.  [default: the one that it records]"
 )
 RESTART: Decorator = click.option(
-    "--restart", is_flag=True, help="Throw away what this command left at --out, and start again."
+    "--restart", is_flag=True, help="Discard what this command left at --out, and start again."
 )
 FORCE: Decorator = click.option("--force", is_flag=True, help="Replace --out even if something else made it.")
 
@@ -69,14 +69,14 @@ DEVICE: Decorator = click.option(
     default="auto",
     envvar="PIRT_DEVICE",
     show_envvar=True,
-    help="auto takes a GPU if there is one.",
+    help="auto uses a GPU if there is one.",
 )
 WORKERS: Decorator = click.option(
     "--workers",
     type=click.IntRange(0, 512),
     envvar="PIRT_WORKERS",
     show_envvar=True,
-    help="Processes or threads that prepare images; 0 takes none besides the main one.  [default: what suits the work]",
+    help="Processes or threads that prepare images; 0 for none besides the main one.  [default: what suits the work]",
 )
 BATCH_SIZE: Decorator = click.option(
     "--batch-size",
@@ -88,7 +88,7 @@ BATCH_SIZE: Decorator = click.option(
 def manifest_option(
     help: str = "Manifest of the images, as `pirt-data import` writes it.", *, required: bool
 ) -> Decorator:
-    """Return the option --manifest; `help` only says more where it is needed for one thing alone."""
+    """Return the option --manifest; another `help` is for commands that need it for one purpose only."""
     return click.option("--manifest", "manifest_file", type=FILE, required=required, help=help)
 
 
@@ -116,6 +116,6 @@ def out_option(what: str, kind: click.Path = FOLDER) -> Decorator:
 
 
 def laid_over(section: Section, options: Mapping[str, object]) -> Section:
-    """Return a parameter file's `section` with those options in place of its values that were given (not None)."""
+    """Return a parameter file's `section` with its values replaced by the options that were given (not None)."""
     given = {name: value for name, value in options.items() if value is not None}
     return checked(type(section), section.model_dump() | given, "options")

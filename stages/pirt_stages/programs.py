@@ -1,4 +1,4 @@
-"""Where the programs are entered: a Ctrl-C ends them in one line, be it while their libraries are still loaded."""
+"""The programs' entry points: Ctrl-C ends them with one line, even while their libraries are loading."""
 
 import os
 import signal
@@ -52,11 +52,12 @@ def search() -> None:
 
 
 def _run(name: str) -> None:
+    # Before the imports, which take seconds; Python's own handler would end them with a traceback.
     signal.signal(signal.SIGINT, _end)
     import_module(MODULES[name]).main()
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    """End at once: before a command and after it there is nothing to clear up."""
+    """End at once: before and after a command there is nothing to clean up."""
     os.write(2, b"Aborted!\n")
     os._exit(128 + number)

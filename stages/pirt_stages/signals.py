@@ -1,4 +1,4 @@
-"""How a program ends on Ctrl-C or SIGTERM: in one line, with nothing half-written and the exit code of a shell."""
+"""How a program ends on Ctrl-C or SIGTERM: with one line, nothing half-written, and a shell's exit code."""
 
 import signal
 import sys
@@ -9,15 +9,15 @@ from types import FrameType
 
 _LINES = {signal.SIGINT: "Aborted!", signal.SIGTERM: "Terminated!"}
 _SOON = 0.01
-"""Seconds."""
+"""Seconds, in which the finalizer is over."""
 
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Let a signal end the block as an exception does, and then the program; a second one ends it at once.
+    """Let a signal end the block as an exception would, and then the program; a second one ends it at once.
 
-    Libraries catch more than they should: whatever comes out of the block after a signal, that is its reason. What
-    comes out of a finalizer Python would print and forget: the signal then comes once more.
+    Libraries catch more than they should: whatever comes out of the block after a signal, the signal is the reason. An
+    exception in a finalizer is only printed by Python and then lost: the signal is then sent once more.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,7 +34,7 @@ def ending_on_signals() -> Iterator[None]:
             hook(lost)
             return
         signal.signal(asked[0], end)
-        # Not from here, where it would be lost again; to the main thread, which may be waiting.
+        # Not from here, where it would be lost again; and to the main thread, which may be waiting for something.
         threading.Timer(_SOON, signal.pthread_kill, (threading.get_ident(), asked[0])).start()
 
     hook, sys.unraisablehook = sys.unraisablehook, ask_again

@@ -1,4 +1,4 @@
-"""Recipe: look for what is wrong with a data set before anything is computed from it."""
+"""Recipe: find what is wrong with a data set before anything is computed from it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Finding:
 
 
 def check(manifest: Manifest, benchmark: str | None = None) -> list[Finding]:
-    """Answer every question about `manifest`; `benchmark` names whose published counts it must have."""
+    """Answer every question about `manifest`; `benchmark` names the one whose published counts it must have."""
     rows = manifest.rows
     return [*_counts(rows, benchmark), _files(manifest), *check_rows(rows)]
 
@@ -72,7 +72,7 @@ def _files(manifest: Manifest) -> Finding:
             return str(error)
         return None if sha256_of(path) == row.sha256 else f"{path} was changed after the import"
 
-    # A file may stand in two splits.
+    # Once, though a file may stand in two splits.
     files = manifest.rows.take(np.sort(np.unique(manifest.rows.paths.hashes(), return_index=True)[1]))
     bad = [said for said in in_threads(trouble, files, "read") if said is not None]
     return Finding("files readable and as imported", not bad, _examples(bad) or f"all {len(files):,}")
@@ -87,13 +87,13 @@ def _overlap(rows: Rows) -> Finding:
 
 
 def _nobody(rows: Rows) -> Finding:
-    """Find distractors where persons are expected, as in data that are numbered from 0."""
+    """Find distractors where persons are expected, as in data whose persons are numbered from 0."""
     nobody = rows.take((rows.pids == DISTRACTOR_PID) & ~rows.of_split("gallery")).keys
     return Finding("no query or training image of pid 0", not nobody, _examples(nobody) or "none")
 
 
 def _duplicates(rows: Rows) -> Finding:
-    """Find the same bytes in two splits; a gallery copy that the protocol drops for its query does no harm."""
+    """Find the same bytes in two splits; a gallery copy of a query, which the protocol drops, does no harm."""
     _, image, count = np.unique(rows.sha256s.hashes(), return_inverse=True, return_counts=True)
     places: dict[str, list[ImageRow]] = defaultdict(list)
     for row in rows.take(count[image] > 1):
@@ -124,6 +124,7 @@ def _cameras(rows: Rows, split: Split) -> tuple[Integers, Integers, Integers]:
 
 
 def _unmatched(rows: Rows) -> Finding:
+    # One more at the end, which is nobody's, for queries whose pid is above all.
     pids, lowest, highest = (np.append(numbers, _NO_PID) for numbers in _cameras(rows, "gallery"))
     queries = rows.take(rows.of_split("query"))
     place = np.searchsorted(pids[:-1], queries.pids)

@@ -51,9 +51,9 @@ _DATA = click.option(
     type=FOLDER,
     envvar="PIRT_DATA",
     show_envvar=True,
-    help="Folder with all data sets; where --params names a relative place, it lies there.",
+    help="Folder with all data sets, from which relative paths in --params start.",
 )
-_UNPACK = click.option("--unpack-to", type=FOLDER, help="Where an archive's files go.  [default: beside it]")
+_UNPACK = click.option("--unpack-to", type=FOLDER, help="Folder for an archive's files.  [default: beside it]")
 
 
 def _known_encoding(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -67,7 +67,7 @@ _ARCHIVE_NAMES = click.option(
     "encoding",
     callback=_known_encoding,
     help="Encoding of an archive's file names that do not say theirs, such as gbk, cp950 (Big5), cp932 (Shift-JIS), "
-    "cp949 (EUC-KR) or cp850.  [default: UTF-8, or asked for]",
+    "cp949 (EUC-KR) or cp850.  [default: UTF-8 where all are, else an error that lists the likely ones]",
 )
 
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 @main.command("synthesize")
-@params_option("its section `data` says what to render; options go before it")
+@params_option("its section `data` says what to render; options override it")
 @click.option("--profile", type=click.Choice(list(PROFILES)), help="How many identities and images.  [default: demo]")
 @click.option("--seed", type=SEED, help="Another seed draws another world of people.  [default: 0]")
 @out_option("Folder to write, in the Market-1501 layout.")
@@ -113,24 +113,24 @@ def synthesize_command(
 @click.option(
     "--layout",
     type=click.Choice([layout.name for layout in LAYOUTS]),
-    help="Take this one only; `folder` is any folder of images without labels, `person-folders` one with a folder a "
-    "person.  [default: look for the others]",
+    help="Accept only this one; `folder` is any folder of images without labels, `person-folders` one with a folder "
+    "for each person.  [default: look for the others]",
 )
 @_UNPACK
 @_ARCHIVE_NAMES
 @click.option("--with-val", is_flag=True, help="MSMT17: add the validation list to training.")
 @click.option(
-    "--probe", type=click.Choice(list(PROBES)), help="Partial-REID: whose folder has the queries.  [default: partial]"
+    "--probe", type=click.Choice(list(PROBES)), help="Partial-REID: which folder has the queries.  [default: partial]"
 )
 @click.option("--split", type=click.Choice(SPLITS), help="folder: what the images are.  [default: gallery]")
 @click.option(
     "--levels",
-    help="person-folders: what the folders stand for, from ROOT down, of split (train, query, gallery, test), person, "
-    "camera and *, such as person/camera.  [default: by names and by how deep the images lie]",
+    help="person-folders: what the folders stand for, from ROOT down: split (train, query, gallery, test), person, "
+    "camera or * (ignored), as in person/camera.  [default: by their names and how deep the images lie]",
 )
-@click.option("--split-seed", type=SEED, help="person-folders: another seed, another split.  [default: 0]")
-@click.option("--train-share", type=_SHARE, help="person-folders: of the persons, for training.  [default: 0.5]")
-@click.option("--query-share", type=_SHARE, help="person-folders: of a test person's images.  [default: 0.25]")
+@click.option("--split-seed", type=SEED, help="person-folders: another seed gives another split.  [default: 0]")
+@click.option("--train-share", type=_SHARE, help="person-folders: share of the persons for training.  [default: 0.5]")
+@click.option("--query-share", type=_SHARE, help="person-folders: share of a test person's images.  [default: 0.25]")
 @click.option("--pids-from-zero", is_flag=True, help="Pid 0 is a person: add 1 to all from 0 on.")
 def import_command(
     root: Path | None,
@@ -146,12 +146,12 @@ def import_command(
 ) -> None:
     """Write the manifest of the data set in ROOT; its images stay where they are.
 
-    ROOT is a folder (or one above it), a zip or tar; for own data a CSV table with the columns path, split, pid, camid,
-    or a folder a person with --layout person-folders. Instead of ROOT, --params names a file whose section data has a
-    `source`.
+    ROOT is a folder (or one above it), a zip or tar; for your own data a CSV table with the columns path, split, pid,
+    camid, or a folder for each person with --layout person-folders. Instead of ROOT, --params names a file whose
+    section data has a `source`.
 
     A pid is a whole number: -1 is junk, which no ranking counts, 0 a distractor, which matches nobody, and persons are
-    numbered from 1; of persons and cameras with names, OUT's .names.csv holds which number is whose.
+    numbered from 1. Where persons and cameras have names, OUT's .names.csv says which number stands for which name.
 
     \b
     Examples:
@@ -212,13 +212,13 @@ def occluded_duke_command(
 @click.option(
     "--benchmark",
     type=click.Choice([benchmark.name for benchmark in BENCHMARKS]),
-    help="Published counts to have.  [default: those that agree]",
+    help="Whose published counts it must have.  [default: those that agree]",
 )
 @_PARAMS
 def check_command(manifest: Path, root: Path | None, benchmark: str | None, params_file: Path | None) -> None:
-    """Look for missing images, changed files, identities in both halves and images in two splits.
+    """Look for missing images, changed files, identities in both training and test, and images in two splits.
 
-    Exit code 0 when everything is as it should be, 1 when something is not.
+    The exit code is 0 when everything is as it should be, 1 when something is not.
 
     \b
     Example:
@@ -241,7 +241,7 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
     "--parameter",
     type=click.Choice(["train.backbone_weights", "pose.train.init_from"]),
     default="train.backbone_weights",
-    help="Which of its parameters names them.",
+    help="The parameter that names them.",
 )
 @out_option("JSON file to write; with {variant} in its name, one for each variant.", FILE)
 def weights_command(params_file: Path, parameter: str, out: Path) -> None:
@@ -259,7 +259,7 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
     if "{variant}" in str(out):
         places = {filled(out, variant, None) or out: source for variant, source in of_variants.items()}
         if not places:
-            raise ParamsError(f"{params_file} has no variants, for which --out {out} would have a file each")
+            raise ParamsError(f"{params_file} has no variants, but --out {out} asks for a file for each")
     else:
         places = {out: shared}
     told = {source: source and sha256_or_url(source) for source in set(places.values())}
@@ -306,7 +306,7 @@ def _tell(imported: Imported, out: Path) -> None:
     for remark in [*_passed_over(imported.reading), *imported.reading.remarks]:
         click.echo(remark)
     if left_out := int((manifest.rows.pids[manifest.rows.of_split("train")] <= JUNK_PID).sum()):
-        click.echo(f"{left_out:,} train images are of pid {JUNK_PID}, junk, and take no part in training")
+        click.echo(f"{left_out:,} train images have pid {JUNK_PID} (junk) and take no part in training")
     if imported.reading.names:
         kinds = " and ".join(f"{len(names):,} {kind}s" for kind, names in imported.reading.names.items())
         click.echo(f"the names of {kinds} are in {names_file(out)}")

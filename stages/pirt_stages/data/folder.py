@@ -8,5 +8,5 @@ from pirt_stages.data.importing.recipe import hashed
 
 
 def rows_of_folder(root: Path) -> list[ImageRow]:
-    """List every image at or below `root` as a gallery image of nobody known."""
+    """List every image at or below `root` as a gallery image of an unknown person."""
     return hashed(FOLDER.read(root).images, root)

@@ -149,7 +149,7 @@ def _duke_names(entries: list[PlannedImage]) -> Iterator[tuple[str, PlannedImage
 
 
 def _spread(labels: range, total: int) -> Iterator[tuple[int, int]]:
-    """Yield (label, number of its image), `total` in all, as even as can be."""
+    """Yield (label, number of its image), `total` in all, spread as evenly as possible."""
     for order, label in enumerate(labels):
         for n in range(total // len(labels) + (order < total % len(labels))):
             yield label, n

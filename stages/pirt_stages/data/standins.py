@@ -1,4 +1,4 @@
-"""Recipe: stand-ins of the published data sets, so that what reads them can be tried without having them."""
+"""Recipe: stand-ins for the published data sets, so that what reads them can be tried without them."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +65,7 @@ def _as_tiff(jpeg: bytes) -> bytes:
 
 
 def _one_pixels(items: Sequence[StandinImage]) -> Iterator[bytes]:
-    """Yield images of one pixel whose bytes all differ: what follows an image's end is not looked at."""
+    """Yield images of one pixel whose bytes all differ: readers ignore what follows an image's end."""
     stream = io.BytesIO()
     Image.new("RGB", (1, 1), (120, 120, 120)).save(stream, "JPEG")
     jpeg = stream.getvalue()

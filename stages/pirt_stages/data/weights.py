@@ -1,4 +1,4 @@
-"""Which files of weights a parameter file names for trainings to start from."""
+"""The weights that a parameter file names for trainings to start from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ def weights_named(
 ) -> tuple[str | None, dict[str, str | None]]:
     """Return the file or URL that `name` names in a section of a parameter file, and that of each variant.
 
-    A variant without one of its own has the section's.
+    A variant that names none has the section's.
 
     Args:
         table: the whole parameter file.

@@ -44,26 +44,36 @@ from pirt_stages.options import (
 @click.option(
     "--from-embeddings",
     type=FILE,
-    help="Measure this embeddings.h5, no network is run; {variant} and {seed} are filled in.",
+    help="Measure this embeddings.h5 without running a network; {variant} and {seed} are filled in.",
 )
 @click.option(
-    "--embed-only", is_flag=True, help="Write embeddings.h5 alone, of unlabelled images too, for pirt-search."
+    "--embed-only", is_flag=True, help="Only write embeddings.h5, also for unlabelled images, as pirt-search takes it."
 )
 @params_option("its section `evaluate` says how to match and measure")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="How to match, instead of the file's.")
 @click.option("--top-n", type=count(), help="N of coarse-to-fine matching, instead of the file's.")
 @click.option("--coarse", type=click.Choice(get_args(Coarse)), help="What picks the N nearest, instead of the file's.")
 @click.option(
-    "--group-distance", type=click.Choice(get_args(GroupDistance)), help="Between two parts, instead of the file's."
+    "--group-distance",
+    type=click.Choice(get_args(GroupDistance)),
+    help="Distance between two parts, instead of the file's.",
 )
 @click.option("--max-rank", type=count(), help="Length of the CMC curve, instead of the file's.")
 @click.option(
-    "--average-precision", type=click.Choice(["step", "trapezoid"]), help="How to sum it up, instead of the file's."
+    "--average-precision",
+    type=click.Choice(["step", "trapezoid"]),
+    help="How precision is averaged, instead of the file's.",
 )
 @click.option(
-    "--unmatched", type=click.Choice(["skip", "zero"]), help="Queries without a match, instead of the file's."
+    "--unmatched",
+    type=click.Choice(["skip", "zero"]),
+    help="What becomes of queries without a match, instead of the file's.",
 )
-@click.option("--junk", type=click.Choice(["drop", "keep"]), help="Gallery images of pid -1, instead of the file's.")
+@click.option(
+    "--junk",
+    type=click.Choice(["drop", "keep"]),
+    help="What becomes of gallery images of pid -1, instead of the file's.",
+)
 @click.option("--rerank", is_flag=True, help="Re-rank by k-reciprocal encoding (k1 20, k2 6, or the file's).")
 @DEVICE
 @BATCH_SIZE

@@ -1,4 +1,4 @@
-"""What `pirt-eval` says of an evaluation."""
+"""What `pirt-eval` prints about an evaluation."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _COLUMNS = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
 
 
 def metrics_summary(metrics: Metrics, out: Path) -> str:
-    """Say what came out and what was left out."""
+    """Say what was measured and what was left out."""
     counts, origin = metrics.counts, metrics.lineage
     lines = [
         f"{counts.queries} queries ({counts.skipped} skipped, without a valid match), {counts.gallery} "
@@ -20,7 +20,7 @@ def metrics_summary(metrics: Metrics, out: Path) -> str:
     ]
     same_data = origin.trained_on_manifest == origin.manifest_fingerprint
     if same_data and origin.trained_on_heatmaps != origin.heatmaps_fingerprint:
-        lines.insert(2, "heatmaps: of another store than the one that the run was trained with")
+        lines.insert(2, "heatmaps: from another store than the one that the run was trained with")
     shown: list[tuple[str, Scores]] = [*metrics.confidence_modes.items()] or [("global", metrics)]
     for name, scores in shown:
         values = scores.model_dump(by_alias=True)

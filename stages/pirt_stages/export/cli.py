@@ -14,7 +14,7 @@ _RUN = click.option("--run", type=FOLDER, required=True, help="Run folder that `
 
 @click.group(cls=Group)
 def main() -> None:
-    """Take a trained model, or its backbone, to other programs; see `pirt-export COMMAND --help`."""
+    """Export a trained model, or its backbone, for other programs; see `pirt-export COMMAND --help`."""
 
 
 @main.command("onnx")
@@ -23,7 +23,7 @@ def main() -> None:
 def onnx_command(run: Path, out: Path) -> None:
     """Export a run's embedding network as ONNX: image and heatmaps in, features and confidences out.
 
-    The batch size is free. The file is compared with PyTorch by onnxruntime before it is kept.
+    The file takes any batch size. Before it is kept, onnxruntime runs it and its outputs are compared with PyTorch's.
 
     \b
     Example:

@@ -28,7 +28,7 @@ class ExportError(PirtError):
 
 
 class NamedOutputs(nn.Module):
-    """A model with its outputs as a tuple, which is what ONNX names in order."""
+    """A model with its outputs as a tuple, which ONNX names in order."""
 
     def __init__(self, model: Pirt) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def check(model: Pirt, record: RunRecord, path: Path) -> dict[str, float]:
         fed = dict(zip(["images", "heatmaps"], (values.numpy() for values in inputs), strict=False))
         for name, found in zip(names, session.run(None, fed), strict=True):
             difference = float(np.abs(found - expected[name].numpy()).max())
-            if not difference <= TOLERANCE:
+            if not difference <= TOLERANCE:  # so written, it fails for NaN too
                 raise ExportError(
                     f"output {name} of the ONNX file differs by {difference:.2g} from PyTorch at batch {batch}, "
                     f"expected at most {TOLERANCE}; nothing was written, try another torch or onnxruntime"

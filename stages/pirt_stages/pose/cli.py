@@ -36,19 +36,19 @@ _INPUT_SIZE = click.option(
     type=click.IntRange(1, LONGEST_SIDE),
     nargs=2,
     metavar="H W",
-    help="Of the network.  [default: its own with topdown or if it was trained on whole images, else 384 128]",
+    help="Height and width of its input.  [default: its own with topdown or if trained on whole images, else 384 128]",
 )
 _GEOMETRY = click.option(
     "--geometry",
     type=click.Choice(["resize", "topdown"]),
-    help="Stretch the whole image, or MMPose's padded box mapped back to the image.  [default: resize]",
+    help="resize stretches the whole image; topdown takes MMPose's padded box and maps it back.  [default: resize]",
 )
 
 # The commands import their modules themselves, because MMPose takes seconds and --help should not.
 
 
 def _device(chosen: str, scheduler: str | None = None) -> "Device":
-    """Return the device itself: it decides the last bits of heatmaps, so a store records it."""
+    """Return the device itself: a store records it, since it decides the last bits of heatmaps."""
     import torch
 
     if chosen == "auto" and scheduler is not None:
@@ -59,7 +59,7 @@ def _device(chosen: str, scheduler: str | None = None) -> "Device":
 
 
 def _threads(workers: int | None) -> int:
-    """Return how many threads decode images: one a core, and never none."""
+    """Return how many threads decode images: one for each core, and at least one."""
     return max(1, cores() if workers is None else workers)
 
 
@@ -80,8 +80,8 @@ def train_command(
 ) -> None:
     """Train a small HRNet on labelled keypoints of the manifest's train split.
 
-    Identities held out of training measure it: PCK@0.2 of the torso length, on visible keypoints. With
-    pose.train.init_from the training goes on from the weights of another one, such as of other people.
+    Identities held out of training measure it, by PCK@0.2 of the torso length on visible keypoints. With
+    pose.train.init_from the training starts from the weights of another one, for example on other people.
 
     \b
     Example:
@@ -104,7 +104,7 @@ def train_command(
 @params_option("its section `pose.extract` names the network", required=True)
 @out_option("JSON file to write.", FILE)
 def identify_command(params_file: Path, out: Path) -> None:
-    """Write what tells the network of an extraction apart: its config's SHA-256, and its weights' SHA-256 or URL.
+    """Write a fingerprint of the network that extracts: its config's SHA-256, and its weights' SHA-256 or URL.
 
     A pipeline runs this before `extract`, so that a config or weights replaced in place are noticed. Nothing is
     fetched.
@@ -122,7 +122,7 @@ def identify_command(params_file: Path, out: Path) -> None:
 
 @main.command("adapt")
 @manifest_option(required=True)
-@params_option("its section `pose.extract` names the network; options go before it")
+@params_option("its section `pose.extract` names the network; options override it")
 @_CONFIG
 @_CHECKPOINT
 @out_option("The adapted checkpoint, e.g. adapted.pth.", FILE)
@@ -178,7 +178,7 @@ def adapt_command(
 
 @main.command("extract")
 @manifest_option(required=True)
-@params_option("its section `pose.extract` says how to extract; options go before it")
+@params_option("its section `pose.extract` says how to extract; options override it")
 @_CONFIG
 @_CHECKPOINT
 @out_option("The store, e.g. heatmaps.zarr.")
@@ -195,8 +195,8 @@ def adapt_command(
     "--reuse",
     type=FOLDER,
     metavar="STORE",
-    help="Take the rows of equal images from this store of the same network and settings.  [default: the one that is "
-    "replaced]",
+    help="Take the rows of equal images from this store, made by the same network and settings.  [default: the one "
+    "that is replaced]",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Run on this dask cluster, e.g. tcp://host:8786.")
 @WORKERS
@@ -225,8 +225,8 @@ def extract_command(
 ) -> None:
     """Write the heatmaps of every image of a manifest into one sharded store; go on where an earlier run stopped.
 
-    With more images or fewer, --restart replaces the store and computes only what it lacks; to compute all anew,
-    delete it first.
+    With more images or fewer, --restart replaces the store and computes only what it lacks; to compute everything
+    again, delete it first.
 
     \b
     Examples:

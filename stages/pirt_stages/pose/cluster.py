@@ -19,16 +19,16 @@ from pirt.core.errors import ParamsError, StoreError
 from pirt_stages.pose.extraction.extract import Work, bar_over, computed
 
 _PATIENCE = 20.0
-"""Seconds that a cluster may be without scheduler or workers, which may be starting anew."""
+"""Seconds that a cluster may be without scheduler or workers, which may be restarting."""
 _LOOKS = 0.5  # seconds between two looks at the cluster
 
 
 @contextmanager
 def on_cluster(scheduler: str) -> Iterator[Callable[[Work], None]]:
-    """Connect to `scheduler` and yield what computes there what is missing of a work.
+    """Connect to `scheduler` and yield a function that computes there what is missing of a work.
 
-    The workers see images, weights and store at the same paths as this machine. One that dies loses only its shards
-    in work; dask gives them to another one, and the bytes are the same.
+    The workers see images, weights and store at the same paths as this machine. One that dies only loses the shards
+    that it was computing; dask gives them to another worker, and the bytes are the same.
     """
     with _silent(), _connected(scheduler) as client:
         _require_same_code(client, scheduler)
@@ -47,7 +47,7 @@ def on_cluster(scheduler: str) -> Iterator[Callable[[Work], None]]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep dask's own account of what fails from the terminal; what matters of it is said in one line."""
+    """Keep dask's own tracebacks from the terminal; what matters is said in one line."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -86,20 +86,20 @@ def code_sha256() -> str:
 def _connected(scheduler: str) -> Client:
     try:
         protocol, place = parse_address(scheduler)
-        # A client that cannot read its address hangs when it is thrown away.
+        # A client with an address that it cannot read hangs when it is closed.
         if protocol in ("tcp", "tls"):
             parse_host_port(place)
         return Client(scheduler, timeout="15s", set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise ParamsError(
-            f"dask scheduler {scheduler!r} cannot be reached: {error}; pass its address, as tcp://host:8786"
+            f"dask scheduler {scheduler!r} cannot be reached: {error}; pass its address, such as tcp://host:8786"
         ) from error
 
 
 def _compute(work: Work, client: Client) -> None:
     pending = work.writer.pending()
     with bar_over(work, pending) as progress:
-        # Each task brings its own paths along: what is scattered would be lost with the worker that holds it.
+        # Each task brings its own paths along: what was scattered would be lost with the worker that holds it.
         ours = code_sha256()
         tasks = [client.submit(compute_shard, shard, work.part(shard), ours, pure=False) for shard in pending]
         ended = as_completed(tasks, loop=client.loop)  # type: ignore[no-untyped-call]

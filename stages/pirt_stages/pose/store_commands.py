@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pirt.models.part_groups import NamedGroups
 
 _STORE = click.argument("store_path", metavar="STORE", type=FOLDER)
-_PARAMS = params_option("its `model` says what the part groups are")
+_PARAMS = params_option("its `model` says which part groups there are")
 _VARIANT = click.option("--variant", help="Entry of the file's `variants`, laid over its `model`.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -24,7 +24,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_STORE
 @_JSON
 def info_command(store_path: Path, as_json: bool) -> None:
-    """Say what a store holds and what made it; of an unfinished one, how far it is.
+    """Say what a store holds and what made it, and how far an unfinished one is.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def verify_command(
     checkpoint: str | None,
     root: Path | None,
 ) -> None:
-    """Read every shard back: CRC, shapes, NaN, range, scores, seal; then a manifest's images, then N computed anew.
+    """Check every shard: CRC, shapes, NaN, range, scores, seal; then a manifest's images; then recompute N of them.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def verify_command(
     against = "" if manifest is None else f", those of {manifest_file} among them"
     click.echo(f"{store_path}: {store.layout.shards} shards, {store.layout.count} images{against}: all is well")
     if sample is not None:
-        click.echo(f"{min(sample, store.layout.count - len(store.skipped))} images recomputed alike")
+        click.echo(f"{min(sample, store.layout.count - len(store.skipped))} images recomputed to the same heatmaps")
 
 
 @click.command("show", cls=Command)
@@ -83,8 +83,8 @@ def verify_command(
 @out_option("The picture, a PNG.", FILE)
 @click.option("--key", help="One image, large, with all 17 heatmaps.")
 @click.option("--count", type=click.IntRange(1, 100), default=12, help="Images on a sheet.")
-@click.option("--split", type=click.Choice(["train", "query", "gallery"]), help="Of this split only.")
-@click.option("--weakest", is_flag=True, help="Those with the lowest scores instead of an even spread.")
+@click.option("--split", type=click.Choice(["train", "query", "gallery"]), help="Images of this split only.")
+@click.option("--weakest", is_flag=True, help="The images with the lowest scores, instead of an even choice.")
 @_PARAMS
 @_VARIANT
 @ROOT
@@ -126,7 +126,7 @@ def show_command(
 @_VARIANT
 @_JSON
 def stats_command(store_path: Path, params_file: Path | None, variant: str | None, as_json: bool) -> None:
-    """Print how scores and masks are spread: per keypoint, per part, and the share of images with no part.
+    """Print how scores and masks are distributed: per keypoint, per part, and the share of images with no part.
 
     \b
     Example:
@@ -148,8 +148,8 @@ def stats_command(store_path: Path, params_file: Path | None, variant: str | Non
     "to",
     type=click.Choice(["hdf5", "coco", "npy", "bpbreid", "kpr"]),
     required=True,
-    help="One HDF5 file; COCO keypoint results in JSON; a folder with a .npy an image, named by its key; the files "
-    "that BPBReID's (masks.dir: pifpaf) and KPR's loaders (kp_dir: pirt) read beside the images.",
+    help="One HDF5 file; COCO keypoint results in JSON; a folder with one .npy per image, named by its key; the files "
+    "that the loaders of BPBReID (masks.dir: pifpaf) and KPR (kp_dir: pirt) read beside the images.",
 )
 @out_option("File, or folder for npy, bpbreid and kpr.", FILE_OR_FOLDER)
 @manifest_option("For coco, bpbreid and kpr: where the images are.", required=False)

@@ -36,20 +36,25 @@ _COUNT = count()
 
 @click.command(cls=Command)
 @click.option("--gallery", type=FILE, required=True, help="embeddings.h5 of pirt-eval.")
-@click.option("--queries", type=FILE, help="embeddings.h5 with the queries, if not those of the gallery's file.")
-@click.option("--run", type=FOLDER, help="Embed new queries with this run folder, the one of the gallery.")
+@click.option("--queries", type=FILE, help="embeddings.h5 with the queries, if they are not in the gallery's file.")
+@click.option("--run", type=FOLDER, help="Embed new queries with this run folder, which must be the gallery's.")
 @manifest_option("Manifest of the queries (split query).", required=False)
 @heatmaps_option()
 @ROOT
 @click.option("--gallery-manifest", type=FILE, help="Manifest of the gallery, if it is not --manifest.")
 @click.option("--gallery-root", type=FOLDER, help="As --root, for --gallery-manifest.")
-@click.option("--key", "keys", multiple=True, help="Search for this query alone; may be given several times.")
+@click.option("--key", "keys", multiple=True, help="Only search for this query; may be repeated.")
 @out_option("Folder for results.json and rank_lists.png.")
-@click.option("--top-k", type=_COUNT, default=10, help="Images found for each query.")
-@click.option("--top-n", type=_COUNT, default=100, help="Images that parts are compared for.")
-@click.option("--confidence", type=click.Choice(CONFIDENCE_MODES), default=DEFAULT_MODE, help="Weights of the parts.")
+@click.option("--top-k", type=_COUNT, default=10, help="Images to find for each query.")
+@click.option("--top-n", type=_COUNT, default=100, help="Images whose parts are compared.")
 @click.option(
-    "--group-distance", type=click.Choice(get_args(GroupDistance)), default="euclidean", help="Between two parts."
+    "--confidence", type=click.Choice(CONFIDENCE_MODES), default=DEFAULT_MODE, help="Whose confidences weigh the parts."
+)
+@click.option(
+    "--group-distance",
+    type=click.Choice(get_args(GroupDistance)),
+    default="euclidean",
+    help="Distance between two parts.",
 )
 @click.option("--index", "kind", type=click.Choice(["flat", "ivf", "hnsw"]), default="flat", help="flat is exact.")
 @click.option("--index-at", type=FOLDER, help="Folder that keeps the index for the next search.")
@@ -57,15 +62,17 @@ _COUNT = count()
     "--recall",
     type=Number(0, 1, min_open=True),
     default=0.99,
-    help="Share of the truly nearest 100 images that an ivf or hnsw index has to find; it is measured.",
+    help="Share of the truly nearest 100 images that an ivf or hnsw index must find; it is measured.",
 )
 @click.option(
     "--threshold",
     type=click.Choice(get_args(ThresholdName)),
-    help="Say which images are accepted as the same person: at equal error rates, or at this rate of false positives.",
+    help="Mark which images are accepted as the same person: at equal error rates, or at this rate of false positives.",
 )
-@click.option("--metrics", "metrics_file", type=FILE, help="metrics.json with the thresholds, if not the gallery's.")
-@click.option("--pictured", type=count(0), default=10, help="Queries in the picture.")
+@click.option(
+    "--metrics", "metrics_file", type=FILE, help="metrics.json with the thresholds, if it is not beside the gallery."
+)
+@click.option("--pictured", type=count(0), default=10, help="Queries shown in the picture.")
 @DEVICE
 @BATCH_SIZE
 @WORKERS

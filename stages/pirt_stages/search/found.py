@@ -26,7 +26,7 @@ ThresholdName = Literal["eer", FalsePositiveRate]
 
 @dataclass(frozen=True)
 class Acceptance:
-    """From which distance on an image counts as the query's person, as `pirt-eval` measured it."""
+    """The distance up to which an image counts as the query's person, as `pirt-eval` measured it."""
 
     point: OperatingPoint
     calibration: Calibration
@@ -34,7 +34,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class SearchChoice:
-    """How many images are found for a query and how, and which of them are accepted, if anybody asks."""
+    """How many images are found for a query, how, and which of them are accepted, if that is asked for."""
 
     top_k: int = 10
     top_n: int = 100
@@ -80,11 +80,11 @@ class FoundList:
 
 
 def require_same_model(gallery: Embeddings, queries: Embeddings) -> None:
-    """Raise when features of two models were to be compared."""
+    """Raise when the features of two models would be compared."""
     ours, theirs = queries.lineage.checkpoint_sha256, gallery.lineage.checkpoint_sha256
     if ours != theirs:
         raise StoreError(
-            f"queries {queries.path} are of another run (checkpoint {ours[:12]}) than the gallery {gallery.path} "
+            f"queries {queries.path} come from another run (checkpoint {ours[:12]}) than the gallery {gallery.path} "
             f"({theirs[:12]}); features of different models cannot be compared"
         )
 
@@ -96,13 +96,13 @@ def choose_acceptance(
     found, expected = metrics.lineage.checkpoint_sha256, gallery.lineage.checkpoint_sha256
     if found != expected:
         raise StoreError(
-            f"the metrics are of another run (checkpoint {found[:12]}) than the gallery {gallery.path} "
+            f"the metrics come from another run (checkpoint {found[:12]}) than the gallery {gallery.path} "
             f"({expected[:12]}); thresholds of one model say nothing about another's distances"
         )
     pairs = metrics.same_or_different
     if pairs is None:
         raise DataError(
-            f"the metrics of {gallery.path} are of an earlier version and have no thresholds; measure it again with "
+            f"the metrics of {gallery.path} come from an earlier version and have no thresholds; measure it again with "
             f"`pirt-eval --from-embeddings {gallery.path}`"
         )
     if gallery.has_parts and pairs.confidence_mode != mode:
@@ -164,7 +164,7 @@ def _named(
     images = lists.images.numpy() + gallery.rows("gallery").start
     of_gallery = _confidences(gallery, np.unique(images).tolist())
     of_queries = _confidences(queries, sorted(set(rows)))
-    # New images carry whatever identity their manifest invents.
+    # Pids of two manifests may mean different persons.
     known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
     # Behind the first N stands the global distance alone, which no threshold is for.
     compared = choice.top_n if gallery.has_parts else choice.top_k

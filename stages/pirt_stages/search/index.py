@@ -32,7 +32,7 @@ _INDEX, _MADE_FOR, _INDEX_SHA256 = "index.faiss", "made_for.json", "index_sha256
 
 
 class MadeFor(Frozen):
-    """What an index was made for, and the effort that reached the recall asked for.
+    """What an index was made for, and the effort that reached the wanted recall.
 
     Effort is the number of lists that an "ivf" index looks into, and of images that "hnsw" keeps on its way.
     """
@@ -59,8 +59,8 @@ class CoarseIndex:
         cosines, images = self.index.search(query.globals.numpy(), count)
         if (images < 0).any():
             raise StoreError(
-                f"the index finds fewer than {count} images for a query; take --index flat, a higher --recall or "
-                "fewer --top-k"
+                f"the index finds fewer than {count} images for a query; take --index flat, a higher --recall or a "
+                "lower --top-k"
             )
         return RankLists(torch.from_numpy(images), self.global_count - torch.from_numpy(cosines))
 
@@ -114,7 +114,7 @@ def build_index(gallery: Embeddings, kind: IndexKind, progress: Progress) -> Any
 
 
 def tuned(coarse: CoarseIndex, gallery: Embeddings) -> CoarseIndex:
-    """Raise the effort until the recall on a sample of queries, or else of the gallery, is what is wanted."""
+    """Raise the effort until the recall on a sample of the queries, or of the gallery without any, is high enough."""
     if coarse.made_for.kind == "flat":
         return coarse
     asked = gallery.rows("query" if gallery.query_count else "gallery")

@@ -92,14 +92,14 @@ def run_search(
     if choice.acceptance is not None:
         point = choice.acceptance.point
         lines.append(
-            f"accepted: distance up to {point.threshold:.4f}, which {point.true_positive_rate:.2%} of one person's "
-            f"pairs and {point.false_positive_rate:.2%} of all others had where it was measured"
+            f"accepted: distance up to {point.threshold:.4f}; where it was measured, {point.true_positive_rate:.2%} of "
+            f"the pairs of one person and {point.false_positive_rate:.2%} of all others were that near"
         )
     return "\n".join([*lines, f"wrote {out / RESULTS_FILE}"])
 
 
 def described(index: MadeFor) -> str:
-    """Say what an index can be relied on for."""
+    """Say how far an index can be relied on."""
     if index.kind == "flat":
         return "flat, exact"
     return f"{index.kind}, effort {index.effort}, recall@{RECALLED} {index.reached:.4f} on a sample"

@@ -33,7 +33,7 @@ from pirt_stages.train.starting_params import INIT_PARAMS
 @click.command(cls=Command)
 @INIT_PARAMS
 @params_option("its sections `seed`, `model`, `variants` and `train` say what to train", required=True)
-@click.option("--variant", help="Entry of the file's `variants`, laid over its `model`, its `train` over `train`.")
+@click.option("--variant", help="Entry of the file's `variants`, laid over its `model`; its `train` over `train`.")
 @click.option("--seed", type=SEED, help="Instead of the file's seed.")
 @manifest_option(required=True)
 @heatmaps_option()
@@ -67,13 +67,13 @@ def main(
 ) -> None:
     """Train a model and write RUN/model.safetensors, RUN/run.json and the curves in RUN/logs.
 
-    With train.evaluate_every: N the model is measured every N epochs, and the one with the best mAP is kept as
-    a run folder of its own, RUN/best.
+    With train.evaluate_every: N the model is measured every N epochs, and the one with the best mAP is kept in a
+    separate run folder, RUN/best.
 
-    The state is kept in RUN.resume/, every five minutes and on a signal, until the training has ended. After a
-    crash, a kill or Ctrl-C the same command goes on from there to the same result; so does an interrupted
-    `dvc repro`, which empties RUN but not RUN.resume. A finished RUN is left alone, and one of another training is
-    an error; --restart trains from the start.
+    Until the training has ended, its state is saved to RUN.resume/ every five minutes and on a signal. After a crash,
+    a kill or Ctrl-C the same command goes on from there to the same result; so does an interrupted `dvc repro`, which
+    empties RUN but not RUN.resume. A finished RUN is left alone, and a RUN of another training is an error; --restart
+    trains from the start.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What a training says on the terminal, and its curves."""
+"""What a training prints on the terminal, and its curves."""
 
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Console(Listener):
         self._waited, self._steps = 0.0, 0
 
     def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Pass the batches on, and count how long they are waited for."""
+        """Pass the batches on, and measure how long the training waits for them."""
         while True:
             asked = time.perf_counter()
             batch = next(batches, None)
@@ -81,7 +81,7 @@ class Console(Listener):
         say(f"wrote {training.job.out}")
 
     def _take_up_curves(self, training: Training) -> None:
-        """Begin the curves where they ended; not before a step was done, for those of an earlier run are replaced."""
+        """Begin the curves where they ended; only after a first step, since this replaces those of an earlier run."""
         if self._curves is None:
             self._curves = CurveLog(training.job.out / LOGS_FOLDER, training.state.history)
 
@@ -114,7 +114,7 @@ def introduction(training: Training) -> str:
     if left_out := len(training.job.manifest.split("train")) - len(training.dataset):
         lines.append(f"{left_out} images are left out: junk, distractors, or unreadable in stage 1")
     if small := training.sampler.small_identities:
-        lines.append(f"{small} identities have fewer than {recipe.instances} images; theirs come with replacement")
+        lines.append(f"{small} identities have fewer than {recipe.instances} images, which are drawn with replacement")
     lines += [f"{recipe.backbone_weights}: {note}" for note in training.notes]
     if training.state.step == recipe.epochs * steps:
         lines.append(f"all {training.state.step} steps are done")

@@ -16,7 +16,7 @@ from pirt.training.setup import readable_rows
 
 
 class GalleryEvaluator:
-    """Queries and gallery in hand, to be embedded by a model that is still learning."""
+    """Measures a model that is still learning, on queries and gallery that are read once."""
 
     def __init__(
         self, manifest: Manifest, heatmaps: HeatmapStore | None, params: Params, evaluate: EvaluateParams, workers: int
@@ -24,7 +24,7 @@ class GalleryEvaluator:
         self.params, self.how, self.workers = params, evaluate, workers
         self.query = self._images("query", manifest, heatmaps)
         self.gallery = self._images("gallery", manifest, heatmaps)
-        # Now, not after the first epochs.
+        # Now, and not only when the first epochs are over.
         query, gallery = self.query.rows, self.gallery.rows
         require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
 

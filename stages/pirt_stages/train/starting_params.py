@@ -14,12 +14,12 @@ _PARAMETERS = files("pirt_stages.train") / "parameters"
 
 
 def write_starting_params(path: Path) -> tuple[Path, Path]:
-    """Write the paper's recipe to `path` and a small set to `STEM-small` beside it; what is there stays there."""
+    """Write the paper's recipe to `path` and a small set to `STEM-small` beside it; nothing is replaced."""
     if path.suffix not in (".yaml", ".yml"):
-        raise ParamsError(f"{path} is not a name for a parameter file; give it one as params.yaml")
+        raise ParamsError(f"{path} cannot name a parameter file; pass a name such as params.yaml")
     places = (path, path.with_stem(f"{path.stem}-small"))
     if there := [place for place in places if place.exists()]:
-        raise ParamsError(f"{there[0]} is there already and would be replaced; name another file or move it away")
+        raise ParamsError(f"{there[0]} exists and would be replaced; name another file or move it away")
     for place, name in zip(places, ("paper.yaml", "small.yaml"), strict=True):
         with written_whole(place) as beside:
             beside.write_bytes((_PARAMETERS / name).read_bytes())

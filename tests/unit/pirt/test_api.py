@@ -195,7 +195,7 @@ def test_images_of_two_models_are_not_compared(everyone: pirt.Embedded) -> None:
     narrower = replace(everyone, features=replace(everyone.features, globals=everyone.features.globals[:, 1:]))
     for call in (pirt.distances, pirt.rank, pirt.measure, pirt.draw_rank_list):
         for other in (others, narrower, replace(everyone, group_names=("all",))):
-            with pytest.raises(pirt.PirtError, match="are of two models, which cannot be compared"):
+            with pytest.raises(pirt.PirtError, match="come from two models and cannot be compared"):
                 call(everyone, other)
     unsaved = replace(everyone, weights_sha256=None)
     assert pirt.distances(unsaved, everyone).shape == (len(everyone), len(everyone))

@@ -1,8 +1,8 @@
-"""The recipe of `pirt-pose adapt`: a network's batch-norm statistics, re-estimated on the images that it will see.
+"""The recipe of `pirt-pose adapt`: a network's batch-norm statistics, estimated anew on the images that it will see.
 
 COCO's statistics are not those of re-ID crops. The paper's program leaves its pose network in training mode, so that
-each batch is normalised by its own; here they are estimated once, over all training images, before extraction. No label
-is needed and no weight changes.
+each batch is normalised by its own statistics; here they are estimated once, over all training images, before
+extraction. No labels are needed and no weights change.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from pirt_stages.pose.training.checkpoint import checkpoint_bytes
 
 @dataclass(frozen=True)
 class AdaptOptions:
-    """What `pirt-pose adapt` can be told beside the network; the number of workers changes no byte."""
+    """The options of `pirt-pose adapt` beside the network; the number of workers changes no byte."""
 
     skip_bad: bool
     workers: int
@@ -88,8 +88,8 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
 def _batches(paths: Sequence[Path], batch_size: int) -> list[list[Path]]:
     """Cut the images, in an order drawn once and for all, into batches of `batch_size` or a few more.
 
-    A manifest names an identity's images one after the other, and a batch of one person's pictures is narrower than
-    those of all. None is smaller, for a batch of one image has no variance at the coarsest cell.
+    In the manifest's order a batch would hold few persons, and so less variance than there is over all. No batch is
+    smaller, since one image alone has no variance where the grid has a single cell.
     """
     order = np.random.default_rng(0).permutation(len(paths))
     parts = np.array_split(order, max(1, len(paths) // batch_size))

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a network over many images, without momentum: every image counts alike."""
+"""Batch-norm statistics of a network over many images, without momentum: every image counts the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ MomentsByName = dict[str, Moments]
 
 
 def normalising_by_batch(network: nn.Module) -> Callable[[Tensor], MomentsByName]:
-    """Let the batch norms of `network` use each batch's own statistics, as in training, and return what tells them.
+    """Let the batch norms of `network` use each batch's own statistics, as in training, and return what collects them.
 
-    What is returned takes images B×3×Hi×Wi through the network. It writes nothing into the network, so several threads
-    may run it at once. All else of the network stays in evaluation mode: dropout would be noise here.
+    The returned function runs images B×3×Hi×Wi through the network. It writes nothing into the network, so several
+    threads may run it at once. The rest of the network stays in evaluation mode: dropout would be noise here.
     """
     norms = _batch_norms(network)
     if not norms:

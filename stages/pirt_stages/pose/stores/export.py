@@ -61,7 +61,7 @@ def export_npy(store: HeatmapStore, out: Path) -> None:
 
 
 def npy_file(values: NDArray[np.float32]) -> bytes:
-    """Return the bytes of a `.npy` file: of a disk that refuses its writes numpy says something else or nothing."""
+    """Return the bytes of a `.npy` file: numpy itself reports another error or none when a disk refuses its writes."""
     buffer = io.BytesIO()
     np.save(buffer, values)
     return buffer.getvalue()
@@ -146,5 +146,5 @@ def decoded_images(store: HeatmapStore, manifest: Manifest) -> Iterator[tuple[Im
 
 def _within(folder: Path, key: str) -> Path:
     if not stays_inside(key):
-        raise StoreError(f"key {key!r} would be written outside the folder; the store's keys are not trustworthy")
+        raise StoreError(f"key {key!r} would be written outside the folder; do not trust this store")
     return folder / f"{key}.npy"

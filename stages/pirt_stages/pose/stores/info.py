@@ -1,4 +1,4 @@
-"""The recipe of `pirt-pose info`: what a store is, in one table."""
+"""The recipe of `pirt-pose info`: all about a store, in one table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def as_text(facts: dict[str, Any]) -> str:
-    """Lay the table out for reading, a line a fact."""
+    """Lay the table out for reading, one line for each fact."""
     skipped = [SkippedImage.model_validate(image) for image in facts["skipped"]]
     shown = {**facts, "keypoints": len(facts["keypoints"]), "skipped": len(skipped)}
     width = max(map(len, shown))

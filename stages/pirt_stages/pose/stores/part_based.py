@@ -1,8 +1,8 @@
 """A store in the files that part-based re-identification programs read: BPBReID's and KPR's.
 
 Both look in the folder of a data set, under the folder that an image lies in: `masks/pifpaf/query/…` and
-`external_annotation/<kp_dir>/query/…`; of Partial-REID, KPR looks beside each image. A skipped image gets empty fields
-or no skeleton, for both want a file for each.
+`external_annotation/<kp_dir>/query/…`; for Partial-REID, KPR looks beside each image. A skipped image gets empty fields
+or no skeleton, since both want a file for every image.
 """
 
 import json
@@ -141,7 +141,7 @@ def _require_apart(names: list[list[str]], manifest: Manifest) -> None:
     for (name, *_), row in zip(names, manifest.rows, strict=True):
         if name in seen:
             raise DataError(
-                f"images {seen[name]} and {row.path} would both be {name}, as the program names them by folder and "
+                f"images {seen[name]} and {row.path} would both become {name}, since that program looks by folder and "
                 "stem; rename one of them"
             )
         seen[name] = row.path

@@ -21,7 +21,9 @@ def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoin
     device = made_by.device if torch.cuda.is_available() else "cpu"
     source = find_network(config, checkpoint, made_by.precision, device, flip_test=made_by.flip_test)
     if source.config_sha256 != made_by.config_sha256:
-        raise ParamsError(f"config {source.config} is not the one that made {path} (network {made_by.network})")
+        raise ParamsError(
+            f"config {source.config} is not the one that made {path} (network {made_by.network}); pass that one"
+        )
     if source.weights_sha256 != made_by.weights_sha256:
         raise CheckpointError(
             f"checkpoint {source.checkpoint} (SHA-256 {source.weights_sha256[:12]}) is not the one that made {path} "

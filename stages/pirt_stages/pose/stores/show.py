@@ -125,7 +125,7 @@ def _views(
 
 
 class _Page:
-    """A figure on which panels are placed in inches from the upper left; solving for a layout takes seconds."""
+    """A figure with panels placed in inches from the upper left, since matplotlib takes seconds to find a layout."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height

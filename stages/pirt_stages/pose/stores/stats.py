@@ -1,4 +1,4 @@
-"""The recipe of `pirt-pose stats`: what a store's heatmaps look like in numbers, before anyone trains on them."""
+"""The recipe of `pirt-pose stats`: a store's heatmaps in numbers, before anyone trains on them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONFIDENT = 0.3
 """The score from which MMPose draws a keypoint."""
 RARE = 0.25
-"""A part that is confident in fewer of the images is hardly ever seen, however occluded the people are."""
+"""A part that is confident in a smaller share of the images is hardly ever seen, however occluded the people are."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How a number is spread over the images."""
+    """The distribution of a number over the images."""
 
     name: str
     mean: float

@@ -1,4 +1,4 @@
-"""The recipe of `pirt-pose verify`: every shard is read back, every claim of the store is checked."""
+"""The recipe of `pirt-pose verify`: every shard is read back and every claim of the store is checked."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from pirt.progress import progress_over
 Recompute = Callable[[Sequence[ImageRow]], NDArray[np.float32]]
 """Raw heatmaps n×K×Hm×Wm of the rows' images, from the network that made the store."""
 
-# How far the same network may stray when another batch or machine adds in another order.
+# How far results of the same network may differ when another batch or machine adds in another order.
 _NETWORK_TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 # A GPU convolves float32 in TF32, which has no more digits than float16, unless it is an older one.
 _TF32_TOLERANCE = 1e-2

@@ -246,7 +246,7 @@ def test_distractors_of_a_gallery_stay_0(people: Path, importing: Import) -> Non
 
 def test_training_images_of_nobody_are_said_to_be_left_out(people: Path, importing: Import) -> None:
     said = importing(table(people / "t.csv", [*lines("train")[:4], ("p2/0.jpg", "train", -1, 0)]))
-    assert "1 train images are of pid -1, junk, and take no part in training" in said
+    assert "1 train images have pid -1 (junk) and take no part in training" in said
     assert "junk" not in importing(table(people / "t.csv", lines("train")))
 
 

@@ -46,7 +46,7 @@ def test_the_death_of_a_loader_process_is_one_line(arguments_for, tmp_path: Path
     ended = invoke(*arguments_for(tmp_path / "run"), "--workers", "1")
     assert ended.exit_code == 2, ended.exception
     said = ended.stderr.splitlines()[-1]
-    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers, 0 takes none", said)
+    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers \(0 for none\)", said)
     assert not (tmp_path / "run" / "run.json").exists()
     assert not (tmp_path / "run" / "embeddings.h5").exists()
 
@@ -186,7 +186,7 @@ def test_baseline_has_no_confidence_modes(arguments_for, tmp_path):
 
 
 def test_heatmaps_of_another_store_than_the_runs_are_told(evaluated, arguments_for, tmp_path):
-    told = "heatmaps: of another store than the one that the run was trained with\n"
+    told = "heatmaps: from another store than the one that the run was trained with\n"
     assert told not in invoke(*arguments_for(tmp_path / "elsewhere")).output
     fingerprint = read_manifest(evaluated / "manifest.csv").fingerprint
     record = read_record(evaluated / "run").model_copy(update={"manifest_fingerprint": fingerprint})

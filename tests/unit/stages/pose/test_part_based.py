@@ -171,7 +171,7 @@ def test_what_would_be_lost_or_mixed_up_is_refused(tmp_path: Path, heatmaps: NDA
     paths = ("a/query/1.jpg", "b/query/1.jpg", "c/1.jpg")
     store = stored(tmp_path, manifest_of(tmp_path, paths), heatmaps)
     code, said = export(to, tmp_path, store, tmp_path / "out")
-    assert (code, "images a/query/1.jpg and b/query/1.jpg would both be" in said) == (2, True), said
+    assert (code, "images a/query/1.jpg and b/query/1.jpg would both become" in said) == (2, True), said
     (tmp_path / "two").mkdir()
     store = stored(tmp_path / "two", manifest_of(tmp_path / "two", PATHS), heatmaps)
     code, said = export(to, tmp_path / "two", store, tmp_path / "two" / "data")

@@ -193,7 +193,7 @@ def test_verify_recomputes_with_the_network(cli: Cli, tmp_path: Path, tiny, peop
     check = ("verify", tmp_path / "s.zarr", "--manifest", people.manifest_path, "--sample", 5, *network)
     result = cli(*check)
     assert result.exit_code == 0, result.output
-    assert "5 images recomputed alike" in result.output
+    assert "5 images recomputed to the same heatmaps" in result.output
     for file in (people.manifest_path.parent / "data").iterdir():
         Image.open(file).rotate(180).save(file)
     result = cli(*check)
@@ -229,7 +229,7 @@ def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) 
     writer.write(0, np.zeros((len(skipped), 17, *attributes.heatmap_size), np.float32))
     writer.seal()
     verify = ("verify", tmp_path / "s.zarr", "--manifest", people.manifest_path, "--sample", 5, *network)
-    assert cli(*verify).stdout.endswith("0 images recomputed alike\n")
+    assert cli(*verify).stdout.endswith("0 images recomputed to the same heatmaps\n")
     stats = cli("stats", tmp_path / "s.zarr")
     assert stats.exit_code == 2
     assert "all 12 images were skipped" in stats.stderr
@@ -416,7 +416,7 @@ def test_export_npy_stays_in_its_folder(
     store = write_store(tmp_path / "s.zarr", hostile, heatmaps)
     result = cli("export", store, "--format", "npy", "--out", tmp_path / "deep" / "npy")
     assert result.exit_code == 2
-    assert "not trustworthy" in result.output
+    assert "do not trust this store" in result.output
     assert not list(tmp_path.rglob("outside*"))
     assert not (tmp_path / "deep" / "npy").exists()
 

@@ -158,10 +158,10 @@ def test_thresholds_that_do_not_fit_are_refused(search, embeddings_file, tmp_pat
     table = json.loads((embeddings_file.parent / "metrics.json").read_text())
     old = {name: value for name, value in table.items() if name != "same_or_different"}
     (tmp_path / "metrics.json").write_text(json.dumps(old))
-    assert_refused(search(*asked), "are of an earlier version and have no thresholds")
+    assert_refused(search(*asked), "come from an earlier version and have no thresholds")
     other = {**table, "lineage": {**table["lineage"], "checkpoint_sha256": "other"}}
     (tmp_path / "metrics.json").write_text(json.dumps(other))
-    assert_refused(search(*asked), "of another run (checkpoint other)")
+    assert_refused(search(*asked), "come from another run (checkpoint other)")
     (tmp_path / "metrics.json").write_text(json.dumps(table))
     assert_refused(search(*asked, "--confidence", "none"), "measured with confidence 'query-gallery', not 'none'")
     assert_refused(search(*asked, "--group-distance", "cosine"), "with group distance 'euclidean', not 'cosine'")

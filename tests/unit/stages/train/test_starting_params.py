@@ -51,12 +51,12 @@ def test_what_is_there_stays_and_nothing_is_written_beside_it(tmp_path: Path, th
     (tmp_path / there).write_text("mine")
     refused = init_params(tmp_path / "own.yaml")
     assert refused.exit_code == 2
-    assert f"{there} is there already" in refused.output
+    assert f"{there} exists and would be replaced" in refused.output
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(there, "mine")]
 
 
 def test_a_name_that_is_not_of_a_parameter_file_is_refused(tmp_path: Path) -> None:
     refused = init_params(tmp_path / "own.txt")
     assert refused.exit_code == 2
-    assert "give it one as params.yaml" in refused.output
+    assert "pass a name such as params.yaml" in refused.output
     assert not list(tmp_path.iterdir())

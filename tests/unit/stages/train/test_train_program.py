@@ -109,7 +109,7 @@ def test_the_death_of_a_loader_process_is_one_line(arguments, tmp_path, monkeypa
     ended = run(*arguments, "--workers", "1", "--image-memory", "0")
     assert ended.exit_code == 2, ended.exception
     said = ended.stderr.splitlines()[-1]
-    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers, 0 takes none", said)
+    assert re.fullmatch(r"Error: a process that loads images died \(.*\), .* with fewer --workers \(0 for none\)", said)
     assert not (tmp_path / "run" / "run.json").exists()
     assert not (tmp_path / "run" / "embeddings.h5").exists()
 
