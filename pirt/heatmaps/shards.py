@@ -67,6 +67,7 @@ def shard_of(file_content: bytes, chunks: int, chunk_images: int) -> Shard:
     """Return the shard that a file's content is, its index checked."""
     content = memoryview(file_content)
     index_bytes = _ENTRY_BYTES * chunks + _CRC_BYTES
+    # A negative slice of fewer bytes would take what is there without a word.
     if len(content) < index_bytes:
         raise ValueError(f"{len(content)} bytes are too few for an index of {index_bytes}")
     index = np.frombuffer(_checked(content[-index_bytes:]), "<u8").reshape(chunks, 2)

@@ -84,6 +84,7 @@ def embed(source: Source, rows: Sequence[ImageRow], out: Path, speed: Speed) -> 
         manifest_fingerprint=manifest.fingerprint,
         heatmaps_fingerprint=None if cache is None else cache.fingerprint,
         image_size=record.params.train.image_size,
+        # A set has no order, and the same input is to give the same bytes.
         unreadable=tuple(sorted({row.key for row in rows} - {row.key for row in readable})),
     )
     images = images_for(record.params.train, manifest, readable, cache)
@@ -102,6 +103,7 @@ def rows_to_embed(manifest: Manifest) -> Rows:
 def rows_to_measure(source: Source) -> Rows:
     """Return the queries, then the gallery; an evaluation that could only give zeros is an error."""
     manifest = source.manifest
+    # Judged by the images that can be read: only these are ranked.
     kept = (without_skipped(source.heatmaps, manifest.split(split)) for split in EMBEDDED_SPLITS)
     query, gallery = (Rows.of(rows) for rows in kept)
     require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)

@@ -95,10 +95,12 @@ def _write_images(file: h5py.File, images: Sequence[ImageRow]) -> None:
         "camids": rows.camids,
         "splits": np.array([split.encode() for split in splits]),
     }.items():
+        # One chunk each: these are always read whole.
         file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
 
 
 def _write_rows(file: h5py.File, name: str, values: Array, rows: slice, images: Sequence[ImageRow]) -> None:
+    # Here, where the image is still known: behind it NaN would spread over a whole ranking.
     if not np.isfinite(values).all():
         bad = images[rows.start + int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())]
         raise DataError(f"the model gives {name} that is not finite for image {bad.key!r}; its training diverged")

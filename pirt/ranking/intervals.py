@@ -32,6 +32,7 @@ def bootstrap(values: Floats, pids: NDArray[np.int64], seed: int = 0) -> Interva
     if len(people) == 1:
         return Interval(float(values.mean()))
     sums, sizes = np.bincount(owner, values), np.bincount(owner)
+    # A fixed seed: the same evaluation has the same interval each time.
     drawn = np.random.default_rng(seed).integers(len(people), size=(RESAMPLES, len(people)))
     low, high = np.percentile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), _LEVELS)
     return Interval(float(values.mean()), float(low), float(high))

@@ -119,6 +119,7 @@ def candidate_group_distances(
     b, N = candidates.shape
     M = gallery_groups.shape[1]
     starts = torch.arange(b + 1, device=candidates.device) * N
+    # Only the places count: `beta=0` below leaves the pattern's own values out.
     wanted = torch.zeros(b * N, dtype=query_groups.dtype, device=candidates.device)
     with warnings.catch_warnings():
         # PyTorch says at every first use that this layout is in beta.

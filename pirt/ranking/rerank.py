@@ -55,6 +55,7 @@ def _neighbours(everyone: Features, device: torch.device, count: int) -> tuple[N
         # An image comes before all others among its neighbours, before an exact copy of it too.
         distances[rows, rows + start] = -torch.inf
         nearest.append(distances.topk(min(count, len(everyone)), dim=1, largest=False).indices)
+    # Not 0, by which distances are divided: all images may be copies of one.
     return torch.cat(nearest).cpu().numpy(), torch.cat(farthest).cpu().numpy().clip(min=1e-12)
 
 

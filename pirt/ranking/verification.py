@@ -71,6 +71,7 @@ class Verification:
     def at(self, step: int) -> OperatingPoint:
         """Return the rates of a threshold of so many steps."""
         same, different = self.pairs
+        # Step −1 is below every distance.
         accepted, wrong = (int(self.same[step]), int(self.different[step])) if step >= 0 else (0, 0)
         return OperatingPoint(step / STEPS, accepted / max(same, 1), wrong / max(different, 1))
 
@@ -188,6 +189,7 @@ def fit_logistic(distances: Floats, same: Floats, different: Floats) -> Calibrat
         curvature = (inputs * (weights * likely * (1 - likely))) @ inputs.T
         # With one distance only, the curvature is singular and the offset alone is fitted.
         step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
+        # Newton's step may overshoot; half of it, or half of that, goes downhill.
         while (new := _cross_entropy((found - step) @ inputs, targets, weights)) > loss:
             step = step / 2
             if np.abs(step).max() < 1e-12:

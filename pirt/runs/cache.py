@@ -95,6 +95,7 @@ def _read_shared(store: HeatmapStore, wanted: NDArray[np.int64]) -> Tensor:
     shape = (len(wanted), *store.layout.image_shape)
     require_shared_memory(int(np.prod(shape)) * dtype.itemsize, "the heatmaps", "take codec tau8")
     shared = torch.empty(shape, dtype=dtype)
+    # Shared before it is filled: sharing copies what is there.
     shared.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
     store.read_codes_into(wanted, shared.numpy())
     return shared

@@ -125,6 +125,7 @@ class PersonDataset(Dataset[Item]):
         def decode(index: int) -> None:
             target[index] = self._image(index)
 
+        # Threads, since Pillow decodes and resizes outside of Python's lock.
         with ThreadPoolExecutor(cores()) as pool:
             for _ in pool.map(decode, range(len(self))):
                 pass
@@ -138,6 +139,7 @@ class PersonDataset(Dataset[Item]):
 
     def _codes(self, index: int) -> Codes:
         if self.cache is None:
+            # As small as can be: nobody looks at them, but batches carry them.
             return np.zeros((len(COCO_KEYPOINTS), 1, 1), np.float32)
         codes: Codes = self.cache.codes[index].numpy()
         return codes

@@ -54,6 +54,7 @@ def make_loader(
         batch_sampler=sampler,
         num_workers=workers,
         pin_memory=on_gpu,
+        # A training comes back for each epoch; whoever goes through the images in order does so once.
         persistent_workers=workers > 0 and not in_order,
         worker_init_fn=_heed_parent_alone if workers else None,
         prefetch_factor=_PREFETCHED if workers else None,

@@ -97,7 +97,7 @@ def read_record(folder: Path) -> RunRecord:
 
 def run_weights(folder: Path) -> dict[str, Tensor]:
     """Read the tensors of the run in `folder` by name."""
-    weights_sha256(folder)
+    weights_sha256(folder)  # raises unless they are the record's
     return read_weights(folder / WEIGHTS_FILE)
 
 

@@ -75,6 +75,7 @@ def _panel(panel: Axes, name: str, by_row: Mapping[TableRow, Sequence[Curve]], c
         if len(curves) > 1:
             for curve in curves:
                 panel.plot(curve.steps, curve.values, color=colours[row], linewidth=0.6, alpha=0.35)
+        # Only steps that all seeds have: one may still be training.
         steps = [step for step in curves[0].steps if all(step in curve.steps for curve in curves)]
         values = [[value for step, value in zip(c.steps, c.values, strict=True) if step in steps] for c in curves]
         panel.plot(steps, np.mean(values, axis=0), color=colours[row], linewidth=1.4, label=row_label(row))

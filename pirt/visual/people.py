@@ -32,6 +32,7 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
     The persons are spread evenly over the manifest, so that the choice is nobody's taste.
     """
     gallery = manifest.split("gallery")
+    # The first query and match of each person, in the manifest's order.
     pairs = {}
     for query in manifest.split("query"):
         match = next((row for row in gallery if same_person(query.pid, row.pid) and row.camid != query.camid), None)

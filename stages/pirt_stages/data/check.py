@@ -118,6 +118,7 @@ def _cameras(rows: Rows, split: Split) -> tuple[Integers, Integers, Integers]:
     pids, camids = rows.pids[persons], rows.camids[persons]
     order = np.lexsort((camids, pids))
     pids, camids = pids[order], camids[order]
+    # All pids here are above a distractor's, so the first person begins a group too.
     first = np.flatnonzero(np.diff(pids, prepend=DISTRACTOR_PID))
     last = np.append(first[1:], len(pids))[: len(first)] - 1
     return pids[first], camids[first], camids[last]

@@ -130,6 +130,7 @@ def main(
             "average_precision": average_precision,
             "unmatched": unmatched,
             "junk": junk,
+            # The flag has no numbers of its own, so the file's stay where it has some.
             "rerank": RerankParams() if rerank and base.rerank is None else None,
         },
     )

@@ -49,6 +49,7 @@ def write_data(out: Path, found: Sequence[Found], rows: Sequence[ImageRow], over
 
 def _write(out: Path, name: str, content: object) -> None:
     # A page that was opened from disk may run scripts beside it, but not read other files.
+    # No NaN, which is not JSON and which no browser would read.
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     (out / DATA / f"{name}.js").write_text(f"pirt.receive({json.dumps(name)},{text});\n", encoding="ascii")
 

@@ -50,6 +50,7 @@ def export(run: Path, out: Path) -> dict[str, float]:
     model, record = load_run(run)
     model.eval()
     with written_whole(out) as beside:
+        # Two images: with one, the exporter would take the batch size for a constant.
         program = to_onnx(model, example_inputs(record, 2, seed=0))
         program.model.metadata_props.update(metadata_of(model, record, str(record.weights_sha256)))
         program.save(str(beside))
@@ -74,7 +75,7 @@ def example_inputs(record: RunRecord, batch: int, seed: int) -> tuple[Tensor, ..
     if record.heatmap_size is None:
         return (images,)
     heatmaps = torch.rand(batch, len(COCO_KEYPOINTS), *record.heatmap_size, generator=generator).pow(8)
-    heatmaps[0] = 0
+    heatmaps[0] = 0  # the one case in which confidences are shared evenly
     return images, heatmaps
 
 

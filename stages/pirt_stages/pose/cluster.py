@@ -101,6 +101,7 @@ def _compute(work: Work, client: Client) -> None:
     with bar_over(work, pending) as progress:
         # Each task brings its own paths along: what was scattered would be lost with the worker that holds it.
         ours = code_sha256()
+        # Not pure: dask would answer a task that it knows from memory, without a shard being written.
         tasks = [client.submit(compute_shard, shard, work.part(shard), ours, pure=False) for shard in pending]
         ended = as_completed(tasks, loop=client.loop)  # type: ignore[no-untyped-call]
         answered = monotonic()

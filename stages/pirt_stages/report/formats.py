@@ -159,6 +159,7 @@ def as_csv(table: Table) -> str:
 def _numbers(entry: Entry) -> list[str]:
     ours, published = entry.ours, entry.published or (None, None)
     deltas = [delta(ours, name, published) for name in PRINTED]
+    # Text stays text for the paper's numbers, whose last digit counts.
     paper = [*(number or "" for number in published), *("" if d is None else f"{d:.2f}" for d in deltas)]
     if ours is None:
         return [""] * (2 * len(METRICS) + 2) + [*paper, ""]

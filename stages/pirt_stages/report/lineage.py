@@ -86,4 +86,5 @@ def facts(run: RunLineage) -> list[tuple[str, str]]:
 
 
 def _compact(table: object) -> str:
+    # Sorted, so that runs can be compared line by line.
     return json.dumps(table, sort_keys=True, ensure_ascii=False)

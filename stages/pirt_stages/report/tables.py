@@ -27,6 +27,7 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
             f"none of the {len(results)} results is a row of the paper's tables (baseline, parts, parts + intra, "
             "parts + intra + 1 to 4 inter layers); evaluate one of these variants"
         )
+    # Of the first one: all results are of one manifest (`read_results`).
     stand_in = stand_in or results[0].lineage.stand_in
     data = paper.published_data(benchmark)
     obstacles = _obstacles(data, results) if data and not stand_in else []

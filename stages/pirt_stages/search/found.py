@@ -147,6 +147,7 @@ def search(
 
 def rank(gallery: Embeddings, query: Features, index: CoarseIndex, choice: SearchChoice) -> RankLists:
     """Rank coarse-to-fine; only the candidates' part features are read from the gallery's file."""
+    # With parts the first N are ranked anew, however few of them are shown.
     coarse = index.search(query, max(choice.top_k, choice.top_n if gallery.has_parts else 1))
     if not gallery.has_parts:
         return first(coarse, choice.top_k)

@@ -82,6 +82,7 @@ def open_index(
     """
     if saved is not None:
         refuse_other_files(saved, (_INDEX, _MADE_FOR))
+    # A kept index that reaches another recall is tuned again, not built again.
     known = _read(saved, gallery, kind) if saved is not None and saved.exists() else None
     if known is not None and known.made_for.wanted == recall:
         return known.with_effort(known.made_for.effort)
@@ -132,7 +133,7 @@ def tuned(coarse: CoarseIndex, gallery: Embeddings) -> CoarseIndex:
                 f"a {coarse.made_for.kind} index finds {reached:.3f} of the {RECALLED} nearest images of this gallery, "
                 f"--recall asks for {coarse.made_for.wanted}; take --index flat, or a lower recall"
             )
-        effort *= 2
+        effort *= 2  # so that few tries find it; some more effort than needed costs little
 
 
 def recall_of(images: Any, exact: Tensor) -> float:
@@ -178,6 +179,7 @@ def _empty_index(kind: IndexKind, channels: int, count: int) -> Any:
         index = faiss.IndexHNSWFlat(channels, 32, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = 128
         return index
+    # As many lists as images in each: a search reads about that many centres and images.
     lists = max(1, math.isqrt(count))
     ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(channels), channels, lists, faiss.METRIC_INNER_PRODUCT)
     ivf.cp.min_points_per_centroid = 1  # small galleries are fine, and not worth a warning

@@ -43,9 +43,10 @@ def _as_text(confidence: dict[str, float]) -> str:
 
 
 def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: Path) -> None:
-    """Write the rank lists as JSON, and their picture; an earlier search's goes where this one has none."""
+    """Write the rank lists as JSON, and their picture, or remove that of an earlier search."""
     with written_whole(out / RESULTS_FILE) as beside:
         beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
+    # A picture of an earlier search would look like one of these results.
     if picture is None:
         (out / PICTURE_FILE).unlink(missing_ok=True)
         return

@@ -54,6 +54,7 @@ def _features(
     manifest: Manifest, store: HeatmapStore, model: ModelParams, rows: Sequence[ImageRow], seed: int
 ) -> dict[str, Features]:
     """Return the features of n images for each reference row."""
+    # A seed for each split: with one for both, each query would find the gallery image of its own number.
     noise = np.random.default_rng(seed).standard_normal((len(rows), _RANDOM), np.float32)
     whole, masked, weighted, scores = [], [], [], []
     for pixels, heatmaps in _images(manifest, store, rows):

@@ -46,6 +46,7 @@ def where(
     whole = whole_pictures(queries, gallery, [one.occluder is None for one in truth.of(gallery)])
     with written_analysis(out, FILES) as folder:
         shares = _visible_shares(truth, queries, opened)
+        # Runs come in the order of their rows and variants, as `groupby` needs them.
         found = [
             _row(name, list(chosen), whole, shares, device)
             for name, chosen in groupby(zip(runs, opened, strict=True), key=lambda pair: pair[0].variant)

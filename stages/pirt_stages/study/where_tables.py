@@ -39,6 +39,7 @@ class VariantRow:
 
 def write_where(folder: Path, rows: Sequence[VariantRow], bins: Sequence[Bin]) -> None:
     """Write `FILES`."""
+    # A bin all of whose queries the protocol leaves out has no mean.
     bins = [one for one in bins if rows[0].queries(one)]
     tables = [*_precision_tables(rows, bins), *_confidence_tables(rows)]
     (folder / TABLES).write_text("\n".join(table.as_markdown() for table in tables), encoding="utf-8", newline="")

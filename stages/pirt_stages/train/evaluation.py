@@ -31,6 +31,7 @@ class GalleryEvaluator:
     @tf32(allowed=False)
     def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
         """Return mAP and rank-1 of the default mode, by name."""
+        # Back as it was afterwards: batch norms and dropout would stay in evaluation mode for the next epoch.
         training = network.training
         network.eval()
         query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))

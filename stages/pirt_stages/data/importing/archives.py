@@ -201,6 +201,7 @@ def _write(member: Member, path: Path, archive: Path) -> None:
     """Copy a member to `path`, never more bytes than it was said to have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
+    # "x" fails where a file system takes two names of the archive for one.
     with member.open() as source, path.open("xb") as target:
         while block := source.read(min(1 << 20, left + 1)):
             left -= len(block)

@@ -69,6 +69,7 @@ class Brush:
         if window is None:
             return
         rows, columns = np.ogrid[window]
+        # From the start of the axis to the pixels' centres.
         dx, dy = (columns + (0.5 - x0)).astype(np.float32), (rows + (0.5 - y0)).astype(np.float32)
         ax, ay = (x1 - x0) / length, (y1 - y0) / length
         # The normal points to the right of the image, so that light and azimuth agree between tubes.

@@ -59,6 +59,7 @@ class _Book:
 
     def entry(self, folder: str, pid: int, identity: int, camera: int, bad_crop: bool = False) -> PlannedImage:
         """Book the next picture of `identity` in `camera`, named after `pid`."""
+        # A frame seeds what is drawn, a serial numbers the file: distractors are many people of one pid.
         frame, serial = self.frames[identity, camera], self.serials[pid, camera]
         self.frames[identity, camera] += 1
         self.serials[pid, camera] += 1

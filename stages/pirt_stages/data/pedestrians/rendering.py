@@ -11,7 +11,7 @@ from pirt.machine import cores
 from pirt.progress import progress
 from pirt_stages.data.pedestrians.shot import Picture, Shot, render
 
-_WORTH_A_PROCESS = 250
+_WORTH_A_PROCESS = 250  # pictures, below which starting another process takes longer than it saves
 
 
 def render_all(seed: int, shots: Sequence[Shot], workers: int | None) -> Iterator[Picture]:

@@ -171,6 +171,7 @@ def _stranger(seed: int, camera: Camera, view: View, rng: np.random.Generator) -
 
 def _exposed(colour: Floats, camera: Camera, rng: np.random.Generator) -> bytes:
     """Return what the camera makes of the scene, as JPEG."""
+    # In a camera's order: exposure and colours, resolution and focus, noise, compression.
     gain = camera.gain * rng.uniform(0.9, 1.1)
     small = np.asarray(Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8)).reduce(_S), np.float32) / 255
     light = small ** np.float32(camera.gamma) * np.asarray(camera.cast, np.float32) * np.float32(255 * gain)

@@ -36,7 +36,7 @@ from pirt_stages.pose.extraction.reuse import Taken, open_reusable, reusable_of_
 from pirt_stages.pose.extraction.running import NetworkThreads
 from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
-SHARD_SIZE = 256
+SHARD_SIZE = 256  # images: what a kill costs at most, against files of a handy size
 _WRITERS = 4
 """Shards encoded and flushed to disk at once: one after another they come more slowly than a GPU makes them."""
 BATCH_SIZE: dict[Device, int] = {"cpu": 16, "cuda": 64}

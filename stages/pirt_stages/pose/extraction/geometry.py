@@ -71,6 +71,7 @@ class Geometry:
     def _to_input(self, width: int, height: int) -> NDArray[np.float64]:
         """Return the 2×3 matrix from image pixels to input pixels, as MMPose makes it for the box of the image."""
         in_height, in_width = self.input_size
+        # In float32, as MMPose has boxes, so that both come to the same matrix.
         size = np.array([width, height], dtype=np.float32)
         scale = size * np.float32(self.padding)
         aspect = in_width / in_height

@@ -94,6 +94,7 @@ def _coverage(store: HeatmapStore, groups: NamedGroups) -> Iterator[NDArray[np.f
     """Yield for each shard the share of cells in each group's mask, n×G."""
     for shard in progress_over(range(store.layout.shards), "reading", "shard"):
         values = decode(store.read_shard(shard), store.attributes.codec, store.attributes.tau)
+        # Compared in float32, as the model does; τ is not exact in it.
         masks = values > np.float32(store.attributes.tau)
         yield np.stack([masks[:, list(group)].any(axis=1).mean(axis=(1, 2)) for _, group in groups], axis=1)
 

@@ -109,6 +109,7 @@ class Layout(Protocol):
 def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Path]]:
     """Yield (path relative to `folder`, path) of the image files below `folder`, sorted; count the others."""
     found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading)]
+    # By folder and then by name: as texts, a.b/1.jpg would come before a/1.jpg.
     for relative, path in sorted(found, key=lambda pair: pair[0].parts):
         suffix = relative.suffix.lower()
         if relative.name == MARK:

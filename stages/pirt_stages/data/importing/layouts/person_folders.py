@@ -109,6 +109,7 @@ class PersonFoldersLayout:
             return split_by_person(images, self.shares)
         given = [SPLIT_FOLDERS[name.parts[levels.index("split")].lower()] for name in names]
         tested = [image for image, split in zip(images, given, strict=True) if split is None]
+        # Whoever lies in a folder `test` is not for training.
         drawn = iter(split_by_person(tested, replace(self.shares, train=0.0)))
         return [next(drawn) if split is None else split for split in given]
 
