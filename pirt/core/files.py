@@ -40,7 +40,7 @@ def is_stream(path: Path) -> bool:
 def refuse_stream(path: Path) -> None:
     """Raise PirtError when `path`, which is there and is to be read, is a pipe or device."""
     if is_stream(path):
-        raise PirtError(f"{path} is a pipe or device, not a file; name a file, into which a pipe can be saved")
+        raise PirtError(f"{path} is a pipe or device, not a file; save what it gives into a file and name that")
 
 
 def refuse_stream_as_output(path: Path) -> None:
