@@ -367,7 +367,7 @@ def test_an_image_of_two_persons_or_cameras_is_refused(
     pid: int, camid: int, said: str, people: Path, refused: Import
 ) -> None:
     both = [*lines("gallery"), ("p0/0.jpg", "query", pid, camid)]
-    assert f"line 8: image 'p0/0.jpg' has {said} than in {people / 't.csv'}, line 2; give it one" in refused(
+    assert f"line 8: image 'p0/0.jpg' has {said} than in {people / 't.csv'}, line 2; give it only one" in refused(
         table(people / "t.csv", both)
     )
 
@@ -412,7 +412,7 @@ def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
 def test_a_spreadsheets_own_file_is_no_archive(name: str, people: Path, refused: Import) -> None:
     with zipfile.ZipFile(people / name, "w") as file:
         file.writestr("xl/workbook.xml", "<workbook/>")
-    assert f"{name} is a spreadsheet's own file; save it as 'CSV UTF-8'" in refused(people / name)
+    assert f"{name} is a file of a spreadsheet program; save it as 'CSV UTF-8'" in refused(people / name)
     assert not (people / f"{name}.unpacked").exists()
 
 

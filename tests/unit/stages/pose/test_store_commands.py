@@ -436,9 +436,14 @@ def test_export_leaves_a_folder_that_it_did_not_make(
 
 
 def test_export_npy_replaces_its_own_folder(cli: Cli, tmp_path: Path, store: Path) -> None:
+    export = ("export", store, "--format", "npy", "--out", tmp_path / "npy")
     (tmp_path / "npy").mkdir()
-    for _ in range(2):
-        assert cli("export", store, "--format", "npy", "--out", tmp_path / "npy").exit_code == 0
+    assert cli(*export).exit_code == 0
+    file = tmp_path / "npy" / "train" / "3.png.npy"
+    written = file.read_bytes()
+    file.write_bytes(b"changed")
+    assert cli(*export).exit_code == 0
+    assert file.read_bytes() == written
 
 
 def test_keypoints_are_where_mmpose_decodes_them(store: Path) -> None:

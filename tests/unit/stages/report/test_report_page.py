@@ -170,12 +170,13 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
 
 
 def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: Path) -> None:
-    folder = write_metrics("pirt", 0, 0.4)
-    for name in ("one", "two"):
+    for name, score in (("one", 0.4), ("two", 0.6)):
+        folder = write_metrics("pirt", 0, score)
         run("tables", "--benchmark", name, "--metrics", folder, "--out", tmp_path / name)
     run("join", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "both")
-    assert (tmp_path / "both/tables/table3-one.md").is_file()
-    assert (tmp_path / "both/tables/table3-two.md").is_file()
+    one, two = ((tmp_path / f"both/tables/table3-{name}.md").read_text() for name in ("one", "two"))
+    assert ("40.0" in one, "60.0" in one) == (True, False)
+    assert ("40.0" in two, "60.0" in two) == (False, True)
 
 
 def test_joining_one_benchmark_twice_is_refused(report: Path, tmp_path: Path) -> None:

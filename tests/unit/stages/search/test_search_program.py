@@ -114,9 +114,10 @@ def test_new_images_are_embedded_and_found(search, evaluated, tmp_path):
 def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
     kept = ("--index", "hnsw", "--index-at", tmp_path / "index")
     assert search(*kept).exit_code == 0
-    before = results(tmp_path)
+    before, written = results(tmp_path), (tmp_path / "index" / "index.faiss").stat()
     assert search(*kept).exit_code == 0
     assert results(tmp_path) == before
+    assert (tmp_path / "index" / "index.faiss").stat() == written
     assert search(*kept, "--recall", 0.5).exit_code == 0
     assert json.loads((tmp_path / "index" / "made_for.json").read_text())["wanted"] == 0.5
     assert_refused(search("--index", "ivf", "--index-at", tmp_path / "index"), "made for another gallery")
