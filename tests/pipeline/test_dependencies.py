@@ -67,9 +67,11 @@ SHARED = {
     "import": ("pirt/core/",),
     "pose": ("pirt/core/",),
     "extract": ("pirt/core/",),
-    "figures": ("pirt/ranking/", "pirt/runs/"),
+    "evaluate": ("pirt/core/",),
+    "figures": ("pirt/core/", "pirt/ranking/", "pirt/runs/"),
     "report": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/visual/"),
-    "where": ("pirt/ranking/", "pirt/runs/", "pirt/visual/", "stages/pirt_stages/data/", STUDY),
+    "explore": ("pirt/core/",),
+    "where": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/visual/", "stages/pirt_stages/data/", STUDY),
     "curve": ("pirt/core/", "pirt/ranking/", "pirt/runs/", "pirt/training/", "pirt/visual/", STUDY),
     "reference": ("pirt/core/", "pirt/models/", "pirt/ranking/", "pirt/runs/", STUDY),
 }
