@@ -88,6 +88,7 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
         if other != archive.name:
             held = "something else" if other is None else f"the files of another archive, {other}"
             raise DataError(f"{folder} holds {held}; name another folder for the files of {archive}")
+    # The same archive, if there is one: changed since, or to be read in another encoding.
     with written_whole(folder) as beside, _damage_named(archive):
         beside.mkdir()
         names = Names(archive, encoding)
@@ -182,6 +183,7 @@ class _Gate:
             reason = f"more than {limits.total:,} bytes or {limits.files:,} files"
         elif self.total > max(limits.ratio_from, limits.ratio * packed):
             reason = f"over {limits.ratio} times its {packed:,} bytes, and images do not shrink so much"
+        # A tar is written as it is admitted: what it has written is not free any more.
         elif self.total - self.written > (free := shutil.disk_usage(self.folder).free):
             reason = f"more than the {free:,} bytes that are free in {self.folder.parent}"
         else:
@@ -201,6 +203,7 @@ def _write(member: Member, path: Path, archive: Path) -> None:
     """Copy a member to `path`, never more bytes than it was said to have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
+    # One byte more is asked for than is due, to see that there is none.
     # "x" fails where a file system takes two names of the archive for one.
     with member.open() as source, path.open("xb") as target:
         while block := source.read(min(1 << 20, left + 1)):
@@ -217,8 +220,9 @@ def _write(member: Member, path: Path, archive: Path) -> None:
 def _zip_members(archive: Path, packed: zipfile.ZipFile, names: Names) -> Iterator[Member]:
     infos = [info for info in packed.infolist() if not info.is_dir()]
     for info, name in zip(infos, names.of_zip(infos), strict=True):
-        if name.endswith("\\"):
+        if name.endswith("\\"):  # a folder of a Windows packer; `is_dir` only knows the slash
             continue
+        # The upper half is Unix's mode; packers of other systems leave it 0.
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise DataError(f"archive {archive}: {name!r} is a link or device; refused{_TRUSTED}")
         if info.flag_bits & 1:
@@ -257,6 +261,7 @@ def _tar_members(archive: Path, stream: tarfile.TarFile, names: Names) -> Iterat
         source = stream.extractfile(info) if info.isreg() else None
         if source is None:
             raise DataError(f"archive {archive}: {info.name!r} is a link or device; refused{_TRUSTED}")
+        # Opened already, since a stream has no way back to it.
         yield Member(names.of_tar(info), info.size, partial(_itself, source))
 
 

@@ -82,6 +82,7 @@ def _read_lists(folder: Path) -> dict[Split, list[str]]:
 def _look_up(names: dict[Split, list[str]], images: list[FoundImage]) -> Split3:
     """Find each name in its own folder first, then in bounding_box_test."""
     result = Split3()
+    # By its published place, however folders are capitalised or nested here.
     there = {_in_own_folder(image).path: image.path for image in images}
     for split, lines in names.items():
         for name in lines:

@@ -55,10 +55,11 @@ def import_data_set(
         )
     images = reading.images
     if choice.pids_from_zero:
+        # Junk stays junk.
         images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
         reading.remarks.append("pids are those of the data set + 1")
     require_persons(images, root)
-    require_place(out)
+    require_place(out)  # before hashing, which takes long for a large data set
     manifest = write_manifest(out, hashed(images, root), root, stand_in=mark_of(root) is not None)
     keep_names(out, reading.names)
     return Imported(found.title, manifest, reading)
@@ -93,7 +94,7 @@ def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
     image is in two splits.
     """
     keys = _keys(images, root)
-    # Before hashing, which takes long for a large data set.
+    # Before hashing too.
     for name in (str(root), *(image.path for image in images)):
         try:
             name.encode()

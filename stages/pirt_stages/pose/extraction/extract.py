@@ -99,6 +99,7 @@ def extract(
     asked = source if runner is None else replace(source, device="cpu", precision="float32")
     heatmap_size = _heatmap_size(asked, geometry)
     with runner or nullcontext(run_here) as run:
+        # Before the network runs for hours, so that all bad images are named at once.
         bad = find_bad_images(manifest, geometry, options.workers)
         require_enough(bad, len(manifest.rows), skip_bad=options.skip_bad)
         attributes = StoreAttributes(

@@ -116,6 +116,7 @@ def prepared(network: HeatmapNetwork, precision: Precision, device: Device) -> H
     network = _folded(network)
     network.dtype = getattr(torch, precision)
     estimator: Any = network.estimator
+    # Not its preprocessor, which normalises in float32.
     for part in (estimator.backbone, getattr(estimator, "neck", None), estimator.head):
         if part is not None:
             part.to(network.dtype)

@@ -82,6 +82,7 @@ def pck(
     norm = np.repeat(np.maximum(torso, 1e-6)[:, None], 2, axis=1)
     shares, _, _ = keypoint_pck_accuracy(found, keypoints[..., :2], counted, threshold, norm)
     numbers = counted.sum(axis=0)
+    # MMPose gives −1 for a keypoint that no image shows.
     overall = float((np.maximum(shares, 0) * numbers).sum() / numbers.sum())
     return overall, [None if n == 0 else float(s) for s, n in zip(shares, numbers, strict=True)], int(numbers.sum())
 

@@ -6,6 +6,7 @@ from pirt_stages.pose.networks.openmmlab import Config
 
 CELL = 4
 """Pixels of the input that a heatmap cell is wide and high."""
+# ImageNet's, as MMPose has them.
 _MEAN = [123.675, 116.28, 103.53]
 _STD = [58.395, 57.12, 57.375]
 

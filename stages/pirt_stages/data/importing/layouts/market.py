@@ -84,6 +84,7 @@ class MarketLayout:
 
 
 def _has_folders(root: Path) -> bool:
+    # One is enough: `read` says which other is missing.
     return any(folder_named(root, name) for name in FOLDERS.values())
 
 

@@ -177,6 +177,7 @@ def _queries(drawn: Sequence[int], cameras: Sequence[str], share: float) -> list
         if len(chosen) == wanted:
             break
         left[cameras[at]] -= 1
+        # Has each query, this one too, a match left from another camera? Without cameras any image that remains is one.
         remain = {camera for camera, count in left.items() if count}
         if all(remain - ({camera} if camera else set()) for camera in {cameras[one] for one in (*chosen, at)}):
             chosen.append(at)
@@ -193,6 +194,7 @@ def _count(share: float, of: int) -> int:
 
 def _draw(seed: int, name: str) -> bytes:
     """Return a name's place in a random order, the same everywhere and whoever else is there."""
+    # A name that is not UTF-8 is refused later, with what to do.
     return hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()
 
 
@@ -205,6 +207,7 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
         around = min(depths, default=1) - 1
     wrapper = ("*",) * around
     named = {parts[around].lower() for parts in folders if len(parts) > around}
+    # Taken for persons, splits would make three people of a whole data set.
     of_splits = named & SPLIT_FOLDERS.keys()
     if len(named) > 1 and of_splits and of_splits != named:
         raise DataError(
