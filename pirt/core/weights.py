@@ -127,7 +127,7 @@ def _unpickled(path: Path) -> object:
 
 
 def _require_readable(path: Path) -> None:
-    """Raise ValueError for what PyTorch would spend minutes or all memory on."""
+    """Raise ValueError for what PyTorch would spend minutes or all memory on, and for a record that was damaged."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # as PyTorch tells them apart
             file.seek(0)
@@ -141,6 +141,9 @@ def _require_readable(path: Path) -> None:
         for record in packed.infolist():
             if record.filename.lower().endswith("/data.pkl"):
                 _require_names(io.BytesIO(packed.read(record)))
+        # PyTorch writes the checksums, and takes what it reads for whole.
+        if damaged := packed.testzip():
+            raise ValueError(f"the checksum of {damaged} does not match")
 
 
 def _require_names(stream: IO[bytes]) -> None:

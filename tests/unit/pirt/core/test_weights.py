@@ -96,6 +96,18 @@ class _Evil:
         return os.system, ("echo this must never run",)
 
 
+def test_a_byte_that_turned_is_noticed(tmp_path: Path) -> None:
+    """PyTorch's own reader takes a tensor with a turned bit for a whole one."""
+    path = saved(tmp_path, {"state_dict": PLAIN})
+    whole = path.read_bytes()
+    for name, value in PLAIN.items():
+        content = bytearray(whole)
+        content[whole.index(value.numpy().tobytes())] ^= 1
+        path.write_bytes(content)
+        assert name in torch.load(path)["state_dict"]
+        assert "is damaged" in one_line(path)
+
+
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize(
     ("foreign", "named"), [(_Evil(), "posix.system"), (SimpleNamespace(lr=0.1), "types.SimpleNamespace")]
