@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from pirt.core.errors import DataError
 from pirt.core.files import written_whole
@@ -24,6 +25,7 @@ from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
+_ROUNDED = 1e-6
 FalsePositiveRate = Literal["0.001", "0.01", "0.1"]
 """Rates that people choose thresholds by; as text, since they are names in the file."""
 
@@ -119,6 +121,20 @@ class Metrics(Scores):
     same_or_different: SameOrDifferent | None = None
     per_query: PerQuery | None = None
 
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        """Refuse headlines that somebody edited: the file says each more than once."""
+        told = {name: getattr(self, name) for name in Scores.model_fields}
+        again = [dict(self.confidence_modes[DEFAULT_MODE])] if DEFAULT_MODE in self.confidence_modes else []
+        if self.cmc:
+            again.append(dict(zip(("rank_1", "rank_5", "rank_10"), _at_ranks(self.cmc), strict=True)))
+        if self.per_query is not None and self.per_query.average_precisions:
+            again.append({"mean_ap": float(np.mean(self.per_query.average_precisions))})
+        for name, value in (item for table in again for item in table.items()):
+            if abs(told[name] - value) > _ROUNDED:
+                raise ValueError(f"{name} is {told[name]}, but {value:.6f} by what else it holds: it was edited")
+        return self
+
 
 def metrics_of(
     found: dict[ConfidenceMode, RankMetrics],
@@ -187,10 +203,14 @@ def _same_or_different(pairs: Verification, mode: ConfidenceMode) -> SameOrDiffe
 
 def scores_of(metrics: RankMetrics) -> Scores:
     """Return the numbers that tables show."""
-    rank_1, rank_5, rank_10 = (float(metrics.cmc[min(rank, len(metrics.cmc)) - 1]) for rank in (1, 5, 10))
+    rank_1, rank_5, rank_10 = _at_ranks(metrics.cmc.tolist())
     return Scores.model_validate(
         {"mAP": metrics.mAP, "mINP": metrics.mINP, "rank-1": rank_1, "rank-5": rank_5, "rank-10": rank_10}
     )
+
+
+def _at_ranks(cmc: Sequence[float]) -> list[float]:
+    return [cmc[min(rank, len(cmc)) - 1] for rank in (1, 5, 10)]
 
 
 def write_metrics(metrics: Metrics, folder: Path) -> None:

@@ -18,6 +18,7 @@ from small_disks import assert_refused_in_a_process
 from tiny_gallery import write_heatmaps
 from tiny_stores import noise, write_store
 
+from pirt.core.errors import DataError
 from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest
 from pirt.heatmaps.reader import open_store
@@ -128,6 +129,13 @@ def test_metrics_of_earlier_versions_can_be_read(metrics, tmp_path):
     read = read_metrics(tmp_path / "metrics.json")
     assert (read.same_or_different, read.per_query) == (None, None)
     assert (read.protocol.coarse, read.protocol.group_distance) == ("sum", "euclidean")
+
+
+@pytest.mark.parametrize("name", ["mAP", "mINP", "rank-1", "rank-5", "rank-10"])
+def test_headlines_that_somebody_edited_are_refused(metrics, tmp_path, name):
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics | {name: metrics[name] / 2 + 0.01}))
+    with pytest.raises(DataError, match="by what else it holds: it was edited"):
+        read_metrics(tmp_path / "metrics.json")
 
 
 def test_metrics_are_the_same_bytes_again_and_from_embeddings(arguments_for, embeddings_file, tmp_path):

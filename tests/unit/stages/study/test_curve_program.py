@@ -27,7 +27,7 @@ def evaluations(rendered: Path, persons: Path, tmp_path: Path) -> Path:
             table = json.loads((rendered / f"evaluate/{variant}-seed{seed}/metrics.json").read_text())
             table["train"] |= {"epochs": epochs, "identities": 4, "instances": 2}
             table["lineage"]["trained_on_manifest"] = fingerprint
-            table |= {"mAP": score, "variant": f"{variant}-{epochs}"}
+            table |= {"mAP": score, "variant": f"{variant}-{epochs}", "per_query": None, "confidence_modes": {}}
             path = tmp_path / f"evaluate/{variant}-{epochs}-seed{seed}/metrics.json"
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(table))
