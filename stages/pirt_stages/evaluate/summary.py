@@ -19,6 +19,7 @@ def metrics_summary(metrics: Metrics, out: Path) -> str:
         f"{'':16}{''.join(f'{column:>8}' for column in _COLUMNS)}",
     ]
     same_data = origin.trained_on_manifest == origin.manifest_fingerprint
+    # On other images another store is a matter of course.
     if same_data and origin.trained_on_heatmaps != origin.heatmaps_fingerprint:
         lines.insert(2, "heatmaps: from another store than the one that the run was trained with")
     shown: list[tuple[str, Scores]] = [*metrics.confidence_modes.items()] or [("global", metrics)]

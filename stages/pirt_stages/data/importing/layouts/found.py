@@ -202,7 +202,7 @@ def folder_named(root: Path, name: str) -> Path | None:
         return root / name
     try:
         alike = sorted(entry for entry in root.iterdir() if entry.name.lower() == name.lower())
-    except OSError:  # not a folder, or one that cannot be listed, which is told when it is read
+    except OSError:  # not a folder, or one that cannot be listed, which is reported when it is read
         return None
     return next((entry for entry in alike if entry.is_dir()), None)
 
