@@ -310,12 +310,14 @@ def test_a_section_that_was_empty_before_is_another_training(arguments, persons,
 
 
 def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tmp_path, monkeypatch):
-    seen = set()
+    seen, computed = set(), set()
     build = recipe.starting_network
 
     def watched(*given):
         network, notes = build(*given)
         network.register_forward_pre_hook(lambda _, inputs: seen.update(tensor.dtype for tensor in inputs))
+        first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+        first.register_forward_hook(lambda _, inputs, output: computed.add(output.dtype))
         return network, notes
 
     monkeypatch.setattr(recipe, "starting_network", watched)
@@ -323,6 +325,7 @@ def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tm
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert seen == {torch.float32}
+    assert computed == {torch.bfloat16}
     assert load_run(tmp_path / "run")[1].params.train.precision == "bfloat16"
 
 
@@ -568,35 +571,46 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch):
+@pytest.mark.parametrize("found", [(0.5, 0.9), (0.9, 0.5)])
+def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch, found):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
-    found = iter([0.5, 0.9, 0.4])
-    monkeypatch.setattr(
-        GalleryEvaluator, "__call__", lambda *_: {"evaluation/mAP": next(found), "evaluation/rank-1": 0.0}
-    )
+    measured = []
+
+    def scored(evaluator, network, device):
+        measured.append({name: value.clone() for name, value in network.state_dict().items()})
+        return {"evaluation/mAP": found[len(measured) - 1], "evaluation/rank-1": 0.0}
+
+    monkeypatch.setattr(GalleryEvaluator, "__call__", scored)
     stopped_in_step(monkeypatch, arguments, step=6)
     resumed = run(*arguments)
     assert resumed.exit_code == 0, resumed.output
     curve = (tmp_path / "run/logs/plots/metrics/evaluation/mAP.tsv").read_text().split()
-    assert curve == ["step", "mAP", "2", "0.5", "3", "0.9"]
-    best, last = (load_run(tmp_path / "run" / name)[0].state_dict() for name in ("best", "."))
-    assert all(torch.equal(best[name], last[name]) for name in last)
+    assert curve == ["step", "mAP", "2", str(found[0]), "3", str(found[1])]
+    best, expected = load_run(tmp_path / "run" / "best")[0].state_dict(), measured[found.index(0.9)]
+    assert all(torch.equal(best[name], expected[name]) for name in best)
 
 
 def test_evaluation_measures_as_the_evaluation_program_does(arguments, persons, tmp_path):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 1\n  evaluate_every: 1"))
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    out, measured = tmp_path / "run", tmp_path / "measured"
-    evaluated = CliRunner().invoke(evaluate, [
-        *("--run", str(out), "--manifest", str(persons / "manifest.csv"), "--device", "cpu", "--workers", "0"),
-        *("--heatmaps", str(persons / "heatmaps.zarr"), "--out", str(measured)),
-    ])  # fmt: skip
-    assert evaluated.exit_code == 0, evaluated.output
-    metrics = json.loads((measured / "metrics.json").read_text())
-    logged = json.loads((out / "logs/metrics.json").read_text())["evaluation"]
+    assert_logged_as_measured(run(*arguments), persons, tmp_path)
+
+
+def assert_logged_as_measured(trained, persons, tmp_path, *more):
+    assert trained.exit_code == 0, trained.output
+    metrics = measured_by_the_program(persons, tmp_path, *more)
+    logged = json.loads((tmp_path / "run/logs/metrics.json").read_text())["evaluation"]
     assert logged["mAP"] == pytest.approx(metrics["mAP"], abs=1e-6)
     assert logged["rank-1"] == pytest.approx(metrics["rank-1"], abs=1e-6)
+    return metrics
+
+
+def measured_by_the_program(persons, tmp_path, *more):
+    evaluated = CliRunner().invoke(evaluate, [
+        *("--run", str(tmp_path / "run"), "--manifest", str(persons / "manifest.csv"), "--device", "cpu"),
+        *("--heatmaps", str(persons / "heatmaps.zarr"), "--out", str(tmp_path / "measured"), "--workers", "0", *more),
+    ])  # fmt: skip
+    assert evaluated.exit_code == 0, evaluated.output
+    return json.loads((tmp_path / "measured/metrics.json").read_text())
 
 
 def test_evaluation_re_ranks_as_the_parameters_say(arguments, persons, tmp_path):
@@ -606,9 +620,8 @@ def test_evaluation_re_ranks_as_the_parameters_say(arguments, persons, tmp_path)
         ("epochs: 3", "epochs: 1\n  evaluate_every: 1"),
         ("seed: 3", "seed: 3\nevaluate: {rerank: {k1: 4, k2: 2}}"),
     )
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    assert "evaluation/mAP" in result.output
+    re_ranked = assert_logged_as_measured(run(*arguments), persons, tmp_path, "--params", arguments[1])
+    assert re_ranked["mAP"] != measured_by_the_program(persons, tmp_path)["mAP"]
 
 
 def test_an_evaluation_without_any_valid_match_is_refused_at_once(tmp_path):
@@ -617,6 +630,7 @@ def test_an_evaluation_without_any_valid_match_is_refused_at_once(tmp_path):
     (tmp_path / "params.yaml").write_text(PARAMS.replace("epochs: 3", "epochs: 3\n  evaluate_every: 3"))
     refused = run(*training_arguments(tmp_path, tmp_path / "run"))
     assert refused.exit_code == 2
+    assert "all from the query's own camera" in refused.output
     assert "epoch 1/3" not in refused.output
     assert not resume_folder(tmp_path / "run").exists()
 
