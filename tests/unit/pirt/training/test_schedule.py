@@ -36,6 +36,8 @@ def test_it_rises_to_the_flat_part_and_falls_from_it_without_a_jump():
 def test_any_lengths_of_its_parts_work(warmup, cosine):
     found = rates(PAPER.model_copy(update={"warmup_epochs": warmup, "cosine_from_epoch": cosine}))
     assert all(0 < rate <= 3.5e-4 for rate in found)
+    rises = [after - before for before, after in pairwise(found)]
+    assert max(rises) <= 3.5e-4 / (STEPS * max(warmup, 1)), "in small steps, wherever the fall is to begin"
     # A warm-up that outlasts the training ends on its way up.
     assert max(found) == pytest.approx(3.5e-4 * min(1, 0.01 + 0.99 * 60 / max(warmup, 1)), rel=0.01)
 

@@ -313,11 +313,15 @@ def test_mixed_precision_trains_and_leaves_heatmaps_alone(arguments, persons, tm
     seen, computed = set(), set()
     build = recipe.starting_network
 
+    def noted(layer, inputs, output):
+        if output.requires_grad:  # as it does where it is trained
+            computed.add(output.dtype)
+
     def watched(*given):
         network, notes = build(*given)
         network.register_forward_pre_hook(lambda _, inputs: seen.update(tensor.dtype for tensor in inputs))
         first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
-        first.register_forward_hook(lambda _, inputs, output: computed.add(output.dtype))
+        first.register_forward_hook(noted)
         return network, notes
 
     monkeypatch.setattr(recipe, "starting_network", watched)
