@@ -94,7 +94,7 @@ class Embedded:
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """One vector an image, for trackers and indices: N×(S·C) of unit length, the S global features side by side.
+        """One vector per image, for trackers and indices: N×(S·C) of unit length, the S global features side by side.
 
         The dot product of two is the mean cosine similarity of the global features; parts have no share in it.
         """

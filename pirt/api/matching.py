@@ -62,7 +62,7 @@ def measure(
     confidence: ConfidenceMode = DEFAULT_MODE,
     device: str = "auto",
 ) -> RankMetrics:
-    """Match and measure as `pirt-eval` does: CMC, mAP, mINP, and `average_precisions`, one a query."""
+    """Match and measure as `pirt-eval` does: CMC, mAP, mINP, and `average_precisions`, one per query."""
     require_matching(confidence)
     _require_one_model(query, gallery)
     how = params or EvaluateParams()

@@ -1,4 +1,4 @@
-"""The manifest: one CSV row an image, shared by every program."""
+"""The manifest: one CSV row per image, shared by every program."""
 
 import csv
 import hashlib

@@ -1,1 +1,1 @@
-"""The seam between the stages: a sharded, checked store of pose heatmaps, one row an image."""
+"""The seam between the stages: a sharded, checked store of pose heatmaps, one row per image."""

@@ -1,7 +1,7 @@
 """What a store is: its attributes, its four zarr v3 arrays and how they are cut into shards.
 
-    heatmaps      N×K×Hm×Wm  codes (see `codec`), one file a shard of `shard_size` images
-    scores        N×K        float32, each keypoint's highest value, one file a shard
+    heatmaps      N×K×Hm×Wm  codes (see `codec`), one file per shard of `shard_size` images
+    scores        N×K        float32, each keypoint's highest value, one file per shard
     keys          N          strings, one file; before version 2: N×L uint8, UTF-8 padded with zeros
     image_sha256  N          strings, one file: of each image's file, in hexadecimal; since version 3
 

@@ -37,7 +37,7 @@ class TrainingState:
     sums: dict[str, float] = field(default_factory=dict)
     """Of the epoch that has begun, over its steps so far."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """The curves, a point an epoch."""
+    """The curves, one point per epoch."""
     best: float = -1.0
     """The highest mAP of the evaluations so far."""
 

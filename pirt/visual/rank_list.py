@@ -43,7 +43,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class QueryRow:
-    """A query and the lists found for it, one a model in the order of the titles, nearest first."""
+    """A query and the lists found for it, one per model in the order of the titles, nearest first."""
 
     query: Shown
     lists: tuple[tuple[Shown, ...], ...]

@@ -1,1 +1,1 @@
-"""The programs: one folder a stage, each with a thin `cli.py` over recipes that read top to bottom."""
+"""The programs: one folder per stage, each with a thin `cli.py` over recipes that read top to bottom."""

@@ -82,7 +82,7 @@ def occluded_dukemtmc(size: Extent, seed: int) -> Standin:
 
 
 def occluded_reid(size: Extent, seed: int) -> Standin:
-    """Occluded-REID: TIFF files in a folder an identity."""
+    """Occluded-REID: TIFF files in one folder per identity."""
     people = 200 if size is Extent.FULL else 16
     return _body_images("Occluded_REID", people, 5, "{pid:03d}/{pid:03d}_{n:02d}.tif")
 
@@ -93,12 +93,12 @@ def partial_reid(size: Extent, seed: int) -> Standin:
 
 
 def partial_ilids(size: Extent, seed: int) -> Standin:
-    """Partial-iLIDS: one image an identity and side."""
+    """Partial-iLIDS: one image per identity and side."""
     return _body_images("Partial_iLIDS", 119 if size is Extent.FULL else 24, 1, "{pid:03d}.jpg")
 
 
 def p_dukemtmc_reid(size: Extent, seed: int) -> Standin:
-    """P-DukeMTMC-reID: halves, in them whole and occluded bodies, in them a folder an identity."""
+    """P-DukeMTMC-reID: halves, in them whole and occluded bodies, in them one folder per identity."""
     full = size is Extent.FULL
     people = (665, 634) if full else (12, 10)
     places = (

@@ -103,7 +103,7 @@ def write_page(out: Path) -> None:
 
 
 def summary_files(out: Path) -> list[Path]:
-    """Return the data summaries of the report folder, one a benchmark."""
+    """Return the data summaries of the report folder, one per benchmark."""
     return sorted((out / FIGURES).rglob(SUMMARY_FILE))
 
 

@@ -1,4 +1,4 @@
-"""Learning curves as DVCLive writes them, a point an epoch."""
+"""Learning curves as DVCLive writes them, one point per epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ RENDERER = 1
 
 
 def coco_keypoints(profile: str, seed: int, pictures: Iterable[tuple[PlannedImage, Picture]]) -> dict[str, Any]:
-    """Return the COCO tables: one annotation an image, with the truth about occlusion beside the usual fields.
+    """Return the COCO tables: one annotation per image, with the truth about occlusion beside the usual fields.
 
     Keypoints are x, y in pixels (the first pixel's centre is 0) and v: 0 outside of the image, 1 covered by an
     occluder or the own body, 2 visible. `occlusion` is the fraction of the person that something covers.

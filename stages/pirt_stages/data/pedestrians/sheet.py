@@ -32,7 +32,7 @@ class ContactSheet:
             self.cells.setdefault((entry.shot.identity, entry.shot.camera), picture)
 
     def draw(self) -> Image.Image:
-        """Draw the sheet: a row an identity, a column a camera, occluded pictures of anybody at the right."""
+        """Draw the sheet: one row per identity, one column per camera, occluded pictures of anybody at the right."""
         columns = len(self.cameras) + OCCLUDED
         step_x, step_y = WIDTH * _ZOOM + _GAP, HEIGHT * _ZOOM + _GAP
         size = (_MARGIN * 2 + columns * step_x, _MARGIN + len(self.identities) * step_y)

@@ -49,7 +49,7 @@ class Work:
 
     writer: StoreWriter
     paths: dict[int, Path | None]
-    """An image a row; None where the image is bad and skipped."""
+    """One image per row; None where the image is bad and skipped."""
     network: NetworkSource
     geometry: Geometry
     threads: int

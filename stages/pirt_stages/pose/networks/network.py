@@ -79,7 +79,7 @@ class HeatmapNetwork(nn.Module):
     def _heatmaps(self, normalised: Tensor) -> Tensor:
         estimator: Any = self.estimator
         output = estimator(normalised, None, mode="tensor")
-        # Heads of several stages give one tensor a stage, the last of which MMPose itself predicts from.
+        # Heads of several stages give one tensor per stage, the last of which MMPose itself predicts from.
         while isinstance(output, list | tuple):
             output = output[-1]
         assert isinstance(output, Tensor)

@@ -68,7 +68,7 @@ def npy_file(values: NDArray[np.float32]) -> bytes:
 
 
 def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | None, out: Path) -> None:
-    """Write COCO's keypoint results: one person an image, x and y in pixels of the image, with each one's score.
+    """Write COCO's keypoint results: one person per image, x and y in pixels of the image, with each one's score.
 
     `image_id` is that of `annotations`, a COCO file whose images are named as the manifest's paths, or else the row
     of the manifest, counted from 1. Skipped images have no result.

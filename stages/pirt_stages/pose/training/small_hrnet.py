@@ -12,7 +12,7 @@ _STD = [58.395, 57.12, 57.375]
 
 
 def small_hrnet_config(input_size: tuple[int, int], channels: int, sigma: float) -> Config:
-    """Return an ordinary MMPose config: TopdownPoseEstimator, HRNet with one block a branch, HeatmapHead.
+    """Return an ordinary MMPose config: TopdownPoseEstimator, HRNet with one block per branch, HeatmapHead.
 
     `input_size` is height and width; `sigma` is in heatmap cells.
     """

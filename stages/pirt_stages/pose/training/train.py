@@ -102,7 +102,7 @@ def initial_network(config: Config, params: PoseTrainParams, device: str) -> tup
     """Return the network that a training starts from, and what the checkpoint is to say of its weights."""
     torch.manual_seed(params.seed)
     network = channels_last(build_network(config, "small HRNet").to(device))
-    MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line a tensor
+    MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line per tensor
     estimator: Any = network.estimator
     estimator.init_weights()
     initial = {}

@@ -100,7 +100,7 @@ class BodyImagesLayout:
 
 @dataclass(frozen=True)
 class PDukeLayout:
-    """P-DukeMTMC-reID: train and test, in each the two folders, in each a folder an identity; names as Duke's."""
+    """P-DukeMTMC-reID: train and test, in each the two folders, in each one folder per identity; names as Duke's."""
 
     name: str = "p_dukemtmc_reid"
     title: str = "P-DukeMTMC-reID"
