@@ -131,8 +131,8 @@ def test_persons_numbered_from_0_are_found(split: str, manifest: Manifest) -> No
     assert finding.answer == f"1: {row.key}"
 
 
-def plain_check(rows: list[ImageRow]) -> list[tuple[int, list[object]]]:
-    """Answer `check_rows`' questions by plain loops: how many are wrong, and which come first."""
+def plain_check(rows: list[ImageRow]) -> list[tuple[int, list[object], str]]:
+    """Answer `check_rows`' questions by plain loops: how many are wrong, which come first, what is said of none."""
     trained, tested = (
         {row.pid for row in rows if row.pid > 0 and (row.split == "train") == side} for side in (True, False)
     )
@@ -146,7 +146,10 @@ def plain_check(rows: list[ImageRow]) -> list[tuple[int, list[object]]]:
     ]
     seen = {pid: {row.camid for row in rows if row.split == "train" and row.pid == pid} for pid in sorted(trained)}
     one_camera: list[object] = [f"pid {pid}" for pid, cameras in seen.items() if len(cameras) == 1]
-    return [(len(found), found[:2]) for found in (overlap, nobody, unmatched, one_camera)]
+    queries = sum(row.split == "query" for row in rows)
+    good = (f"{len(trained)} train, {len(tested)} test identities", "none", f"all {queries}", "none")
+    wrong = (overlap, nobody, unmatched, one_camera)
+    return [(len(found), found[:2], said) for found, said in zip(wrong, good, strict=True)]
 
 
 def test_checks_of_random_rows_are_those_of_plain_loops() -> None:
@@ -161,8 +164,7 @@ def test_checks_of_random_rows_are_those_of_plain_loops() -> None:
             ImageRow(f"k{i}", f"p{i}", SPLITS[splits[i]], int(pids[i]), int(camids[i]), f"{i}") for i in range(count)
         ]
         found = check_rows(Manifest(rows, Path()).rows)
-        for finding, (number, first) in zip([found[i] for i in (0, 1, 3, 4)], plain_check(rows), strict=True):
-            if number:
-                assert finding.answer.removesuffix(", …") == f"{number}: {', '.join(map(str, first))}"
-            else:
-                assert not finding.answer[0].isdigit() or "identities" in finding.answer
+        for finding, (number, first, said) in zip([found[i] for i in (0, 1, 3, 4)], plain_check(rows), strict=True):
+            expected = f"{number}: {', '.join(map(str, first))}" if number else said
+            assert finding.answer.removesuffix(", …") == expected
+            assert finding.good == (None if finding is found[4] else number == 0)
