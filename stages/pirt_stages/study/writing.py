@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from pirt.core.errors import ReportError
-from pirt.core.files import is_free, written_whole
+from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.texts import plain_cell
 
 _AS_IT_IS = frozenset(" .,:;+-–−%±×()/=<")
@@ -52,9 +51,8 @@ def with_spread(values: Sequence[float]) -> str:
 
 @contextmanager
 def written_analysis(out: Path, names: Collection[str]) -> Iterator[Path]:
-    """Yield a folder to write `names` into, which becomes `out`; a folder of other files is not replaced."""
-    if out.is_file() or (out.is_dir() and not is_free(out) and not all((out / name).is_file() for name in names)):
-        raise ReportError(f"{out} was not made by this command and would be replaced; name another --out or remove it")
+    """Yield a folder to write `names` into, which becomes `out`; a folder that holds other files is not replaced."""
+    refuse_other_files(out, names)
     with written_whole(out) as folder:
         folder.mkdir()
         yield folder

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -154,10 +155,14 @@ def test_only_the_asked_runs_count(where: Callable[..., Result], tmp_path: Path)
     assert "±" not in ended.output
 
 
-def test_wrong_inputs_are_told_in_one_line(where: Callable[..., Result], rendered: Path, tmp_path: Path) -> None:
+def test_wrong_inputs_are_told_in_one_line(
+    where: Callable[..., Result], rendered: Path, written: Path, tmp_path: Path
+) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/letter.txt").write_text("dear")
+    shutil.copytree(written, tmp_path / "earlier")
+    for folder in ("mine", "earlier"):
+        (tmp_path / folder / "letter.txt").write_text("dear")
     (tmp_path / "bad.json").write_text("{}")
     table = json.loads((rendered / "keypoints.json").read_text())
     table["annotations"][0]["keypoints"][0] += 1
@@ -172,10 +177,12 @@ def test_wrong_inputs_are_told_in_one_line(where: Callable[..., Result], rendere
         "by another version of the renderer": where(tmp_path / "out", keypoints=tmp_path / "moved.json"),
         "unknown profile": where(tmp_path / "out", keypoints=tmp_path / "profile.json"),
         "does not know": where(tmp_path / "out", keypoints=tmp_path / "fewer.json"),
-        "was not made by this command": where(tmp_path / "mine"),
+        "mine holds letter.txt, which would be lost": where(tmp_path / "mine"),
+        "earlier holds letter.txt, which would be lost": where(tmp_path / "earlier"),
     }
     for said, ended in wrong.items():
         assert (ended.exit_code, said in ended.output) == (2, True), (said, ended.output)
         assert len(ended.output.splitlines()) == 1
     assert not (tmp_path / "out").exists()
-    assert (tmp_path / "mine/letter.txt").read_text() == "dear"
+    for folder in ("mine", "earlier"):
+        assert (tmp_path / folder / "letter.txt").read_text() == "dear"
