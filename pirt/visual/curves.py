@@ -64,6 +64,7 @@ def draw_curves(curves: Curves) -> Figure:
         _panel(panel, name, by_row, colours)
     for panel in panels[len(curves) :]:
         panel.remove()
+    # One entry for each row, whichever panels have it; faint lines of single seeds have no label of a row.
     handles = {line.get_label(): line for panel in figure.axes for line in panel.get_lines()}
     labels = [row_label(row) for row in rows]
     figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=3, frameon=False)

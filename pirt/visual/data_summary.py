@@ -62,6 +62,7 @@ def summarise_data(
 def _split(
     split: Split, rows: Sequence[ImageRow], seen: NDArray[np.bool_], skipped: Collection[str], groups: NamedGroups
 ) -> SplitSummary:
+    # A skipped image has heatmaps of zeros, which would count as a person without any part.
     seen = seen[[row.key not in skipped for row in rows]]
     images = Counter(row.pid for row in rows if row.pid > DISTRACTOR_PID)
     each = sorted(images.values())

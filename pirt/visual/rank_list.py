@@ -57,6 +57,7 @@ def draw_rank_lists(
     `image_size` is the height and width that every image is shown at.
     """
     font, title_font = ImageFont.load_default(_TEXT), ImageFont.load_default(_TITLE)
+    # First, since a picture may be narrower than its legend.
     legend = _legend_of(rows)
     layout = _Layout(rows, image_size, sum(_legend_step(text, font) for _, text in legend))
     picture = Image.new("RGB", layout.size, _PAPER)
@@ -136,10 +137,12 @@ def _draw_image(
     left, top = corner
     right, bottom = left + layout.width + 2 * _FRAME - 1, top + layout.height + 2 * _FRAME - 1
     draw.rectangle((left, top, right, bottom), fill=_frame(shown))
+    # Stretched to one size, as stage 2 stretches them.
     small = shown.image.convert("RGB").resize((layout.width, layout.height), Image.Resampling.BICUBIC)
     picture.paste(small, (left + _FRAME, top + _FRAME))
     if shown.same_camera and not _left_out(shown):
         side = layout.width // 4
+        # A corner only: the frame still says whether it is a match.
         draw.polygon([(right, top), (right - side, top), (right, top + side)], fill=_BADGE)
         draw.line((right - side, top, right, top + side), _PAPER, 1)
     y = bottom + 3

@@ -29,6 +29,7 @@ class Found:
     @property
     def precisions(self) -> Floats:
         """Average precision by query; NaN where the protocol counts none."""
+        # NaN says that there is no match; a protocol may count such a query as 0.
         values = self.retrieval.rankings[RANKED].average_precisions
         return np.nan_to_num(values) if self.evaluation.metrics.protocol.unmatched == "zero" else values
 
@@ -79,6 +80,7 @@ def overview_of(found: Sequence[Found], traits: Sequence[Trait], pids: NDArray[n
 def _compared(found: Sequence[Found], pids: NDArray[np.int64], chosen: NDArray[np.bool_]) -> dict[str, Any]:
     """Return each evaluation's mean over `chosen`, and the others' differences from the first."""
     first = found[0].precisions[chosen]
+    # Over persons, not queries: the queries of one person fail together.
     means = [bootstrap(one.precisions[chosen], pids[chosen]) for one in found]
     differences = [bootstrap(one.precisions[chosen] - first, pids[chosen]) for one in found[1:]]
     return {

@@ -77,4 +77,5 @@ def write_heatmaps(out: Path, store: HeatmapStore, rows: Sequence[ImageRow]) -> 
         levels = (np.rint(groups.clip(0, 1) * _LEVELS) * (255 / _LEVELS)).astype(np.uint8)
         for number, picture in enumerate(levels, start):
             file = out / HEATMAPS / picture_name(number)
+            # WebP with losses would mix the channels, which are parts here and not colours.
             Image.fromarray(picture).save(file, "WEBP", lossless=True, method=_METHOD)

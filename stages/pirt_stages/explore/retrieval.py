@@ -127,6 +127,7 @@ class _Collector:
     def add(self, rows: slice) -> None:
         """Rank for a block of queries."""
         labels = self.query.pids[rows], self.query.camids[rows]
+        # Each order is used up before the next one overwrites it.
         for name, ranking in self._orders(rows):
             self.meters[name].update(ranking, *labels)
             self.lists.setdefault(name, []).append(first_of(ranking, TOP_K))
@@ -139,6 +140,7 @@ class _Collector:
         base, has_parts = self.ranker.base(rows), self.asked.groups is not None
         modes: tuple[ConfidenceMode, ...] = (DEFAULT_MODE, "even") if has_parts else ("none",)
         # A copy, since rankings overwrite what they start from.
+        # Without parts there is one mode, and so one order.
         yield from zip((RANKED, EVEN), self.ranker.rankings(rows, base.clone(), modes), strict=False)
         if has_parts:
             yield GLOBAL, base

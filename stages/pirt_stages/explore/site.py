@@ -96,6 +96,7 @@ def _evaluation(one: Found) -> dict[str, Any]:
 
 def _piece(found: Sequence[Found], rows: Sequence[ImageRow], numbers: range) -> dict[str, Any]:
     count = found[0].evaluation.embeddings.query_count
+    # Of the first one: the same pairs can be looked at in all evaluations.
     shown = np.unique(np.concatenate([found[0].pairs[number].images for number in numbers]))
     gallery = {
         image: [rows[count + image].key, rows[count + image].pid, rows[count + image].camid] for image in shown.tolist()

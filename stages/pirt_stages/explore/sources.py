@@ -68,6 +68,7 @@ def shown_rows(manifest: Manifest, embeddings: Embeddings) -> list[ImageRow]:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """Name folders by the part of their paths that differs."""
+    # Resolved, since `.` has no name.
     whole = [folder.resolve() for folder in folders]
     if len({folder.name for folder in whole}) == len(whole):
         return [folder.name for folder in whole]

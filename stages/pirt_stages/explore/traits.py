@@ -56,6 +56,7 @@ def known_cover(path: Path, rows: Sequence[ImageRow]) -> Floats:
 def by_parts(visible: NDArray[np.bool_]) -> Trait:
     """Group by the visible part groups."""
     codes = visible @ (1 << np.arange(visible.shape[1]))
+    # From all parts down to none.
     found = sorted(np.unique(codes).tolist(), reverse=True)
     note = f"from the heatmaps: at least half of a part's keypoints reach {VISIBLE_FROM}"
     labels = tuple(_parts_label(code) for code in found)

@@ -52,6 +52,7 @@ def _added(full: Measured | None, baseline: Measured | None, label: str) -> Iter
     """Say what the fullest model has over the baseline, as printed."""
     if full is None or baseline is None or full == baseline:
         return
+    # Of the rounded numbers, so that readers who subtract get the same.
     differences = (
         f"{signed(round(full.scores[name].mean, 2) - round(baseline.scores[name].mean, 2))} {printed}"
         for name, printed in PRINTED.items()

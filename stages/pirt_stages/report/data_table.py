@@ -24,6 +24,7 @@ def data_section(number: int, benchmark: str, summary: DataSummary) -> str:
     lines += [[f"{part} visible", *(_share(split, part) for split in summary.splits)] for part in parts]
     head, *body = (f"<tr>{''.join(_cell(tag, text) for text in line)}</tr>" for tag, line in _tagged(lines))
     table = f'<table class="data">\n<thead>{head}</thead>\n<tbody>\n{"".join(body)}\n</tbody>\n</table>'
+    # Part names come from parameters, and are escaped like all text.
     notes = "".join(f"<li>{escape(note)}</li>" for note in _notes(summary, parts))
     title = f"<h2>Data: {escape(benchmark)}</h2>"
     return f'<section id="data-{number}">\n{title}\n{table}\n<ul class="notes">{notes}</ul>\n</section>'

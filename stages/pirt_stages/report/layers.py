@@ -32,6 +32,7 @@ def _draw_metric(axes: Axes, table: Table, index: int, name: str, label: str) ->
     layers, means = [layers for layers, _ in ours], [score.mean for _, score in ours]
     axes.plot(layers, means, color=_COLOURS[index], marker="o", markersize=4, linewidth=1.4, label=label)
     spread = [(layers, score.mean, score.std) for layers, score in ours if score.std is not None]
+    # One by one: a row of a single seed has no deviation.
     for at, mean, std in spread:
         axes.errorbar(at, mean, std, color=_COLOURS[index], capsize=3, linewidth=1)
     paper = [(at, float(entry.published[index] or "nan")) for at, entry in entries if entry.published]

@@ -45,6 +45,7 @@ def lineage_csv(report: Report) -> str:
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["table", "benchmark", "row", "run", "seed", *_ORIGINS, "model", "train"])
     runs = {(run.benchmark, run.run): run for run in report.runs}
+    # A run stands in several tables, and has a line in each.
     for table in report.tables:
         for row in table.rows:
             for benchmark, entry in zip(table.benchmarks, row.entries, strict=True):

@@ -18,9 +18,11 @@ def step(before: Sequence[Result], after: Sequence[Result]) -> Interval | None:
     Paired: for each query the difference of its means over the seeds. None where a run does not record its queries.
     """
     told = [result.per_query for result in (*before, *after)]
+    # Queries are matched by their places, so they must be the same ones in the same order.
     if not before or not after or any(one is None or one.pids != getattr(told[0], "pids", None) for one in told):
         return None
     known: list[PerQuery] = [one for one in told if one is not None]
+    # Paired by query: what makes a query hard is in both, and cancels.
     gain = _mean(known[len(before) :]) - _mean(known[: len(before)])
     return bootstrap(gain, np.array(known[0].pids))
 

@@ -44,6 +44,7 @@ def build_report(benchmark: str, results: Sequence[Result], *, stand_in: bool) -
 def join_tables(tables: Iterable[Table]) -> tuple[Table, ...]:
     """Order tables by number and set the benchmarks of Table 2 side by side, as in the paper."""
     joined: list[Table] = []
+    # Stable: benchmarks stay in the order in which they were given.
     for table in sorted(tables, key=lambda table: table.number):
         last = joined[-1] if joined else None
         same_rows = last is not None and [row.head for row in last.rows] == [row.head for row in table.rows]

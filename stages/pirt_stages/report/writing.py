@@ -82,6 +82,7 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     """Write one report of several benchmarks: tables of one number side by side, figures in a folder each."""
     parts = [read_report(report) for report in reports]
     names = [slug(part.runs[0].benchmark) for part in parts]
+    # Figures lie in a folder named by the benchmark, of which there can be one.
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
     _refuse_unless_a_report(out, FIGURES)

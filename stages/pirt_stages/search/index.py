@@ -57,6 +57,7 @@ class CoarseIndex:
         """Return the globally nearest `count` images of each query, by global distance, from 0 to 2·S."""
         count = min(count, self.index.ntotal)
         cosines, images = self.index.search(query.globals.numpy(), count)
+        # faiss fills a list up with −1 where it has looked into too little.
         if (images < 0).any():
             raise StoreError(
                 f"the index finds fewer than {count} images for a query; take --index flat, a higher --recall or a "
@@ -149,6 +150,7 @@ def exact_nearest(query: Tensor, gallery: Embeddings) -> Tensor:
     images = torch.empty((len(query), 0), dtype=torch.int64)
     for block in _blocks(rows):
         numbers = torch.arange(block.start - rows.start, block.stop - rows.start).expand(len(query), -1)
+        # The best so far compete with each block, so that no matrix has the whole gallery.
         best = torch.cat([best, query @ gallery.unit_globals(block).T], dim=1)
         best, kept = best.topk(min(RECALLED, best.shape[1]), dim=1)
         images = torch.cat([images, numbers], dim=1).gather(1, kept)
@@ -160,6 +162,7 @@ def spread(embeddings: Embeddings, rows: slice, wanted: int) -> Tensor:
     count = rows.stop - rows.start
     if wanted >= count:
         return embeddings.unit_globals(rows)
+    # From all over, since neighbours in a manifest are pictures of one person.
     pieces = min(64, wanted)
     length = -(-wanted // pieces)
     starts = [rows.start + number * (count - length) // max(pieces - 1, 1) for number in range(pieces)]
@@ -192,6 +195,7 @@ def _read(folder: Path, gallery: Embeddings, kind: IndexKind) -> CoarseIndex:
         if record.pop(_INDEX_SHA256, None) != sha256_of(folder / _INDEX):
             raise ValueError(f"{_INDEX} is not the file that {_MADE_FOR} records (its SHA-256 differs)")
         made_for = MadeFor.model_validate(record)
+        # Not damage, so it passes the handler below as it is.
         if (made_for.gallery, made_for.kind) != (gallery.fingerprint, kind):
             raise StoreError(f"index {folder} was made for another gallery or kind of index; name another folder")
         return CoarseIndex(_faiss().read_index(str(folder / _INDEX)), len(gallery.global_names), made_for)

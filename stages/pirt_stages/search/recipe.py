@@ -60,6 +60,7 @@ def embedded_queries(
             f"{found[:12]}); features of different models cannot be compared"
         )
     queries = source.manifest.split("query")
+    # Before they are embedded, which may take long.
     known = [query.key for query in without_skipped(source.heatmaps, queries)]
     if unknown := [key for key in keys if key not in known]:
         raise DataError(f"the manifest has no readable query {unknown[0]!r}; it has {next(iter(known), 'none')!r}")

@@ -45,6 +45,7 @@ def bins_of(told: Sequence[Annotation], visible: Floats, whole: Integers) -> lis
     # Only queries that have a whole picture: both bins are then of the same persons and cameras.
     both = np.flatnonzero(whole >= 0)
     pair = [Bin("picture", "covered", both), Bin("picture", "whole", both + len(whole))]
+    # "left": a share of exactly 30 % is still "up to 30 %".
     places = np.searchsorted(_EDGES, [one.cover for one in told], "left")
     hidden = [[name for (name, _), seen in zip(BODY, line, strict=True) if seen < 0.5] for line in visible]
     return [

@@ -91,6 +91,7 @@ def _drawn(points: Points, lengths: Sequence[int]) -> Figure:
         )
     axes.set_xscale("log", base=2)
     axes.set_xticks(lengths)
+    # Steps as numbers; a logarithmic axis would write powers of two.
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.minorticks_off()
     axes.set_xlabel("training steps, each length with a schedule of its own")

@@ -60,6 +60,7 @@ def _features(
     for pixels, heatmaps in _images(manifest, store, rows):
         codes = colour_codes(pixels)
         groups = np.stack([heatmaps[list(group)].max(axis=0) for _, group in named_groups(model.groups)])
+        # Cells to pixels, not pixels to cells: a histogram counts every pixel.
         groups = stretched(groups, codes.shape)
         whole.append(histogram(codes, np.ones(codes.shape)))
         masked.append([histogram(codes, group > model.tau) for group in groups])
@@ -87,6 +88,7 @@ def _images(manifest: Manifest, store: HeatmapStore, rows: Sequence[ImageRow]) -
 
 def colour_codes(pixels: Pixels) -> NDArray[np.int64]:
     """Return which of LEVELS³ colours each pixel has: H×W×3 uint8 -> H×W."""
+    # Wide first: 255·LEVELS does not fit into 8 bits.
     red, green, blue = np.moveaxis(pixels.astype(np.int64) * LEVELS // 256, -1, 0)
     codes: NDArray[np.int64] = (red * LEVELS + green) * LEVELS + blue
     return codes

@@ -36,4 +36,5 @@ def find_runs(places: Sequence[Path], selection: Selection | None) -> list[Run]:
     if not runs:
         asked = "" if selection is None else " with the requested seeds and variants"
         raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
+    # A row's parameters begin with False for the baseline, and grow with what is added.
     return sorted(runs, key=lambda run: (run.row, run.variant, run.metrics.seed))

@@ -78,6 +78,7 @@ class Truth:
         shots = {entry.path: entry.shot for entry in plan(PROFILES[self.profile], self.seed)}
         if unplanned := [row.path for row in rows if row.path not in shots]:
             raise DataError(f"{self.path}: profile {self.profile!r} has no picture {unplanned[0]!r}")
+        # The same seed, person, camera and frame give the same pose and view, with an occluder and without.
         drawn = render_all(self.seed, [replace(shots[row.path], occluded=False) for row in rows], None)
         return [np.array(picture.keypoints) for picture in drawn]
 

@@ -39,6 +39,7 @@ def as_csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return lines that no spreadsheet takes for formulas."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
+    # Names of variants and parts come from a parameter file, which may be anybody's.
     lines.writerows([plain_cell(str(cell)) for cell in line] for line in [head, *rows])
     return text.getvalue()
 
