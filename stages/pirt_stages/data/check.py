@@ -48,6 +48,7 @@ def _counts(rows: Rows, name: str | None) -> list[Finding]:
     findings = []
     for split, count in found.items():
         published = expected.counts[split]
+        # Most data sets have neither, of which nothing need be said.
         if split in ("junk", "distractors") and count == published == 0:
             continue
         answer = f"{count:,}" if count == published else f"{count:,}, published are {published:,}"

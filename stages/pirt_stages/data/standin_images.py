@@ -67,6 +67,7 @@ def occluded_dukemtmc(size: Extent, seed: int) -> Standin:
     shots = {item.path.removeprefix("DukeMTMC-reID/"): item.shot for item in duke.items}
     train, query = _DUKE_LISTS[size]
     kept = np.random.default_rng([seed, 9]).permutation([path for path in shots if path.startswith(TRAIN)])[:train]
+    # Queries are occluded; a quarter comes from the query folder, so that an importer has to look into both.
     hidden = [path for path, shot in shots.items() if shot.occluded]
     own, moved = ([path for path in hidden if path.startswith(f"{folder}/")] for folder in (QUERY, GALLERY))
     lists = {
@@ -110,6 +111,7 @@ def p_dukemtmc_reid(size: Extent, seed: int) -> Standin:
     items = []
     for place, pids, total, occluded in places:
         for pid, n in _spread(pids, total):
+            # Frames of their own, or a person would be drawn covered and whole in one pose.
             shot = Shot(pid - 1, (n + pid + 4 * occluded) % 8, n + 1000 * occluded, occluded)
             name = f"{pid:04d}_c{shot.camera + 1}_f{46_182 + 60 * shot.frame:07d}.jpg"
             items.append(StandinImage(f"P-DukeMTMC-reid/{place}/{pid:04d}/{name}", shot))

@@ -37,6 +37,7 @@ def make_standin(
     standin = STANDINS[name](size, world)
     images = _one_pixels(standin.items) if one_pixel else _rendered(standin.items, world, workers)
     with written_whole(out) as folder:
+        # Marked in each data set's own folder too, which may be moved and imported by itself.
         tops = {item.path.partition("/")[0] for item in standin.items}
         marks = dict.fromkeys(
             (MARK, *(f"{top}/{MARK}" for top in tops)), as_mark(standin=name, size=size, one_pixel=one_pixel, seed=seed)

@@ -40,6 +40,7 @@ class Console(Listener):
     def waits_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass the batches on, and measure how long the training waits for them."""
         while True:
+            # Only the time until the batch is there: what follows is the step's.
             asked = time.perf_counter()
             batch = next(batches, None)
             self._waited += time.perf_counter() - asked
