@@ -35,7 +35,7 @@ from pirt.heatmaps.schema import (
     StoreAttributes,
     decode_texts,
 )
-from pirt.heatmaps.shards import Shard, read_shard_file
+from pirt.heatmaps.shards import Shard, content_of, read_shard_file
 
 Indices = NDArray[np.int64]
 Places = slice | Sequence[int] | Indices
@@ -170,7 +170,7 @@ class HeatmapStore:
     def require_sealed(self, *names: str) -> None:
         """Raise ValueError unless files of the store, small ones, are those that were sealed."""
         for name in names:
-            self._require_recorded(name, self.layout.digest_of(name, (self.path / name).read_bytes()))
+            self._require_recorded(name, self.layout.digest_of(name, content_of(self.path / name)))
 
     def _require_recorded(self, name: str, digest: str) -> None:
         """Raise ValueError unless the file `name` had this digest when the store was sealed."""

@@ -28,7 +28,7 @@ from pirt.core.manifest import ImageRow
 from pirt.core.params import Fraction, Frozen, Positive, Size
 from pirt.core.sealed import with_seal
 from pirt.heatmaps.codec import CodecName, Codes, code_dtype, decode_table
-from pirt.heatmaps.shards import shard_of, short_digest
+from pirt.heatmaps.shards import content_of, shard_of, short_digest
 
 HEATMAPS, SCORES, KEYS, SHA256 = "heatmaps", "scores", "keys", "image_sha256"
 ATTRIBUTES, SEAL, DIGESTS, DECODE_TABLE = "pirt_heatmaps", "contents_sha256", "digests", "decode_table"
@@ -193,7 +193,7 @@ class ShardLayout:
         """Read all files of a store, its root metadata apart, and return what is to be said of them."""
         listing, digests = hashlib.sha256(), {}
         for name in sorted([*self.fixed_files, *(file for shard in range(self.shards) for file in self.files(shard))]):
-            content = (folder / name).read_bytes()
+            content = content_of(folder / name)
             listing.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
             digests[name] = self.digest_of(name, content)
         return Seal(listing.hexdigest(), digests)

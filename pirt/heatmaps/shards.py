@@ -13,6 +13,7 @@ import numpy as np
 from numcodecs import zstd
 from numpy.typing import NDArray
 
+from pirt.core.files import is_stream
 from pirt.heatmaps.codec import Codes
 
 _CRC_BYTES = 4
@@ -56,11 +57,16 @@ def short_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def content_of(file: Path) -> bytes:
+    """Return the bytes of a file of a store; what may never end is a ValueError."""
+    if is_stream(file):
+        raise ValueError(f"{file.name} is a pipe or device, not a file")
+    return file.read_bytes()
+
+
 def read_shard_file(file: Path, chunks: int, chunk_images: int) -> Shard:
     """Read a shard of `chunks` chunks of `chunk_images` images each."""
-    if file.exists() and not file.is_file():
-        raise ValueError("it is not a file")  # a pipe may never end
-    return shard_of(file.read_bytes(), chunks, chunk_images)
+    return shard_of(content_of(file), chunks, chunk_images)
 
 
 def shard_of(file_content: bytes, chunks: int, chunk_images: int) -> Shard:

@@ -51,6 +51,17 @@ def test_metadata_of_another_form_is_one_line(place: str, text: str, copy: Path)
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize("array", ["heatmaps", "scores"])
+def test_nor_is_it_where_all_files_are_hashed(array: str, copy: Path) -> None:
+    """As before rows are taken over from a store."""
+    store, (file,) = open_store(copy), sorted(copy.glob(f"{array}/c.0*"))[:1]
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ValueError, match="is a pipe or device, not a file"):
+        store.is_as_sealed()
+
+
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "place",
     [
