@@ -81,10 +81,10 @@ class Parts(nn.Module):
     ("weights", "said"),
     [
         ({"head.weight": torch.ones(3, 3), "head.bias": torch.ones(2)}, r"size mismatch for head\.weight"),
-        ({"head.weight": torch.ones(2, 2)}, r"lacks 1 weights, as head\.bias"),
+        ({"head.weight": torch.ones(2, 2)}, r"lacks 1 weights, such as head\.bias"),
         (
             {"head.weight": torch.ones(2, 2), "head.bias": torch.ones(2), "more": torch.ones(1)},
-            "has besides 1 weights, as more",
+            "has besides 1 weights, such as more",
         ),
     ],
 )
