@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from importlib import import_module
 from types import FrameType
 
@@ -14,6 +15,8 @@ MODULES = {
     "export": "pirt_stages.export.cli",
     "search": "pirt_stages.search.cli",
 }
+_PATIENCE = 10.0
+"""Seconds."""
 
 
 def data() -> None:
@@ -54,7 +57,23 @@ def search() -> None:
 def _run(name: str) -> None:
     # Before the imports, which take seconds; Python's own handler would end them with a traceback.
     signal.signal(signal.SIGINT, _end)
-    import_module(MODULES[name]).main()
+    try:
+        import_module(MODULES[name]).main()
+    finally:
+        _end_zarr()
+
+
+def _end_zarr() -> None:
+    """Wait for zarr's thread to end.
+
+    zarr itself gives it a fifth of a second, too little on a machine at work, and then closes what still runs: a
+    traceback below a command that ended well.
+    """
+    sync = sys.modules.get("zarr.core.sync")
+    if sync is None or sync.iothread[0] is None:
+        return
+    sync.loop[0].call_soon_threadsafe(sync.loop[0].stop)
+    sync.iothread[0].join(_PATIENCE)
 
 
 def _end(number: int, _: FrameType | None) -> None:
