@@ -67,6 +67,15 @@ def test_the_lock_of_another_is_left_alone(tmp_path: Path) -> None:
         second.kill()
 
 
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("years")
+    (tmp_path / ".run.lock").symlink_to("thesis")
+    refused = CliRunner().invoke(write, ["--out", str(tmp_path / "run")])
+    assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1)
+    assert ".run.lock: Too many levels of symbolic links" in refused.output
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
 def test_a_link_to_an_output_is_the_output(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to("there")
