@@ -431,3 +431,19 @@ def test_a_parameter_file_without_seeds_is_one_line(write_metrics: Write, tmp_pa
     (tmp_path / "params.yaml").write_text(text)
     command = ("--metrics", str(folder), "--params", str(tmp_path / "params.yaml"))
     assert said in refused(write_metrics, tmp_path, *command)
+
+
+def test_what_somebody_put_beside_the_tables_stays(write_metrics: Write, tmp_path: Path) -> None:
+    write_metrics("pirt-n1", 0, 0.4)
+    folder, out = write_metrics("pirt", 0, 0.5), tmp_path / "report"
+    asked = ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)]
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    assert CliRunner().invoke(main, [*asked, "--variant", "none"]).exit_code == 2
+    (out / "tables" / "notes.md").write_text("mine")
+    refused = CliRunner().invoke(main, asked)
+    assert (refused.exit_code, (out / "tables" / "notes.md").read_text()) == (2, "mine")
+    assert "holds notes.md, which would be lost" in refused.output
+    (out / "tables" / "notes.md").unlink()
+    # Of another benchmark, of which there are fewer tables with other names.
+    other = [*asked[:2], "yours", *asked[3:4], str(folder / "pirt-seed0"), *asked[5:]]
+    assert CliRunner().invoke(main, other).exit_code == 0
