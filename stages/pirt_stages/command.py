@@ -133,8 +133,11 @@ def reported() -> Iterator[None]:
     try:
         yield
     except PirtError as error:
+        # Of a file that PyTorch could not open the library knows no more than that it was not read.
+        if error.__cause__ is not None and (refused := _refused_to_torch(error.__cause__)):
+            raise UserError(_refusal(refused)) from error
         raise UserError(str(error)) from error
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if how := _died_loading(error):
             raise UserError(
                 f"a process that loads images died ({how}), usually for lack of memory; run the same command "
@@ -142,6 +145,11 @@ def reported() -> Iterator[None]:
             ) from error
         if refused := _refused_to_torch(error):
             raise UserError(_refusal(refused)) from error
+        if "can't start new thread" in str(error):
+            raise UserError(
+                "the system refuses another thread; allow more (ulimit -u) or more memory (ulimit -v), or take fewer "
+                "--workers"
+            ) from error
         if not _lacks_memory(error):
             raise
         raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
@@ -163,16 +171,20 @@ def _died_loading(error: BaseException) -> str | None:
 
 def _refused_to_torch(error: BaseException) -> OSError | None:
     """Return what the system refused, if PyTorch's message about a file ends with the system's error number."""
-    found = re.fullmatch(r"unable to .* (?:file|shared memory).*: (.+) \((\d+)\)", str(error))
-    return OSError(int(found[2]), found[1], "/dev/shm") if found else None
+    found = re.fullmatch(r"unable to .* (?:file|shared memory)(?: <(.+)>)?.*: (.+) \((\d+)\)", str(error))
+    return OSError(int(found[3]), found[2], found[1] or "/dev/shm") if found else None
 
 
-def _lacks_memory(error: MemoryError | RuntimeError) -> bool:
-    """Tell whether an error is about memory; PyTorch, which is not imported here, says so in ways of its own."""
+_NO_MEMORY = ("can't allocate memory", "could not create a primitive", "failed to map segment from shared object")
+"""How PyTorch, oneDNN and the loader of libraries say so."""
+
+
+def _lacks_memory(error: MemoryError | RuntimeError | ImportError) -> bool:
+    """Tell whether memory is what an error is about; PyTorch, not imported here, has an error of its own too."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
+        or any(said in str(error) for said in _NO_MEMORY)
     )
 
 

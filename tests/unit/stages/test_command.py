@@ -37,6 +37,20 @@ def hungry() -> None:
 
 
 @program.command()
+@click.argument("said")
+def refused(said: str) -> None:
+    """As PyTorch, oneDNN, threads and the loader of libraries say what the system refused them."""
+    if said.startswith("failed"):
+        raise ImportError(f"backend.so: {said}")
+    if not said.startswith("unable"):
+        raise RuntimeError(said)
+    try:
+        raise RuntimeError(said)
+    except RuntimeError as error:
+        raise DataError("weights are damaged; make them again") from error
+
+
+@program.command()
 def loud() -> None:
     raise DataError(f"\x1b[2J {'x' * 100_000}; copy it again")
 
@@ -100,6 +114,25 @@ def test_a_lack_of_memory_is_one_line_and_exit_code_2() -> None:
     result = CliRunner().invoke(program, ["hungry"])
     assert result.exit_code == 2
     assert "not enough memory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("could not create a primitive", "not enough memory"),
+        ("failed to map segment from shared object", "not enough memory"),
+        ("can't start new thread", "refuses another thread; allow more (ulimit -u)"),
+        (
+            "unable to open file <run/weights> in read-only mode: Too many open files (24)",
+            "run/weights: Too many open files; allow more open files (ulimit -n)",
+        ),
+    ],
+)
+def test_what_the_system_refuses_a_library_is_one_line_and_no_damage(said: str, told: str) -> None:
+    result = CliRunner().invoke(program, ["refused", said])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.exception
+    assert told in result.stderr
+    assert "damaged" not in result.stderr
 
 
 def test_a_message_neither_fills_nor_steers_the_terminal() -> None:
@@ -218,6 +251,27 @@ main(args=[])
 def test_ctrl_c_just_after_a_command_is_one_line_and_130() -> None:
     done = subprocess.run([sys.executable, "-c", _WHILE_LETTING_GO], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "Aborted!\n")
+
+
+_ZARR_AT_WORK = """
+import sys, time, types
+from pirt_stages import programs
+def main():
+    import zarr
+    from zarr.core import sync
+    zarr.create_array(zarr.storage.MemoryStore(), shape=1, dtype="u1")[...]
+    sync.loop[0].call_soon_threadsafe(time.sleep, 1)
+    print("done")
+programs.MODULES["pose"] = "stub"
+sys.modules["stub"] = types.SimpleNamespace(main=main)
+programs.pose()
+"""
+
+
+def test_the_end_of_zarr_is_waited_for() -> None:
+    """As on a loaded machine, where it takes long to come to its turn."""
+    done = subprocess.run([sys.executable, "-c", _ZARR_AT_WORK], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 def test_a_bug_keeps_its_traceback() -> None:
