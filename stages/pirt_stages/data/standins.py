@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_other_entries, written_whole
 from pirt.progress import progress_over
 from pirt_stages.data import standin_images
 from pirt_stages.data.importing.marks import MAKER, MARK, as_mark, maker_of
@@ -32,6 +32,7 @@ def make_standin(
     """Write the stand-in `name` into the folder `out`, marked as one, and return the number of images."""
     if not force:
         refuse_unless_made_by(out, maker_of(out / MARK), MAKER)
+        refuse_other_entries(out, _tops())
     # Each data set is another world, so that its people and cameras are not those of the others.
     world = seed + 1000 * (1 + list(STANDINS).index(name))
     standin = STANDINS[name](size, world)
@@ -47,6 +48,13 @@ def make_standin(
         for item, content in zip(standin.items, images, strict=True):
             _write(folder / item.path, content)
     return len(standin.items)
+
+
+def _tops() -> set[str]:
+    """Return what may stand in the folder of a stand-in, of whichever data set it is."""
+    made = [standin(Extent.SMALL, 0) for standin in STANDINS.values()]
+    paths = (path for one in made for path in (*one.extras, *(item.path for item in one.items)))
+    return {MARK, *(path.partition("/")[0] for path in paths)}
 
 
 def _write(path: Path, content: bytes) -> None:
