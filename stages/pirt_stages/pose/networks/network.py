@@ -98,6 +98,8 @@ def read_config(name: str) -> Config:
         config = config_in(path)
     except ParamsError:
         raise
+    except SystemExit as error:  # with 0 it would pass for a success
+        raise ParamsError(f"config {path} ends the program (exit code {error.code!r:.80}); remove that line") from error
     except Exception as error:  # a config is a program: anything may come out of it
         pass_on_refusal(error)
         raise ParamsError(f"config {path} cannot be read: {_one_line(error)}") from error

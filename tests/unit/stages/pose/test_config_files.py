@@ -179,3 +179,9 @@ def test_a_network_that_no_machine_holds_is_refused_before_memory_is_asked_for(
     model["model"]["backbone"]["extra"]["stage1"]["num_channels"] = [10**6]
     with pytest.raises(ParamsError, match="weights"):
         build_network(read_config(str(write(tmp_path, "bad.json", model))), "bad")
+
+
+def test_a_config_that_ends_the_program_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("exit(0)\n")
+    with pytest.raises(ParamsError, match=r"net\.py ends the program \(exit code 0\); remove that line"):
+        read_config(str(tmp_path / "net.py"))
