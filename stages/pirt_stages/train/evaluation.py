@@ -11,7 +11,6 @@ from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import Params
-from pirt.runs.precision import tf32
 from pirt.training.setup import readable_rows
 
 
@@ -28,12 +27,10 @@ class GalleryEvaluator:
         query, gallery = self.query.rows, self.gallery.rows
         require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
 
-    @tf32(allowed=False)
     def __call__(self, network: Pirt, device: torch.device) -> dict[str, float]:
         """Return mAP and rank-1 of the default mode, by name."""
         # Back as it was afterwards: batch norms and dropout would stay in evaluation mode for the next epoch.
         training = network.training
-        network.eval()
         query, gallery = (self._embed(network, images, device) for images in (self.query, self.gallery))
         network.train(training)
         found = evaluate(query, gallery, self.how, device=device)
