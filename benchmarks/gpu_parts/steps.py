@@ -67,7 +67,9 @@ class Step:
         self.network, self.objective = network, Objective(network, recipe)
         if kind.compiled:
             self.objective.compile(backend=sizes.compiler)
-        self.optimizer = make_optimizer(network, recipe, on_gpu=kind.fused and machine.on_gpu)
+        self.optimizer = make_optimizer(network, recipe)
+        for group in self.optimizer.param_groups:
+            group["fused"] = kind.fused
         self.batch, self.finish = drawn_batch(sizes, machine)
         self.objective.train()
 

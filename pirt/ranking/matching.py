@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
@@ -146,7 +147,20 @@ def unit_distances(cosines: Tensor, kind: GroupDistance) -> Tensor:
     """
     if kind == "cosine":
         return cosines.neg_().add_(1)
-    return cosines.mul_(-2).add_(2).clamp_(min=0).sqrt_()
+    return _square_root(cosines.mul_(-2).add_(2).clamp_(min=0))
+
+
+def _square_root(values: Tensor) -> Tensor:
+    """Take √ of each value, in place.
+
+    On a CPU by NumPy, which rounds as IEEE 754 asks: PyTorch takes MKL's roots, which processors of different makers
+    round differently.
+    """
+    if values.device.type != "cpu":
+        return values.sqrt_()
+    array = values.numpy()
+    np.sqrt(array, out=array)
+    return values
 
 
 def group_weights(query: Tensor, gallery: Tensor, mode: ConfidenceMode, G: int) -> Tensor:
@@ -159,10 +173,10 @@ def group_weights(query: Tensor, gallery: Tensor, mode: ConfidenceMode, G: int) 
     if mode == "even":
         return torch.full_like(query * gallery, 1 / G)
     if mode == "query":
-        return query.sqrt().expand_as(query * gallery)
+        return _square_root(query.clone()).expand_as(query * gallery)
     if mode == "gallery":
-        return gallery.sqrt().expand_as(query * gallery)
-    return (query * gallery).sqrt()
+        return _square_root(gallery.clone()).expand_as(query * gallery)
+    return _square_root(query * gallery)
 
 
 @dataclass(frozen=True)

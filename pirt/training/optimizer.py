@@ -11,21 +11,21 @@ SCALE = "scale"
 """Key of a parameter group: its share of the schedule's learning rate."""
 
 
-def make_optimizer(network: Pirt, recipe: TrainParams, on_gpu: bool) -> torch.optim.Optimizer:
+def make_optimizer(network: Pirt, recipe: TrainParams) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters that learn, in groups of one learning rate each.
 
-    On a GPU it is one kernel for many parameters; on a CPU PyTorch's plain one, whose results stay as they were.
+    Fused is one kernel for many parameters on a GPU. On a CPU it takes square roots as the processor does; PyTorch's
+    plain optimizers take MKL's, which processors of different makers round differently.
     """
-    fused = True if on_gpu else None
     groups = parameter_groups(network, recipe.layer_decay)
     match recipe.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+            return torch.optim.Adam(groups, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
+            return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
         case "sgd":
             rate, momentum = recipe.learning_rate, recipe.momentum
-            return torch.optim.SGD(groups, rate, momentum=momentum, weight_decay=recipe.weight_decay, fused=fused)
+            return torch.optim.SGD(groups, rate, momentum=momentum, weight_decay=recipe.weight_decay, fused=True)
 
 
 def parameter_groups(network: Pirt, decay: float) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ class Training:
         if on_gpu:
             # As its convolutions want them, and as `batches_of` gives images; a CPU's results would change.
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack it
-        self.bare_optimizer = make_optimizer(self.network, recipe, on_gpu)
+        self.bare_optimizer = make_optimizer(self.network, recipe)
         objective = Objective(self.network, recipe, fabric.global_rank, fabric.world_size)
         if recipe.compile:
             objective.compile()  # an evaluation calls the network itself, which stays as it is

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pirt.core.errors import CheckpointError, ParamsError
 from pirt.core.files import sha256_of
@@ -25,7 +26,6 @@ from pirt_stages.pose.networks.network import (
     read_config,
     require_heatmaps,
 )
-from pirt_stages.pose.networks.openmmlab import fuse_conv_bn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["cpu", "cuda"]
@@ -130,7 +130,7 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
     different and is left as it was.
     """
     folded = copy.deepcopy(network)
-    fuse_conv_bn(folded.estimator)
+    _fold_into_convolutions(folded.estimator)
     height, width = network.input_size
     # A fixed picture in pixel values: the choice must fall alike on every machine that works on a store.
     probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
@@ -140,6 +140,24 @@ def _folded(network: HeatmapNetwork) -> HeatmapNetwork:
         raise CheckpointError("the network gives NaN or infinity; its weights are damaged, take another checkpoint")
     same = torch.allclose(before, after, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
     return folded if same else network
+
+
+def _fold_into_convolutions(module: nn.Module) -> None:
+    """Fold each batch norm into the convolution that is defined before it, in place.
+
+    MMCV's function for this takes MKL's square roots, which processors of different makers round differently.
+    """
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            before = name, child
+        elif not isinstance(child, nn.modules.batchnorm._BatchNorm):
+            _fold_into_convolutions(child)
+        elif before is not None:
+            place, convolution = before
+            setattr(module, place, fuse_conv_bn_eval(convolution, child))
+            setattr(module, name, nn.Identity())
+            before = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,6 @@ with warnings.catch_warnings(), _without_xtcocotools():
     import mmpose
     import mmpose.codecs
     import mmpose.models
-    from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
     from mmengine.config import Config, ConfigDict
     from mmengine.fileio import YamlHandler, register_handler
     from mmengine.logging import MMLogger
@@ -105,7 +104,6 @@ __all__ = [
     "MMLogger",
     "YamlHandler",
     "flip_heatmaps",
-    "fuse_conv_bn",
     "get_heatmap_maximum",
     "get_udp_warp_matrix",
     "get_warp_matrix",

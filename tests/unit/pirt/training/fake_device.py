@@ -36,7 +36,7 @@ def training_of(network: Pirt, recipe: TrainParams) -> Training:
     training.fabric, training.recipe, training.steps_per_epoch = fabric, recipe, 10
     training.job, training.state = SimpleNamespace(params=Params(train=recipe)), TrainingState()
     training.stop, training.watch = SimpleNamespace(signal=None), Watch(fabric)
-    training.bare_optimizer = training.optimizer = make_optimizer(network, recipe, on_gpu=True)
+    training.bare_optimizer = training.optimizer = make_optimizer(network, recipe)
     training.model = Objective(network, recipe)
     return training
 

@@ -19,7 +19,7 @@ def rates(network, optimizer):
 
 
 def test_each_layer_learns_at_its_share_of_the_rate_of_the_next(network):
-    optimizer = make_optimizer(network, TrainParams(optimizer="sgd", layer_decay=0.5), on_gpu=False)
+    optimizer = make_optimizer(network, TrainParams(optimizer="sgd", layer_decay=0.5))
     set_learning_rate(optimizer, 0.8)
     found = rates(network, optimizer)
     expected = {"backbone.pos_embed": 0.1, "backbone.blocks.0.attn.qkv.bias": 0.2, "backbone.blocks.1.norm1.bias": 0.4}
@@ -29,7 +29,7 @@ def test_each_layer_learns_at_its_share_of_the_rate_of_the_next(network):
 
 
 def test_without_decay_there_is_one_group_in_the_networks_order(network):
-    (group,) = make_optimizer(network, TrainParams(), on_gpu=False).param_groups
+    (group,) = make_optimizer(network, TrainParams()).param_groups
     assert [id(one) for one in group["params"]] == [id(one) for one in network.parameters() if one.requires_grad]
 
 
@@ -43,22 +43,19 @@ def test_without_decay_there_is_one_group_in_the_networks_order(network):
 )
 def test_the_recipe_names_the_optimizer(network, choices, expected):
     kind, settings = expected
-    optimizer = make_optimizer(network, TrainParams(**choices), on_gpu=False)
+    optimizer = make_optimizer(network, TrainParams(**choices))
     assert type(optimizer) is kind
     assert {name: optimizer.defaults[name] for name in settings} == settings
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_a_gpu_takes_one_kernel_for_many_parameters(network, kind):
-    on_gpu, on_cpu = (make_optimizer(network, TrainParams(optimizer=kind), on_gpu=on) for on in (True, False))
-    assert (on_gpu.defaults["fused"], on_cpu.defaults["fused"]) == (True, None)
+def test_one_kernel_takes_many_parameters(network, kind):
+    assert make_optimizer(network, TrainParams(optimizer=kind)).defaults["fused"]
 
 
 def test_soliders_semantic_layers_do_not_learn():
     swin = build_pirt(
         3, backbone="swin_tiny", backbone_options={"depths": [1, 1, 1, 1], "semantic_weight": 0.2}, **TINY
     )
-    learning = {
-        id(one) for group in make_optimizer(swin, TrainParams(), on_gpu=False).param_groups for one in group["params"]
-    }
+    learning = {id(one) for group in make_optimizer(swin, TrainParams()).param_groups for one in group["params"]}
     assert not any(id(value) in learning for name, value in swin.named_parameters() if "semantic" in name)

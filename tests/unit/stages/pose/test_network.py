@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mkl_functions import MklFunctions
 from PIL import Image
 from pose_people import TinyNetwork
 from torch import nn
@@ -20,6 +21,8 @@ from pirt_stages.pose.extraction.inference import (
     find_geometry,
     find_network,
     load_network,
+    loaded,
+    prepared,
     spanning_heatmaps,
 )
 from pirt_stages.pose.networks.network import build_network, inference_steps, read_config
@@ -235,3 +238,11 @@ def test_threads_share_one_network(tiny: TinyNetwork, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         networks = list(pool.map(load_network, [source] * 4))
     assert len(set(map(id, networks))) == 1
+
+
+def test_folding_takes_no_root_that_processors_round_differently(tiny: TinyNetwork) -> None:
+    source = find_network(str(tiny.config), str(tiny.checkpoint), "float32", "cpu", flip_test=False)
+    with MklFunctions() as mkl:
+        network = prepared(loaded(source).eval(), source.precision, source.device)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.estimator.modules())
+    assert mkl.called == set()
