@@ -24,6 +24,9 @@ def narrow(name: str) -> Config:
         if stage in extra:
             extra[stage].num_channels = tuple(4 * 2**branch for branch in range(extra[stage].num_branches))
             config.model.head.in_channels = 4
+    if config.model.backbone.type == "ResNet":
+        config.model.backbone.base_channels = 2
+        config.model.head.update(in_channels=64, deconv_out_channels=(4, 4, 4))
     return config
 
 
