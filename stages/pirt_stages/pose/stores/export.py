@@ -20,7 +20,6 @@ from pirt.heatmaps.reader import HeatmapStore
 from pirt.heatmaps.schema import StoreAttributes
 from pirt.progress import progress_over
 from pirt.ranking.hdf5 import written_hdf5
-from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keypoints
 
 _PERSON = 1
 """COCO's category."""
@@ -94,6 +93,9 @@ def keypoints_of(
     As MMPose decodes: the highest cell, moved a quarter of a cell towards the higher neighbour. Pixel centres are at
     whole numbers. A heatmap without any value gives the image's corner.
     """
+    # Here, since it takes seconds that the other forms need not wait for.
+    from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keypoints
+
     highest, _ = get_heatmap_maximum(heatmaps)
     cells = refine_keypoints(highest[None].clip(0), heatmaps)[0].astype(np.float64)
     input_size = np.array(attributes.input_size[::-1], np.float64)
