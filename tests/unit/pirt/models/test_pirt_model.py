@@ -245,7 +245,7 @@ SLOWER_ROWS = [pytest.param(name, marks=pytest.mark.slow) for name in TABLE_3 if
 
 
 @pytest.mark.parametrize("name", [FULL, *SLOWER_ROWS])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_compiles_to_one_graph(name, training):
     assert_compiles_to_one_graph(name, "eager", training)
 

@@ -18,7 +18,8 @@ assert half.read_bytes() == whole
 """
 
 
-@pytest.mark.parametrize("written", [0, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("written", [0, 500])
 def test_a_half_written_cache_of_another_process_is_waited_for(tmp_path: Path, written: int) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", "import yapf"], env=environment, check=True)
