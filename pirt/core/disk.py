@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pirt.core.files import refuse_stream, written_whole
+from pirt.core.files import reading, refuse_stream, written_whole
 
 _DIGEST_BYTES = 64
 _SEAL = re.compile(rb"[0-9a-f]{64}")
@@ -114,7 +114,7 @@ def require_seal(path: Path) -> None:
     """Raise ValueError unless the file ends with the SHA-256 of all before, as `Disk.seal` left it."""
     refuse_stream(path)
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         left = max(0, os.fstat(file.fileno()).st_size - _DIGEST_BYTES)
         while left and (block := file.read(min(left, _BLOCK))):
             digest.update(block)

@@ -186,10 +186,20 @@ def refuse_other_entries(path: Path, ours: Collection[str]) -> None:
             raise PirtError(f"{path} holds {entry.name}, which would be lost; move it away, or name another folder")
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name `path` in what the system refuses, which does not say of which file a read failed."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal."""
     refuse_stream(path)
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,7 +14,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from pirt.core.files import is_stream, pass_on_refusal, refuse_stream
+from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
@@ -40,13 +40,14 @@ def bytes_within(path: Path, most: int) -> bytes:
         raise ValueError("it is a pipe or device, not a file")
     if (size := path.stat().st_size) > most:
         raise ValueError(f"it has {size:,} bytes, over the limit of {most:,}")
-    return path.read_bytes()
+    with reading(path):
+        return path.read_bytes()
 
 
 def encoding_of(path: Path) -> str:
     """Return UTF-16 where a spreadsheet or editor has written its mark ("Unicode text"), else UTF-8."""
     refuse_stream(path)
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 

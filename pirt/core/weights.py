@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from pirt.core.errors import CheckpointError
-from pirt.core.files import pass_on_refusal, sha256_of
+from pirt.core.files import pass_on_refusal, reading, sha256_of
 
 # A date, such as 20220913, is not a hash.
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
@@ -104,7 +104,8 @@ def _kept_at(url: str) -> Path:
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        with reading(path):
+            return load_file(path)
     except Exception as error:  # its header is JSON of any form
         pass_on_refusal(error)
         raise CheckpointError(
@@ -114,8 +115,9 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> object:
     try:
-        _require_readable(path)
-        with safe_globals(_allowed_globals()):
+        with reading(path):
+            _require_readable(path)
+        with reading(path), safe_globals(_allowed_globals()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore, MemoryStore
 
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.files import pass_on_refusal, sha256_of
+from pirt.core.files import pass_on_refusal, reading, sha256_of
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.params import checked
 from pirt.core.sealed import without_seal
@@ -233,8 +233,9 @@ def open_unsealed(path: Path) -> HeatmapStore:
     try:
         for name in (HEATMAPS, SCORES, KEYS):
             json_in(path / name / METADATA)  # raises for a pipe, for which zarr would wait, and for what is too large
-        root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
-        heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
+        with reading(path):
+            root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
+            heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
         layout = ShardLayout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])
         _require_keys(keys, path / layout.keys_file, layout.count)
         decoded = decode_texts(np.asarray(keys[...]))

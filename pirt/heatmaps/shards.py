@@ -13,7 +13,7 @@ import numpy as np
 from numcodecs import zstd
 from numpy.typing import NDArray
 
-from pirt.core.files import is_stream
+from pirt.core.files import is_stream, reading
 from pirt.heatmaps.codec import Codes
 
 _CRC_BYTES = 4
@@ -61,7 +61,8 @@ def content_of(file: Path) -> bytes:
     """Return the bytes of a file of a store; what may never end is a ValueError."""
     if is_stream(file):
         raise ValueError(f"{file.name} is a pipe or device, not a file")
-    return file.read_bytes()
+    with reading(file):
+        return file.read_bytes()
 
 
 def read_shard_file(file: Path, chunks: int, chunk_images: int) -> Shard:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pirt.core.errors import ParamsError
+from pirt.core.files import reading
 from pirt.core.texts import json_in, yaml_in, yaml_of
 from pirt_stages.pose.networks.openmmlab import Config, YamlHandler, known_parts, register_handler
 
@@ -32,7 +33,8 @@ def config_in(path: Path) -> Config:
     MMEngine passes on whatever a Python config raises.
     """
     if path.suffix not in _READERS:
-        return Config.fromfile(str(path))
+        with reading(path):
+            return Config.fromfile(str(path))
     config = _data(path, _MOST_BASES)
     _require_known_parts(path, config.get("model"))
     return config

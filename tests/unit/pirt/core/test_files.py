@@ -3,6 +3,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pirt.core.files import (
     written_whole,
 )
 from pirt.core.texts import encoding_of
+from pirt.heatmaps.shards import content_of
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -105,6 +107,7 @@ def test_a_folder_of_somebody_else_is_replaced_not_at_all(tmp_path: Path) -> Non
 _NOBODY = 65534
 _WITHOUT_RIGHTS = """
 import os, sys
+from collections.abc import Callable
 from pathlib import Path
 from pirt.core.files import put_in_place
 
@@ -208,6 +211,7 @@ def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) ->
 
 _KILLED = """
 import os, signal, sys
+from collections.abc import Callable
 from pathlib import Path
 from pirt.core.files import written_whole
 
@@ -272,3 +276,14 @@ def test_what_desktops_leave_is_nobodys(tmp_path: Path, name: str) -> None:
     assert not is_free(tmp_path / "out")
     with pytest.raises(PirtError, match=r"holds thesis\.tex"):
         refuse_other_files(tmp_path / "out", ("ours",))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file is at hand whose reading fails")
+@pytest.mark.parametrize("read", [sha256_of, encoding_of, require_seal, content_of])
+def test_a_read_that_fails_names_its_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    link = tmp_path / "link"
+    # Nothing is mapped at its first bytes, so the system reports an I/O error.
+    link.symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error") as told:
+        read(link)
+    assert told.value.filename == str(link)
