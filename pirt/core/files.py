@@ -10,11 +10,14 @@ import stat
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pirt.core.errors import PirtError
 
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+"""How files of JPEG, PNG, GIF, TIFF and BMP begin."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".directory"})
 
@@ -53,15 +56,18 @@ def refuse_stream_as_output(path: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
     """Yield a path in a folder beside `path`; what is there when the block ends well (file or folder) becomes `path`.
 
-    An earlier `path` is replaced, but a folder never by a file, which is a PirtError. When the block raises, nothing is
-    left behind and `path` is untouched. What a kill left behind is removed when the same `path` is written again.
+    An earlier `path` is replaced, but a folder never by a file, and an image only by a `picture`: else a PirtError.
+    When the block raises, nothing is left behind and `path` is untouched. What a kill left behind is removed when the
+    same `path` is written again.
     """
     if path.name in ("", ".."):
         raise PirtError(f"{path} does not name what to write; name the file or folder itself")
     refuse_stream_as_output(path)
+    if not picture:
+        _refuse_image(path)
     if path.is_dir():
         # A rename would replace a link to a folder instead of the folder.
         path = path.resolve()
@@ -80,6 +86,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         if not beside.is_dir():
             refuse_folder(path)
         put_in_place(beside, path)
+
+
+def _refuse_image(path: Path) -> None:
+    """Raise PirtError where an image would be replaced by what is none; most likely it is of somebody's data."""
+    if path.is_file():
+        with reading(path), path.open("rb") as file:
+            if file.read(4).startswith(_IMAGES):
+                raise PirtError(f"{path} is an image and would be replaced; name another file")
 
 
 @contextmanager
@@ -167,23 +181,26 @@ def refuse_folder(path: Path) -> None:
         raise PirtError(f"{path} is a folder, not a file; name a file in it")
 
 
-def refuse_other_files(path: Path, ours: Collection[str]) -> None:
-    """Raise PirtError unless `path` is absent or a folder with no other files than `ours`, relative to it."""
+def refuse_other_files(path: Path, ours: Collection[str], forms: Collection[str] = ()) -> None:
+    """Raise PirtError unless `path` is absent or a folder with no files but ours, which somebody put there.
+
+    Ours have, relative to it, a name in `ours` or one of the `forms`, in which * is any part of one name.
+    """
     if path.is_file():
         raise PirtError(f"{path} is a file, not a folder; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
         # What a kill left of writing is nobody's work either.
         known = name in ours or any(is_clutter(part) or _BESIDE.fullmatch(part) for part in Path(name).parts)
-        if not known and (entry.is_symlink() or not entry.is_dir()):
+        if known or any(_has_form(name, form) for form in forms):
+            continue
+        if entry.is_symlink() or not entry.is_dir():
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
 
 
-def refuse_other_entries(path: Path, ours: Collection[str]) -> None:
-    """Raise PirtError where a folder that is to be replaced has anything but `ours` in it, which somebody put there."""
-    for entry in sorted(path.iterdir()) if path.is_dir() else ():
-        if not (entry.name in ours or is_clutter(entry.name) or _BESIDE.fullmatch(entry.name)):
-            raise PirtError(f"{path} holds {entry.name}, which would be lost; move it away, or name another folder")
+def _has_form(name: str, form: str) -> bool:
+    parts, wanted = name.split("/"), form.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(picture: Figure | Image.Image, path: Path) -> None:
     """Write a PNG that names no software version and no time."""
-    with written_whole(path) as beside:
+    with written_whole(path, picture=True) as beside:
         if isinstance(picture, Figure):
             picture.savefig(beside, format="png", metadata={"Software": None})
         else:

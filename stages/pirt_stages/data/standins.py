@@ -2,11 +2,11 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from pirt.core.files import refuse_other_entries, written_whole
+from pirt.core.files import refuse_other_files, written_whole
 from pirt.progress import progress_over
 from pirt_stages.data import standin_images
 from pirt_stages.data.importing.marks import MAKER, MARK, as_mark, maker_of
@@ -32,7 +32,7 @@ def make_standin(
     """Write the stand-in `name` into the folder `out`, marked as one, and return the number of images."""
     if not force:
         refuse_unless_made_by(out, maker_of(out / MARK), MAKER)
-        refuse_other_entries(out, _tops())
+        refuse_other_files(out, *_made())
     # Each data set is another world, so that its people and cameras are not those of the others.
     world = seed + 1000 * (1 + list(STANDINS).index(name))
     standin = STANDINS[name](size, world)
@@ -50,11 +50,14 @@ def make_standin(
     return len(standin.items)
 
 
-def _tops() -> set[str]:
-    """Return what may stand in the folder of a stand-in, of whichever data set it is."""
+def _made() -> tuple[set[str], set[str]]:
+    """Return the names and forms of what may stand in the folder of a stand-in, of whichever data set and size."""
     made = [standin(Extent.SMALL, 0) for standin in STANDINS.values()]
-    paths = (path for one in made for path in (*one.extras, *(item.path for item in one.items)))
-    return {MARK, *(path.partition("/")[0] for path in paths)}
+    paths = [PurePosixPath(item.path) for one in made for item in one.items]
+    marks = {MARK, *(f"{path.parts[0]}/{MARK}" for path in paths)}
+    # Folders below the first may be of persons, of whom a larger stand-in has more.
+    forms = {"/".join((path.parts[0], *"*" * (len(path.parts) - 2), f"*{path.suffix}")) for path in paths}
+    return {*marks, *(path for one in made for path in one.extras)}, forms
 
 
 def _write(path: Path, content: bytes) -> None:

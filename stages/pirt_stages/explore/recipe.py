@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pirt.core.errors import ReportError
-from pirt.core.files import is_free, refuse_other_entries, written_whole
+from pirt.core.files import is_free, refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
 from pirt.ranking.results import Metrics
 from pirt.runs.cache import store_for
@@ -62,4 +62,5 @@ def _refuse_foreign(out: Path) -> None:
         raise ReportError(f"{out} is a file, not a folder; name another --out or remove it")
     if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
         raise ReportError(f"{out} was not made by `pirt-report explore` and would be replaced; name another --out")
-    refuse_other_entries(out, {PAGE, DATA, TABLE, THUMBNAILS, HEATMAPS, *ASSETS})
+    forms = (f"{DATA}/*.js", f"{THUMBNAILS}/*/*.webp", f"{HEATMAPS}/*/*.webp")
+    refuse_other_files(out, {PAGE, TABLE, *ASSETS}, forms)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pirt.core.errors import ReportError
-from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_entries, written_whole
+from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, written_whole
 from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
 from pirt.visual.style import save
@@ -21,6 +21,8 @@ FIGURES = "figures"
 PLOTS = "plots"
 PAGE = "report.html"
 _REPORT = "report.json"
+_SUFFIXES = (".md", ".csv", ".tex")
+"""Of a table."""
 
 
 def write_tables(report: Report, out: Path) -> None:
@@ -34,7 +36,9 @@ def write_tables(report: Report, out: Path) -> None:
     for name, table in zip(table_names(report), report.tables, strict=True):
         files |= {f"{name}.md": as_markdown(table), f"{name}.csv": as_csv(table), f"{name}.tex": as_latex(table)}
     _refuse_unless_a_report(out, TABLES, PLOTS)
-    refuse_other_entries(out / TABLES, {*files, *_earlier_files(out)})
+    names = {*table_names(report), *_earlier_names(out)}
+    refuse_other_files(out / TABLES, {*files, *(f"{name}{suffix}" for name in names for suffix in _SUFFIXES)})
+    refuse_other_files(out / PLOTS, {f"{name}.png" for name in names})
     # All of a folder at once: tables of an earlier report that this one has no more would stay.
     with written_whole(out / TABLES) as folder:
         folder.mkdir()
@@ -47,13 +51,12 @@ def write_tables(report: Report, out: Path) -> None:
                 save(draw_layers(table), folder / f"{name}.png")
 
 
-def _earlier_files(out: Path) -> set[str]:
-    """Return the names of the files of an earlier report's tables; where it cannot be read, of all that may be some."""
-    suffixes = (".md", ".csv", ".tex")
+def _earlier_names(out: Path) -> set[str]:
+    """Return the names of an earlier report's tables; where it cannot be read, of all that may be some."""
     try:
-        return {f"{name}{suffix}" for name in table_names(read_report(out)) for suffix in suffixes}
+        return set(table_names(read_report(out)))
     except ReportError:
-        return {path.name for path in (out / TABLES).glob("*") if path.suffix in suffixes}
+        return {path.stem for path in (out / TABLES).glob("*") if path.suffix in _SUFFIXES}
 
 
 def _refuse_unless_a_report(out: Path, *folders: str) -> None:

@@ -50,7 +50,7 @@ def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: 
     if picture is None:
         (out / PICTURE_FILE).unlink(missing_ok=True)
         return
-    with written_whole(out / PICTURE_FILE) as beside:
+    with written_whole(out / PICTURE_FILE, picture=True) as beside:
         picture.save(beside, format="PNG")
 
 

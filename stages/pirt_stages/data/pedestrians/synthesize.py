@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import refuse_folder, refuse_other_entries, written_whole
+from pirt.core.files import refuse_folder, refuse_other_files, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -29,8 +29,8 @@ def synthesize(
     entries = plan(PROFILES[profile], seed)
     if not force:
         refuse_unless_made_by(out, _maker(out / KEYPOINTS), MAKER)
-        tops = {entry.path.partition("/")[0] for entry in entries}
-        refuse_other_entries(out, {*tops, KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))})
+        forms = {f"{entry.path.partition('/')[0]}/*.jpg" for entry in entries}
+        refuse_other_files(out, {KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))}, forms)
     if sheet is not None:
         refuse_folder(sheet)  # now, and not after rendering for minutes
     with written_whole(out) as folder:
@@ -41,7 +41,7 @@ def synthesize(
         if sheet is None:
             contact.draw().save(folder / SHEET)
     if sheet is not None:
-        with written_whole(sheet) as beside:
+        with written_whole(sheet, picture=True) as beside:
             contact.draw().save(beside, format=Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
     return len(entries)
 

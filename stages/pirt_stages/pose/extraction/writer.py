@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
-from pirt.core.files import is_free, put_in_place, refuse_other_entries, written_whole
+from pirt.core.files import is_free, put_in_place, refuse_other_files, written_whole
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import Codes, encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
@@ -172,8 +172,8 @@ def _require_stores(*paths: Path) -> None:
     for path in paths:
         if not is_store(path) and not is_free(path):
             raise StoreError(f"{path} is not a heatmap store and stays as it is; write to another --out or remove it")
-        beside = [entry.name for entry in path.glob(f"{_BESIDE}*")]
-        refuse_other_entries(path, {METADATA, HEATMAPS, SCORES, KEYS, SHA256, *beside})
+        arrays = [f"{array}/{file}" for array in (HEATMAPS, SCORES, KEYS, SHA256) for file in (METADATA, "c.*")]
+        refuse_other_files(path, {METADATA}, (*arrays, f"{_BESIDE}*/*"))
 
 
 def _begin(partial: Path, place: str, layout: ShardLayout, images: Sequence[ImageRow]) -> None:

@@ -73,6 +73,7 @@ class ShownImage:
 def show_image(store: HeatmapStore, manifest: Manifest, groups: NamedGroups, key: str, out: Path) -> None:
     """Draw one image large, with every keypoint's heatmap, to the PNG `out`."""
     store.require_images(manifest)
+    _refuse_image_of(manifest, out)
     if key not in manifest.keys:
         raise DataError(f"no image has the key {key!r}; keys look like {manifest.keys[0]!r}")
     (view,) = _views(store, manifest, groups, [manifest.rows[manifest.keys.index(key)]])
@@ -90,6 +91,7 @@ def show_sheet(
 ) -> None:
     """Draw `count` images, spread evenly over the manifest or those of the lowest scores, to the PNG `out`."""
     store.require_images(manifest)
+    _refuse_image_of(manifest, out)
     places = store.indices_of(manifest.rows).tolist()
     rows = [
         (place, image)
@@ -104,6 +106,13 @@ def show_sheet(
     else:
         chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
     _save(_draw_sheet(list(_views(store, manifest, groups, [image for _, image in chosen]))), out)
+
+
+def _refuse_image_of(manifest: Manifest, out: Path) -> None:
+    """Raise DataError where the picture would replace an image that it shows."""
+    root, path = manifest.root.resolve(), out.resolve()
+    if path.is_relative_to(root) and path.relative_to(root).as_posix() in {image.path for image in manifest.rows}:
+        raise DataError(f"--out {out} is an image of the manifest and would be replaced; name another file")
 
 
 def _views(
@@ -218,6 +227,6 @@ def _short(name: str) -> str:
 
 
 def _save(figure: Figure, out: Path) -> None:
-    with written_whole(out) as beside:
+    with written_whole(out, picture=True) as beside:
         # Without the version of matplotlib, so that the same input gives the same bytes.
         figure.savefig(beside, format="png", metadata={"Software": None})

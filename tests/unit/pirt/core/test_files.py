@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pirt.core.disk import require_seal
 from pirt.core.errors import PirtError
@@ -14,7 +15,6 @@ from pirt.core.files import (
     is_free,
     is_refusal,
     put_in_place,
-    refuse_other_entries,
     refuse_other_files,
     sha256_of,
     written_whole,
@@ -146,14 +146,17 @@ def test_a_pipe_or_device_is_neither_read_nor_replaced(tmp_path: Path) -> None:
     assert all((tmp_path / name).is_symlink() for name in ("zero", "stdout"))
 
 
-def test_what_somebody_put_into_an_output_is_named(tmp_path: Path) -> None:
-    refuse_other_entries(tmp_path / "none", ())
-    for name in ("ours", ".DS_Store", ".ours.0123abcd.partial"):
-        (tmp_path / name).touch()
-    refuse_other_entries(tmp_path, {"ours"})
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(PirtError, match=r"holds notes\.txt, which would be lost"):
-        refuse_other_entries(tmp_path, {"ours"})
+@pytest.mark.parametrize("name", ["notes.txt", "deep/notes.txt", "deep/a.jpg/b.jpg", "deep/a.png"])
+def test_what_somebody_put_into_an_output_is_named(tmp_path: Path, name: str) -> None:
+    refuse_other_files(tmp_path / "none", ())
+    (tmp_path / "deep").mkdir()
+    for ours in ("ours", ".DS_Store", ".ours.0123abcd.partial", "deep/a[0].jpg"):
+        (tmp_path / ours).touch()
+    refuse_other_files(tmp_path, {"ours"}, {"deep/*.jpg"})
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(PirtError, match=f"holds {name}, which would be lost"):
+        refuse_other_files(tmp_path, {"ours"}, {"deep/*.jpg"})
 
 
 def _write_file(path: Path) -> None:
@@ -287,3 +290,16 @@ def test_a_read_that_fails_names_its_file(tmp_path: Path, read: Callable[[Path],
     with pytest.raises(OSError, match="Input/output error") as told:
         read(link)
     assert told.value.filename == str(link)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".gif"])
+def test_an_image_is_only_replaced_by_a_picture(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photograph{suffix}"
+    Image.new("RGB", (8, 4)).save(path)
+    before = path.read_bytes()
+    with pytest.raises(PirtError, match="is an image and would be replaced; name another file"):
+        _write_file(path)
+    assert path.read_bytes() == before
+    with written_whole(path, picture=True) as beside:
+        beside.write_bytes(b"another")
+    assert path.read_bytes() == b"another"

@@ -166,12 +166,15 @@ def test_restart_leaves_what_is_no_store(tmp_path: Path, begin: Begin, place: st
     assert [entry.name for entry in tmp_path.iterdir()] == [place]
 
 
-def test_restart_leaves_a_store_into_which_somebody_put_a_file(begin: Begin, fill: Fill, store_path: Path) -> None:
-    (store_path / "export.h5").write_text("mine")
-    with pytest.raises(PirtError, match=r"holds export\.h5, which would be lost"):
+@pytest.mark.parametrize("name", ["export.h5", "keys/export.h5"])
+def test_restart_leaves_a_store_into_which_somebody_put_a_file(
+    begin: Begin, fill: Fill, store_path: Path, name: str
+) -> None:
+    (store_path / name).write_text("mine")
+    with pytest.raises(PirtError, match=f"holds {name}, which would be lost"):
         begin(store_path, restart=True)
-    assert (store_path / "export.h5").read_text() == "mine"
-    (store_path / "export.h5").unlink()
+    assert (store_path / name).read_text() == "mine"
+    (store_path / name).unlink()
     fill(begin(store_path, restart=True))
 
 

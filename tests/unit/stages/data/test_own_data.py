@@ -408,6 +408,12 @@ def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
     assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
 
 
+def test_a_table_is_not_read_in_another_layout(people: Path, refused: Import) -> None:
+    table(people / "t.csv", [("p1/0.jpg", "train", 1, 1)])
+    said = refused(people / "t.csv", "--layout", "market1501")
+    assert "t.csv is a table, which --layout market1501 does not read; leave out --layout" in said
+
+
 @pytest.mark.parametrize("name", ["t.xlsx", "t.XLS", "t.ods"])
 def test_a_spreadsheets_own_file_is_no_archive(name: str, people: Path, refused: Import) -> None:
     with zipfile.ZipFile(people / name, "w") as file:

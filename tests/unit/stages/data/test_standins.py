@@ -50,10 +50,11 @@ def test_a_stand_in_is_marked_and_replaced_only_by_itself(run: Run, tmp_path: Pa
     arguments = ("standin", "partial_reid", "--out", tmp_path / "p", "--one-pixel")
     assert "not the data set" in run(*arguments).output
     assert run(*arguments).exit_code == 0
-    (tmp_path / "p" / "manifest.csv").write_text("mine")
-    assert "holds manifest.csv, which would be lost" in run(*arguments).output
-    assert (tmp_path / "p" / "manifest.csv").read_text() == "mine"
-    (tmp_path / "p" / "manifest.csv").unlink()
+    for name in ("manifest.csv", "Partial-REID/whole_body_images/notes.txt"):
+        (tmp_path / "p" / name).write_text("mine")
+        assert f"holds {name}, which would be lost" in run(*arguments).output
+        assert (tmp_path / "p" / name).read_text() == "mine"
+        (tmp_path / "p" / name).unlink()
     (tmp_path / "p" / "STANDIN.json").unlink()
     assert run(*arguments).exit_code == 2
     assert run(*arguments, "--force").exit_code == 0

@@ -146,14 +146,13 @@ def test_a_second_run_replaces_the_first_but_nothing_else(
     few(monkeypatch)
     out = tmp_path / "people"
     assert run("synthesize", "--profile", "smoke", "--out", out).exit_code == 0
-    (out / "query" / "stray.txt").touch()
+    for name in ("manifest.csv", "query/notes.txt"):
+        (out / name).write_text("mine")
+        refused = run("synthesize", "--profile", "smoke", "--out", out)
+        assert (refused.exit_code, (out / name).read_text()) == (2, "mine")
+        assert f"holds {name}, which would be lost" in refused.output
+        (out / name).unlink()
     assert run("synthesize", "--profile", "smoke", "--out", out).exit_code == 0
-    assert not (out / "query" / "stray.txt").exists()
-    (out / "manifest.csv").write_text("mine")
-    refused = run("synthesize", "--profile", "smoke", "--out", out)
-    assert (refused.exit_code, (out / "manifest.csv").read_text()) == (2, "mine")
-    assert "holds manifest.csv, which would be lost" in refused.output
-    (out / "manifest.csv").unlink()
     (out / "keypoints.json").write_text("{}")
     refused = run("synthesize", "--profile", "smoke", "--out", out)
     assert refused.exit_code == 2

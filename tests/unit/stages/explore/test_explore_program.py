@@ -114,10 +114,12 @@ def test_an_earlier_explorer_is_replaced(explore, tmp_path):
     for name in ("<b>pirt", "baseline"):
         assert explore(tmp_path / "out", evaluations=(name,)).exit_code == 0
     assert [one["name"] for one in data_of(tmp_path / "out", "overview")["evaluations"]] == ["baseline"]
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    refused = explore(tmp_path / "out", evaluations=("baseline",))
-    assert (refused.exit_code, (tmp_path / "out" / "notes.txt").read_text()) == (2, "mine")
-    assert "holds notes.txt, which would be lost" in refused.output
+    for name in ("notes.txt", "thumbnails/notes.txt"):
+        (tmp_path / "out" / name).write_text("mine")
+        refused = explore(tmp_path / "out", evaluations=("baseline",))
+        assert (refused.exit_code, (tmp_path / "out" / name).read_text()) == (2, "mine")
+        assert f"holds {name}, which would be lost" in refused.output
+        (tmp_path / "out" / name).unlink()
 
 
 def test_parameters_choose_evaluations_and_their_order(explore, tmp_path):

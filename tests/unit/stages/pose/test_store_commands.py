@@ -296,6 +296,18 @@ def test_show_tints_the_cells_of_each_part(cli: Cli, tmp_path: Path, manifest: M
         assert tinted == pytest.approx(count / (HEIGHT * WIDTH) * 220 * 110, rel=0.12, abs=30)
 
 
+@pytest.mark.parametrize("more", [[], ["--key", "query/1.png"]])
+def test_show_does_not_replace_an_image_that_it_shows(
+    cli: Cli, tmp_path: Path, manifest: Manifest, store: Path, more: list[str]
+) -> None:
+    image = manifest.image_path(manifest.rows[0])
+    before = image.read_bytes()
+    refused = cli("show", store, "--manifest", tmp_path / "manifest.csv", "--out", image, *more)
+    assert refused.exit_code == 2
+    assert "is an image of the manifest and would be replaced" in refused.output
+    assert image.read_bytes() == before
+
+
 def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path) -> None:
     show = ("show", store, "--manifest", tmp_path / "manifest.csv", "--out", tmp_path / "a.png", "--key")
     assert "keys look like 'train/$_$.png'" in cli(*show, "none").output

@@ -439,11 +439,13 @@ def test_what_somebody_put_beside_the_tables_stays(write_metrics: Write, tmp_pat
     asked = ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)]
     assert CliRunner().invoke(main, asked).exit_code == 0
     assert CliRunner().invoke(main, [*asked, "--variant", "none"]).exit_code == 2
-    (out / "tables" / "notes.md").write_text("mine")
-    refused = CliRunner().invoke(main, asked)
-    assert (refused.exit_code, (out / "tables" / "notes.md").read_text()) == (2, "mine")
-    assert "holds notes.md, which would be lost" in refused.output
-    (out / "tables" / "notes.md").unlink()
+    for name in ("tables/notes.md", "plots/notes.png", "plots/mine/notes.md"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+        refused = CliRunner().invoke(main, asked)
+        assert (refused.exit_code, (out / name).read_text()) == (2, "mine")
+        assert f"holds {name.partition('/')[2]}, which would be lost" in refused.output
+        (out / name).unlink()
     # Of another benchmark, of which there are fewer tables with other names.
     other = [*asked[:2], "yours", *asked[3:4], str(folder / "pirt-seed0"), *asked[5:]]
     assert CliRunner().invoke(main, other).exit_code == 0

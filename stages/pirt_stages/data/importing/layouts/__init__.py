@@ -112,6 +112,8 @@ def as_chosen(layout: Layout, choice: Choice, root: Path) -> Layout:
 def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout]:
     """Return the data root at or below `root`, and which of `layouts` it has."""
     if root.is_file() and root.suffix.lower() in TABLE_SUFFIXES:
+        if CSV not in layouts:
+            raise DataError(f"{root} is a table, which --layout {layouts[0].name} does not read; leave out --layout")
         return root.parent, replace(CSV, table=root.name)
     if not root.is_dir():
         expected = _expected(layouts) if len(layouts) == 1 else "a data set"
