@@ -79,8 +79,8 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
         try:
             yield beside
         except OSError as error:
-            # Writing names no file, and what was written is not of this name anyway.
-            if error.errno in _NO_ROOM:
+            # Writing names no file, reading does; and what was written is not of this name anyway.
+            if error.errno in _NO_ROOM or error.filename is None:
                 error.filename = str(path)
             raise
         if not beside.is_dir():

@@ -113,6 +113,12 @@ def make_manifest(rows: Iterable[ImageRow], root: Path, name: Path, stand_in: bo
     return manifest
 
 
+def is_manifest(path: Path) -> bool:
+    """Tell a manifest by its first line, as `write_manifest` writes it."""
+    with path.open("rb") as file:
+        return file.read(len(_ROOT_LINE) + 1).removeprefix(b'"').startswith(_ROOT_LINE.encode())
+
+
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
     manifest = make_manifest(rows, root, path, stand_in)

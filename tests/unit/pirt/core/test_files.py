@@ -242,15 +242,16 @@ def test_what_a_kill_left_is_removed_once_nobody_holds_it(tmp_path: Path, kind: 
     assert {entry.name for entry in tmp_path.iterdir()} == {"out", ".out.txt.0123abcd.partial"}
 
 
-def test_a_refusal_for_want_of_room_names_the_output(tmp_path: Path) -> None:
-    def fail(number: int) -> None:
+def test_a_write_that_fails_names_the_output_and_a_read_its_own_file(tmp_path: Path) -> None:
+    def fail(number: int, *named: str) -> None:
         with written_whole(tmp_path / "out"):
-            raise OSError(number, os.strerror(number))
+            raise OSError(number, os.strerror(number), *named)
 
-    with pytest.raises(OSError, match=r"No space left on device: '\S+/out'"):
-        fail(errno.ENOSPC)
-    with pytest.raises(OSError, match=r"Input/output error$"):
-        fail(errno.EIO)
+    for number in (errno.ENOSPC, errno.EIO):
+        with pytest.raises(OSError, match=rf"{os.strerror(number)}: '\S+/out'"):
+            fail(number)
+    with pytest.raises(OSError, match="Input/output error: 'image'"):
+        fail(errno.EIO, "image")
 
 
 def test_a_place_before_a_files_beginning_is_damage_and_no_refusal(tmp_path: Path) -> None:

@@ -408,6 +408,19 @@ def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
     assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
 
 
+@pytest.mark.parametrize("name", ["notes.json", "letter"])
+def test_what_is_no_manifest_is_not_replaced_by_one(name: str, people: Path, run: Run, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    refused = run("import", people, "--layout", "folder", "--out", tmp_path / name)
+    assert (refused.exit_code, (tmp_path / name).read_text()) == (2, "mine")
+    assert f"{name} is not a manifest and would be replaced" in refused.output
+
+
+def test_a_manifest_without_a_suffix_is_replaced(people: Path, run: Run, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("import", people, "--layout", "folder", "--out", tmp_path / "list").exit_code == 0
+
+
 def test_a_table_is_not_read_in_another_layout(people: Path, refused: Import) -> None:
     table(people / "t.csv", [("p1/0.jpg", "train", 1, 1)])
     said = refused(people / "t.csv", "--layout", "market1501")
