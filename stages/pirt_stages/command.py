@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ import click
 
 from pirt.core.errors import ParamsError, PirtError
 from pirt.core.files import refuse_stream_as_output
+from pirt.core.params import read_sections
 from pirt_stages.locking import held
 from pirt_stages.signals import ending_on_signals
 
@@ -218,6 +219,21 @@ def _require_apart(ctx: click.Context, out: Path) -> None:
                     f"--out {out} is {'a part of' if of_it else 'also'} {name} {given} and would be replaced; name "
                     "another --out"
                 )
+    if out.exists() and (params := ctx.params.get("params_file")) is not None:
+        for file in _files_named(read_sections(params)):
+            # Such as weights in the run folder that a training is to replace.
+            if file.resolve().is_relative_to(out.resolve()):
+                where = "" if file.samefile(out) else f" in --out {out}"
+                raise ParamsError(f"{file}{where} is named by {params} and would be replaced; name another --out")
+
+
+def _files_named(value: object) -> Iterator[Path]:
+    """Yield the files that a parameter file's values name; whether a value is meant as one is not asked."""
+    if isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _files_named(part)
+    elif isinstance(value, str) and os.path.isfile(value):  # noqa: PTH113  # Path.is_file fails for long texts
+        yield Path(value)
 
 
 def _refusal(error: OSError) -> str:
