@@ -9,13 +9,13 @@ import shutil
 import stat
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
 from pirt.core.errors import PirtError
 
-_BESIDE = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+_TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.partial|lock)")
+"""Names of what is beside an output while it is written, and may stay there after a kill."""
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 """How files of JPEG, PNG, GIF, TIFF and BMP begin."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,6 +25,11 @@ _CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "_
 def is_clutter(name: str) -> bool:
     """Tell whether a desktop or a file server, and nobody on purpose, leaves files of this name in folders."""
     return name.lower() in _CLUTTER or name.startswith("._")
+
+
+def is_trace(name: str) -> bool:
+    """Tell whether a file or folder of this name comes from a command at work, or one that was killed."""
+    return _TRACE.fullmatch(name) is not None
 
 
 def is_free(path: Path) -> bool:
@@ -71,10 +76,9 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
     if path.is_dir():
         # A rename would replace a link to a folder instead of the folder.
         path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_over(path)
     folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with _held_folder(folder):
+    with made(path.parent), _held_folder(folder):
+        remove_left_over(path)
         beside = folder / path.name
         try:
             yield beside
@@ -94,6 +98,20 @@ def _refuse_image(path: Path) -> None:
         with reading(path), path.open("rb") as file:
             if file.read(4).startswith(_IMAGES):
                 raise PirtError(f"{path} is an image and would be replaced; name another file")
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; when the block raises, those that were made and are still empty go again."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in missing:
+                place.rmdir()
+        raise
 
 
 @contextmanager
@@ -190,17 +208,13 @@ def refuse_other_files(path: Path, ours: Collection[str], forms: Collection[str]
         raise PirtError(f"{path} is a file, not a folder; name another place or remove it")
     for entry in path.rglob("*"):
         name = entry.relative_to(path).as_posix()
-        # What a kill left of writing is nobody's work either.
-        known = name in ours or any(is_clutter(part) or _BESIDE.fullmatch(part) for part in Path(name).parts)
-        if known or any(_has_form(name, form) for form in forms):
+        # What a kill left is nobody's work either.
+        known = name in ours or any(is_clutter(part) or is_trace(part) for part in Path(name).parts)
+        # An absolute pattern is matched from the first part on.
+        if known or any(PurePosixPath("/", name).match(f"/{form}") for form in forms):
             continue
         if entry.is_symlink() or not entry.is_dir():
             raise PirtError(f"{path} holds {name}, which would be lost; name another folder or empty this one")
-
-
-def _has_form(name: str, form: str) -> bool:
-    parts, wanted = name.split("/"), form.split("/")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 @contextmanager

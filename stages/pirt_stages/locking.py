@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pirt.core.errors import PirtError
+from pirt.core.files import made
 
 # File systems that have no locks: some network mounts, FUSE.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -30,17 +31,17 @@ def held(out: Path) -> Iterator[None]:
     """
     # A link to an output is that output, and both names have to meet at one lock.
     out = out.resolve() if out.is_dir() else out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
     path = out.with_name(f".{out.name}.lock")
-    descriptor = _locked(path, out)
-    try:
-        yield
-    finally:
-        # Removed while it is locked, so that another command that has opened it finds that it is no longer the file.
-        # Where somebody removed it already, the file there is another command's.
-        if _is_still(path, descriptor):
-            path.unlink(missing_ok=True)
-        os.close(descriptor)
+    with made(out.parent):
+        descriptor = _locked(path, out)
+        try:
+            yield
+        finally:
+            # Removed while it is locked, so that another command that has opened it finds that it is no longer the
+            # file. Where somebody removed it already, the file there is another command's.
+            if _is_still(path, descriptor):
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 def _locked(path: Path, out: Path) -> int:

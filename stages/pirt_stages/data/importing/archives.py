@@ -1,6 +1,7 @@
 """Unpacking zip and tar files from strangers: nothing outside the target, no links, no bombs, no half result."""
 
 import errno
+import hashlib
 import json
 import shutil
 import stat
@@ -21,7 +22,7 @@ from pirt_stages.data.importing.archive_names import Names
 
 MARK = ".pirt-unpacked.json"
 GIGABYTE = 1_000_000_000
-_AS_UTF8 = "as_utf8"
+_AS_UTF8, _FILES = "as_utf8", "files"
 _TRUSTED = "; if you trust it, unpack it yourself and pass the folder"
 _LONGEST_EXTENSION = 1 << 13  # bytes; the longest path takes half of that
 _EXTENSIONS = (
@@ -88,13 +89,27 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
         if other != archive.name:
             held = "something else" if other is None else f"the files of another archive, {other}"
             raise DataError(f"{folder} holds {held}; name another folder for the files of {archive}")
+        if found.get(_FILES) != _files_in(folder):
+            raise DataError(
+                f"{archive} or its --archive-names changed, and so did files in {folder}, which would be lost; name "
+                "another folder with --unpack-to, or remove that one"
+            )
     # The same archive, if there is one: changed since, or to be read in another encoding.
     with written_whole(folder) as beside, _damage_named(archive):
         beside.mkdir()
         names = Names(archive, encoding)
         _unpack(archive, beside, limits, names)
-        (beside / MARK).write_text(json.dumps(stamp | {_AS_UTF8: names.as_utf8}) + "\n", encoding="utf-8")
+        stamp |= {_AS_UTF8: names.as_utf8, _FILES: _files_in(beside)}
+        (beside / MARK).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
     return folder
+
+
+def _files_in(folder: Path) -> str:
+    """Return a SHA-256 of the names and sizes of a folder's files, so that what somebody put or changed there shows."""
+    files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = {path.relative_to(folder): path.lstat().st_size for path in files if not is_clutter(path.name)}
+    names.pop(Path(MARK), None)
+    return hashlib.sha256(repr(sorted((str(name), size) for name, size in names.items())).encode()).hexdigest()
 
 
 def assumed_of(folder: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Recipe: a data set becomes a manifest; its images stay where they are."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,9 @@ def opened(source: Path, unpack_to: Path | None, encoding: str | None) -> tuple[
     if source.is_file() and source.suffix.lower() in _SPREADSHEETS:  # most of which are zips
         raise DataError(f"{source} is a file of a spreadsheet program; save it as 'CSV UTF-8' and import that")
     if not is_archive(source):
+        if unpack_to is not None or encoding is not None:
+            option = "--archive-names" if unpack_to is None else "--unpack-to"
+            raise DataError(f"{source} is not a zip or tar, so {option} means nothing; leave it out")
         return source, []
     folder = unpacked(source, unpack_to, encoding=encoding)
     assumed = assumed_of(folder)
@@ -99,6 +103,11 @@ def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:
         try:
             name.encode()
         except UnicodeEncodeError:
+            if (encoding := sys.getfilesystemencoding()) != "utf-8":
+                raise DataError(
+                    f"{name!r} has letters that this Python, which reads names as {encoding}, does not know; unset "
+                    "PYTHONUTF8 or set it to 1"
+                ) from None
             raise DataError(f"{name!r} is not UTF-8, which manifests are; rename it and import again") from None
     for image in images:
         if "\\" in image.path:  # as unpackers leave the folders of a zip from Windows

@@ -150,7 +150,7 @@ def test_a_pipe_or_device_is_neither_read_nor_replaced(tmp_path: Path) -> None:
 def test_what_somebody_put_into_an_output_is_named(tmp_path: Path, name: str) -> None:
     refuse_other_files(tmp_path / "none", ())
     (tmp_path / "deep").mkdir()
-    for ours in ("ours", ".DS_Store", ".ours.0123abcd.partial", "deep/a[0].jpg"):
+    for ours in ("ours", ".DS_Store", ".ours.0123abcd.partial", ".ours.lock", "deep/a[0].jpg"):
         (tmp_path / ours).touch()
     refuse_other_files(tmp_path, {"ours"}, {"deep/*.jpg"})
     (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -201,15 +201,16 @@ def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) ->
     path = tmp_path / "out.txt"
     path.write_text("old")
 
-    def fail() -> None:
+    def fail(path: Path) -> None:
         with written_whole(path) as beside:
             beside.write_text("half")
             raise RuntimeError("stopped")
 
-    with pytest.raises(RuntimeError, match="stopped"):
-        fail()
+    for out in (path, tmp_path / "new" / "deep" / "out.txt"):
+        with pytest.raises(RuntimeError, match="stopped"):
+            fail(out)
     assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.txt"]
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["out.txt"]
 
 
 _KILLED = """

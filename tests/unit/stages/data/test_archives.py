@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from pirt.core.errors import DataError
 from pirt.core.manifest import read_manifest
+from pirt_stages.data.cli import main
 from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, assumed_of, is_archive, unpacked
 
 FORMATS = {"zip": "zip", "tar": "tar", "gztar": "tar.gz", "xztar": "tar.xz"}
@@ -44,11 +45,53 @@ def packed(path: Path, members: dict[str, bytes]) -> Path:
 def test_unpacking_happens_once_and_again_when_the_archive_changed(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.zip", {"a.txt": b"1"})
     folder = unpacked(archive)
-    (folder / "seen").touch()
-    assert (unpacked(archive) / "seen").exists()
+    (folder / ".DS_Store").touch()
+    assert (unpacked(archive) / ".DS_Store").exists()
     packed(archive, {"a.txt": b"12"})
     assert (unpacked(archive) / "a.txt").read_bytes() == b"12"
-    assert not (folder / "seen").exists()
+    assert not (folder / ".DS_Store").exists()
+
+
+def _add(folder: Path) -> None:
+    (folder / "deep" / "notes.txt").write_text("years")
+
+
+def _edit(folder: Path) -> None:
+    (folder / "deep" / "a.txt").write_text("longer")
+
+
+def _remove(folder: Path) -> None:
+    (folder / "deep" / "a.txt").unlink()
+
+
+@pytest.mark.parametrize("change", [_add, _edit, _remove])
+def test_what_somebody_changed_where_an_archive_was_unpacked_is_not_replaced(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    archive = packed(tmp_path / "a.zip", {"deep/a.txt": b"1"})
+    folder = unpacked(archive)
+    change(folder)
+    assert unpacked(archive) == folder
+    kept = sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    packed(archive, {"deep/a.txt": b"2", "b.txt": b""})
+    with pytest.raises(
+        DataError,
+        match=r"a\.zip or its --archive-names changed, and so did files in .*a\.zip\.unpacked, which would be lost",
+    ):
+        unpacked(archive)
+    assert sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file()) == kept
+    assert (unpacked(archive, tmp_path / "other") / "b.txt").exists()
+
+
+def test_options_of_archives_are_refused_for_folders(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for options in (["--unpack-to", str(tmp_path / "there")], ["--archive-names", "gbk"]):
+        result = CliRunner().invoke(
+            main, ["import", str(tmp_path / "data"), "--out", str(tmp_path / "m.csv"), *options]
+        )
+        assert result.exit_code == 2
+        assert f"data is not a zip or tar, so {options[0]} means nothing; leave it out" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:

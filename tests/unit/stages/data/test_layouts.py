@@ -1,6 +1,8 @@
 import csv
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,6 +278,15 @@ def test_a_name_that_no_manifest_can_hold_is_refused_before_hashing(
     result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
     assert result.exit_code == 2
     assert result.output == "Error: 'caf\\udce9.jpg' is not UTF-8, which manifests are; rename it and import again\n"
+
+
+def test_a_python_that_does_not_read_names_as_utf8_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "café.jpg").touch()
+    command = [sys.executable, "-m", "pirt_stages.data", "import", tmp_path, "--layout", "folder", "--out", "m.csv"]
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    found = subprocess.run(command, cwd=tmp_path, env=os.environ | plain, text=True, capture_output=True, check=False)
+    assert found.returncode == 2
+    assert "has letters that this Python, which reads names as ascii, does not know; unset" in found.stderr
 
 
 def test_a_folder_without_images_is_one_line(run: Run, tmp_path: Path) -> None:

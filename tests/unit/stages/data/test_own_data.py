@@ -115,6 +115,14 @@ def test_links_are_followed_in_every_layout(layout: str, importing: Import, tmp_
     assert rows(tmp_path) == expected
 
 
+def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path) -> None:
+    """A lock of the import itself lies beside its output, which people put beside their images."""
+    images(tmp_path, "a/1.jpg", ".m.csv.0123abcd.partial/m.csv.jpg")
+    result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
+    assert "gallery 1 with" in result.output
+    assert "passed over" not in result.output
+
+
 def test_links_in_circles_upwards_and_to_nothing_are_counted(importing: Import, tmp_path: Path) -> None:
     root = tmp_path / "root"
     images(root, "a/1.jpg", "a/b/2.jpg")

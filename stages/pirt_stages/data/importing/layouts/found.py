@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pirt.core.errors import DataError
-from pirt.core.files import is_clutter
+from pirt.core.files import is_clutter, is_trace
 from pirt.core.manifest import Split
 from pirt_stages.data.importing.archives import MARK
 
@@ -112,7 +112,7 @@ def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Pa
     # By folder and then by name: as texts, a.b/1.jpg would come before a/1.jpg.
     for relative, path in sorted(found, key=lambda pair: pair[0].parts):
         suffix = relative.suffix.lower()
-        if relative.name == MARK:
+        if relative.name == MARK or any(map(is_trace, relative.parts)):  # ours, such as the lock of this import
             continue
         if any(is_clutter(part) or part.startswith(".") for part in relative.parts):
             reading.pass_over(CLUTTER, relative)
