@@ -25,11 +25,11 @@ from pirt.visual.data_summary import SUMMARY_FILE, DataSummary, summarise_data, 
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.retrieval import draw_retrieval, spread_queries
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
-from pirt.visual.style import save
+from pirt.visual.style import FIGURE_KINDS, save
 
 PERSONS = 5
-_KINDS = ("curves", "heatmaps", "activations", "ranks")
-_FILES = {f"{kind}{mark}.png" for kind in _KINDS for mark in ("", *(f"-{name}" for name in BACKBONES))} | {SUMMARY_FILE}
+_MARKS = ("", *(f"-{name}" for name in BACKBONES))
+_FILES = {SUMMARY_FILE, *(f"{kind}{mark}.png" for kind in FIGURE_KINDS for mark in _MARKS)}
 """Several backbones have curves, activations and rank lists each."""
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 from pirt.core.files import written_whole
 
 DPI = 150
+FIGURE_KINDS = ("curves", "heatmaps", "activations", "ranks")
+"""How the names of a report's figures begin."""
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000",

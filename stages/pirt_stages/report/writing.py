@@ -8,7 +8,7 @@ from pirt.core.errors import ReportError
 from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, written_whole
 from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
-from pirt.visual.style import save
+from pirt.visual.style import FIGURE_KINDS, save
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
 from pirt_stages.report.layers import draw_layers
 from pirt_stages.report.lineage import lineage_csv, lineage_markdown, slug, table_names
@@ -99,6 +99,9 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
     _refuse_unless_a_report(out, FIGURES)
+    drawn = [SUMMARY_FILE, *(f"{kind}*.png" for kind in (*FIGURE_KINDS, "table"))]
+    # Earlier figures of one report, or of several with the plots of their tables.
+    refuse_other_files(out / FIGURES, (), [f"{folder}{name}" for folder in ("", "*/") for name in drawn])
     tables = join_tables(table for part in parts for table in part.tables)
     write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
     with written_whole(out / FIGURES) as folder:

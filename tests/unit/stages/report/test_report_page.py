@@ -167,6 +167,13 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
     assert text.index("Market-1501. Training curves") < text.index("DukeMTMC-reID. Training curves")
     assert 'href="#market-1501-resnet50-ibn-a-parts-intra-inter3"' in text
     assert "Table 2. Comparison" in run("show", tmp_path / "both")
+    (tmp_path / "both/figures/market-1501/notes.txt").write_text("years")
+    again = ["join", tmp_path / "market-1501", tmp_path / "dukemtmc-reid", "--out", tmp_path / "both"]
+    refused = CliRunner().invoke(main, [str(word) for word in again])
+    assert refused.exit_code == 2
+    assert "figures holds market-1501/notes.txt, which would be lost" in refused.output
+    (tmp_path / "both/figures/market-1501/notes.txt").unlink()
+    run(*again)
 
 
 def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: Path) -> None:
