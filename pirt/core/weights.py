@@ -92,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
     weights = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    _require_finite(weights, path)
+    _require_possible(weights, path)
     return weights
 
 
@@ -115,9 +115,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> object:
     try:
-        with reading(path):
-            _require_readable(path)
         with reading(path), safe_globals(_allowed_globals()):
+            _require_readable(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(path, error)) from error
@@ -208,13 +207,17 @@ def _is_plain(value: Tensor) -> bool:
     return value.layout == torch.strided and value.device.type == "cpu" and not (value.is_quantized or value.is_nested)
 
 
-def _require_finite(weights: dict[str, Tensor], path: Path) -> None:
+def _require_possible(weights: dict[str, Tensor], path: Path) -> None:
+    """Raise for numbers that no good training leaves, and that would become NaN in every output."""
     bad = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         more = f" and {len(bad) - 1} more weights" if len(bad) > 1 else ""
         raise CheckpointError(
             f"{path} holds NaN or infinity in {bad[0]}{more}; its training diverged, take an earlier checkpoint"
         )
+    for name, value in weights.items():
+        if name.endswith("running_var") and (value < 0).any():
+            raise CheckpointError(f"{path} is damaged: {name} holds a negative variance; restore the file")
 
 
 class _HistoryBuffer:

@@ -63,14 +63,14 @@ def find_network(
     config: str | None, checkpoint: str | None, precision: Precision, device: Device, *, flip_test: bool
 ) -> NetworkSource:
     """Find config and weights, by default those of the paper's network; a URL is fetched."""
-    if (config is None) != (checkpoint is None) and config != DEFAULT_CONFIG:
-        raise ParamsError("--config and --checkpoint belong together; pass both, or neither for HRNet-W48")
     name = config or DEFAULT_CONFIG
     if Path(name).is_file():
         name = str(Path(name).absolute())
     read, short = read_config(name), Path(name).stem
     # Before anything is fetched for it.
     require_heatmaps(read, short)
+    if (config is None) != (checkpoint is None) and config != DEFAULT_CONFIG:
+        raise ParamsError("--config and --checkpoint belong together; pass both, or neither for HRNet-W48")
     size = own_input_size(read, short)
     path = find_checkpoint(checkpoint or DEFAULT_CHECKPOINT).absolute()
     return NetworkSource(name, config_sha256(read), size, path, sha256_of(path), precision, device, flip_test)

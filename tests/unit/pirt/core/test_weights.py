@@ -91,6 +91,11 @@ def test_what_is_not_finite_is_named(tmp_path: Path, value: float, dtype: torch.
     assert "in b.running_var and 1 more weights;" in one_line(saved(tmp_path, content))
 
 
+def test_a_negative_variance_is_named(tmp_path: Path) -> None:
+    content = {"state_dict": {"a.weight": -torch.ones(3), "b.running_var": torch.tensor([1, -1e-9])}}
+    assert "is damaged: b.running_var holds a negative variance;" in one_line(saved(tmp_path, content))
+
+
 class _Evil:
     def __reduce__(self) -> Any:
         return os.system, ("echo this must never run",)

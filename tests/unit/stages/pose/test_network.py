@@ -213,9 +213,10 @@ def test_a_missing_package_is_named_before_anything_is_fetched(
     config: str, missing: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     url = "https://127.0.0.1:9/never-fetched.pth"
-    with pytest.raises(ParamsError, match=f"network {config} needs {missing}, which is not installed") as told:
-        find_network(config, url, "float32", "cpu", flip_test=False)
-    assert "\n" not in str(told.value)
+    for checkpoint in (url, None):
+        with pytest.raises(ParamsError, match=f"network {config} needs {missing}, which is not installed") as told:
+            find_network(config, checkpoint, "float32", "cpu", flip_test=False)
+        assert "\n" not in str(told.value)
     assert "is not installed" not in "".join(capfd.readouterr())  # MMEngine's own, which says to install it
 
 
