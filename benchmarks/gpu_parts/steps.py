@@ -69,7 +69,7 @@ class Step:
             self.objective.compile(backend=sizes.compiler)
         self.optimizer = make_optimizer(network, recipe)
         for group in self.optimizer.param_groups:
-            group["fused"] = kind.fused
+            group["fused"] = kind.fused or None  # False would switch off what is faster than neither
         self.batch, self.finish = drawn_batch(sizes, machine)
         self.objective.train()
 

@@ -58,8 +58,6 @@ def explore(
 
 def _refuse_foreign(out: Path) -> None:
     """Raise when a folder that no explorer made would be replaced."""
-    if out.is_file():
-        raise ReportError(f"{out} is a file, not a folder; name another --out or remove it")
     if out.is_dir() and not is_free(out) and not ((out / PAGE).is_file() and (out / TABLE).is_file()):
         raise ReportError(f"{out} was not made by `pirt-report explore` and would be replaced; name another --out")
     forms = (f"{DATA}/*.js", f"{THUMBNAILS}/*/*.webp", f"{HEATMAPS}/*/*.webp")

@@ -79,7 +79,7 @@ def test_read_only_files_are_enough(store_path: Path) -> None:
 def test_every_flipped_or_missing_byte_is_found(store_path: Path, file: str) -> None:
     whole = (store_path / file).read_bytes()
     generator = np.random.default_rng(0)
-    places = [0, len(whole) - 1, len(whole) - 5, *generator.integers(0, len(whole), 8).tolist()]
+    places = [0, len(whole) - 1, len(whole) - 5, *generator.integers(0, len(whole), 20).tolist()]
     damaged = [whole[:place] + bytes([whole[place] ^ 1 << 3]) + whole[place + 1 :] for place in places]
     damaged += [whole[:place] for place in places] + [b"", whole + b"\0"]
     for content in damaged:
