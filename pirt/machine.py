@@ -31,8 +31,10 @@ def _quota() -> int:
     """Return the whole cores of the tightest limit on this process's control group or one above it."""
     # Within a container its own group is the root; under SLURM it is a folder that /proc names.
     named = _OWN_CGROUP.read_text().splitlines() if _OWN_CGROUP.exists() else []
+    # Version 2 of control groups has this one line; those of version 1 begin with other numbers.
     own = _CGROUPS / next((line[4:] for line in named if line.startswith("0::/")), "")
     limits = [_limit(folder / "cpu.max") for folder in (own, *own.parents) if folder.is_relative_to(_CGROUPS)]
+    # Without a limit a number that no machine reaches, so that the affinity decides.
     return max(1, math.floor(min(limits, default=math.inf))) if min(limits, default=math.inf) < math.inf else 1 << 20
 
 

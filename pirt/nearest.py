@@ -42,6 +42,7 @@ def rank_gallery(
 ) -> RankLists:
     """Rank a gallery in memory, coarse-to-fine where the features have parts."""
     distances = global_distances(query, gallery)
+    # The top N even where fewer are shown: the parts may bring any of them to the front.
     order = distances.argsort(dim=1, stable=True)[:, : max(top_k, top_n)]
     coarse = RankLists(order, distances.gather(1, order))
     if query.groups is None:

@@ -35,6 +35,7 @@ def live_heatmaps(
     `input_size` is the network's height and width, by default what `pirt-pose extract` takes. Needs the pose extra: a
     package that can make heatmaps offers a function in the entry point group `pirt.heatmaps`.
     """
+    # By an entry point, for the library knows neither the programs nor MMPose.
     for point in entry_points(group="pirt.heatmaps"):
         try:
             make: Callable[..., HeatmapsOf] = point.load()
@@ -98,6 +99,7 @@ class Embedded:
 
         The dot product of two is the mean cosine similarity of the global features; parts have no share in it.
         """
+        # S unit features side by side have the length √S.
         vectors: NDArray[np.float32] = self.features.globals.numpy() / np.float32(np.sqrt(self.features.global_count))
         return vectors
 
@@ -149,6 +151,7 @@ def embed(
         rows = without_skipped(store, images.rows)
         if not rows:
             raise DataError(f"all {len(images.rows)} images were skipped in stage 1, which could not read them")
+        # Only of those that are left: what stage 1 could not read may be gone.
         images.require_files(rows)
         cache = heatmaps_for(model, record, store, rows)
         batches = outputs_of(model, images_for(record.params.train, images, rows, cache), speed)
@@ -170,5 +173,6 @@ def _live_outputs(
             )
         if not ((made >= 0) & (made <= 1)).all():  # so written, it fails for NaN too
             raise DataError(f"heatmaps on the fly go from {made.min():g} to {made.max():g}, expected 0 to 1; clip them")
+        # Values instead of codes, so there is no table; and no store whose fingerprint a lineage could name.
         cache = HeatmapCache(torch.from_numpy(made), table=None, fingerprint="")
         yield from outputs_of(model, images_for(record.params.train, images, rows, cache), speed)

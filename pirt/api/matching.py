@@ -33,6 +33,7 @@ def distances(
     require_matching(confidence, group_distance)
     _require_one_model(query, gallery)
     matrix = np.empty((len(query), len(gallery)), np.float32)
+    # In memory at once: the global distances, their sum with those of the parts, and a matrix a group.
     for rows in query_blocks(len(query), len(gallery), 2 + len(gallery.group_names)):
         matrix[rows] = pair_distances(query.features[rows], gallery.features, confidence, group_distance).numpy()
     return matrix
@@ -67,6 +68,7 @@ def measure(
     _require_one_model(query, gallery)
     how = params or EvaluateParams()
     found = evaluate(query.persons, gallery.persons, how, device=choose_device(device))
+    # Without parts there is nothing to weigh, so there is one ranking whatever was asked for.
     return found[confidence if gallery.group_names else "none"]
 
 
@@ -79,6 +81,7 @@ def draw_rank_list(query: Embedded, gallery: Embedded, top_k: int = 10, *, top_n
     one_manifest = query.manifest.fingerprint == gallery.manifest.fingerprint
     rows = []
     for place, (images, apart) in enumerate(zip(found.images.tolist(), found.distances.tolist(), strict=True)):
+        # A pid is one person within one manifest alone, and −1 is what a folder without labels gives everybody.
         known = one_manifest and query.rows[place].pid != JUNK_PID
         beside = tuple(
             _shown(gallery, image, f"{distance:.3f}", *_verdict(query, place, gallery, image, known))

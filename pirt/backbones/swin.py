@@ -77,6 +77,7 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
+        # Computed here, so it is neither saved nor asked of a published file.
         self.register_buffer("index", relative_places(window), persistent=False)
 
     def forward(self, windows: Tensor, mask: Tensor | None) -> Tensor:
@@ -163,6 +164,7 @@ class SwinTransformer(Backbone):
     ) -> None:
         super().__init__()
         self.stride = (STRIDE, STRIDE)
+        # For its error: each of the three mergings needs even sides.
         self.grid(image_size)
         self.image_size = image_size
         if window < 2:
@@ -197,7 +199,9 @@ class SwinTransformer(Backbone):
         tokens = self.patch_embed(images)
         for stage, layer in enumerate(self.layers):
             tokens = layer(tokens)
+            # Not behind the last stage: SOLIDER's features are taken before its last semantic layer.
             if self.semantic_weight is not None and stage < STAGES - 1:
+                # Made anew each time, since the weight may be set at any time.
                 share = tokens.new_tensor([self.semantic_weight, 1 - self.semantic_weight])
                 scale = functional.softplus(self.semantic_embed_w[stage](share))
                 tokens = tokens * scale + self.semantic_embed_b[stage](share)
@@ -219,6 +223,7 @@ class SwinTransformer(Backbone):
             weights = from_openmmlab(weights)
         weights = {name: value for name, value in weights.items() if not name.endswith(_DERIVED)}
         adapted = Adapted(*leave_out(weights, _LEFT_OUT))
+        # Listed as unexpected, they would not tell which option to set.
         if self.semantic_weight is None and any(name.startswith(_SEMANTIC) for name in adapted.weights):
             raise CheckpointError("has SOLIDER's semantic layers; set backbone_options.semantic_weight, theirs is 0.2")
         own, resampled = self.state_dict(), set()
@@ -245,6 +250,7 @@ def shift_mask(grid: Grid, window: int, shift: int) -> Tensor | None:
 
     def regions(length: int) -> Tensor:
         cells = torch.arange(length)
+        # The last window holds its own cells (1) and those that the roll brought from the far edge (2).
         return (cells >= length - window).long() + (cells >= length - shift).long()
 
     region = regions(grid[0])[:, None] * 3 + regions(grid[1])

@@ -155,6 +155,7 @@ class VisionTransformer(Backbone):
 
 def grid_of_positions(count: int) -> Grid:
     """Return the grid of `count` positions; no two of the known aspects have a count in common."""
+    # The square roots of 2, 3 and 3/2 are irrational, so at most one side fits.
     for side in _SIDES:
         width = math.isqrt(count // side)
         if side * width * width == count > 0:

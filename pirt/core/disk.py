@@ -20,6 +20,7 @@ from pirt.core.files import reading, refuse_stream, written_whole
 _DIGEST_BYTES = 64
 _SEAL = re.compile(rb"[0-9a-f]{64}")
 _BLOCK = 1 << 20
+# SIGHUP ends a program at once, as a kill does.
 _DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,11 +33,13 @@ class Disk(io.FileIO):
     def write(self, data: "bytes | memoryview[int]") -> int:  # type: ignore[override]  # libraries hand over memory alone
         """Write all of `data`, or nothing from the first refusal on."""
         rest = memoryview(data)
+        # A raw file may take less than it is given.
         while rest and self.refusal is None:
             try:
                 rest = rest[super().write(rest) :]
             except OSError as error:
                 self.refusal = OSError(error.errno, error.strerror, self.name)
+        # Claimed after a refusal too: a library that is told of it reports something else or ends the process.
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
@@ -55,6 +58,7 @@ class Disk(io.FileIO):
 
     def seal(self) -> None:
         """End the file with the SHA-256 of all that is in it, for `require_seal`."""
+        # Not over a write that was refused, for which the digest would vouch.
         self.check()
         self.seek(0)
         digest = hashlib.file_digest(self, "sha256").hexdigest()
@@ -67,6 +71,8 @@ def written_through(path: Path, kind: type[Disk] = Disk) -> Iterator[Disk]:
 
     Signals wait for the file's `check`, or for the end of the block.
     """
+    # In this order: a signal that waited comes when the file is closed, but while it can still be thrown away. Open for
+    # reading too, since HDF5 reads what it wrote, and the seal all of it.
     with written_whole(path) as beside, _signals_deferred() as let_signals, kind(beside, "w+") as disk:
         disk.let_signals = let_signals
         try:

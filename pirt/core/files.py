@@ -18,7 +18,7 @@ _TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.partial|lock)")
 """Names of what is beside an output while it is written, and may stay there after a kill."""
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 """How files of JPEG, PNG, GIF, TIFF and BMP begin."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota, `ulimit -f`
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".directory"})
 
 
@@ -78,6 +78,7 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
         path = path.resolve()
     folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with made(path.parent), _held_folder(folder):
+        # Its own folder is locked by now, so it is passed over.
         remove_left_over(path)
         beside = folder / path.name
         try:
@@ -109,6 +110,7 @@ def made(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(OSError):
+            # The innermost first: one that is not empty keeps those above it too.
             for place in missing:
                 place.rmdir()
         raise
@@ -170,6 +172,7 @@ def put_in_place(made: Path, path: Path) -> None:
     if not (made.is_dir() and path.is_dir()):
         made.replace(path)
         return
+    # A rename takes the place of a file, but never of a folder with something in it: that one has to go aside first.
     _make_removable(path)
     former = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     path.rename(former)
@@ -251,6 +254,7 @@ _OF_THE_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EN
 
 def is_refusal(error: BaseException | None) -> bool:
     """Tell whether the system refused a file that may itself be good: no rights, too many open files, no memory."""
+    # An OSError without a number is a library's own, as Pillow raises it for a damaged image.
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, *_OF_THE_FILE))
 
 

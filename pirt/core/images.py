@@ -35,6 +35,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             _require_pixels(path, image.width * image.height, max_pixels)
             return _as_rgb(image)
+    # Pillow holds a limit of its own against the header, before `_require_pixels` sees it.
     except Image.DecompressionBombError as error:
         raise DataError(f"image {path} is over the limit of {max_pixels} pixels") from error
     except UnidentifiedImageError as error:
@@ -65,7 +66,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     tiles = getattr(image, "tile", [])  # before decoding, which forgets them
+    # Pillow keeps the upper 8 bits of such colours, and of an image that uses the lower ones alone nothing is left.
     deep = any(_DEEP_COLOURS.search(str(tile.args)) for tile in tiles)
+    # Pillow gives a PGM of 16 bits the mode of 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         # By the depth that the file has, not by its brightest pixel: a dark photograph stays dark.
         bits = _bits_said(image)
@@ -89,6 +92,7 @@ def _bits_said(image: Image.Image) -> int | None:
     if not isinstance(value, int):
         return None
     bits = value if _MAX_SAMPLE_VALUE not in tags else value.bit_length()
+    # 16 is the size of what holds the values, whatever the camera's depth was.
     return bits if 8 <= bits < 16 else None
 
 

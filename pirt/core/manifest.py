@@ -39,6 +39,7 @@ __all__ = [
 COLUMNS = ("key", "path", "split", "pid", "camid", "sha256")
 _ROOT_LINE = "# root: "
 _STAND_IN_LINE = "# stand-in"
+# Part of the fingerprint, since every store, run and result carries that: none of them can lose the mark.
 _STAND_IN_MARK = "-standin"
 _LARGEST = 2**63 - 1
 _LINE_ENDS = re.compile(r"[\0\r\n]")
@@ -116,6 +117,7 @@ def make_manifest(rows: Iterable[ImageRow], root: Path, name: Path, stand_in: bo
 def is_manifest(path: Path) -> bool:
     """Tell a manifest by its first line, as `write_manifest` writes it."""
     with path.open("rb") as file:
+        # One byte more, for the quotation mark of a spreadsheet.
         return file.read(len(_ROOT_LINE) + 1).removeprefix(b'"').startswith(_ROOT_LINE.encode())
 
 
@@ -163,6 +165,7 @@ def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
     head = _block(file)
     if said := SEPARATOR_LINE.match(head):
         head = head[said.end() :]
+    # At most two lines stand above the header: the root's and the stand-in's.
     header = next((line for line in head.split("\n", 3) if not line.startswith(("#", '"#'))), "")
     delimiter = said[1] if said else max(",;\t", key=header.count)
     recorded, rest = _marked(head, _ROOT_LINE, delimiter)
@@ -248,11 +251,13 @@ def _lines_of(rows: Rows) -> str:
     table = list(zip(*rows.columns(), strict=True))
     lines = "".join([f"{key},{path},{split},{pid},{cam},{sha256}\n" for key, path, split, pid, cam, sha256 in table])
     marks = (len(COLUMNS) - 1) * len(table), len(table), 0, 0, 0
+    # A comma or line end more than the table has, or any quote, lies in a field, which then has to be quoted.
     return lines if tuple(map(lines.count, ',\n"\r\0')) == marks else _as_csv(table)
 
 
 def _as_csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
+    # Not the writer's own \r\n: the fingerprint is taken of these bytes, and `_lines_of` writes them without it.
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
@@ -299,6 +304,7 @@ def _require_sound(rows: Rows, path: Path) -> None:
         raise ManifestError(f"manifest {path} lists no image")
     if _numbers_are_sound(rows) and _texts_are_sound(rows):
         return
+    # One by one to name the first that is wrong, or to find that two keys only share a hash.
     seen: set[str] = set()
     for row in rows:
         try:
@@ -334,6 +340,7 @@ def _texts_are_sound(rows: Rows) -> bool:
             return False
         if any(mark in between for mark in _OUTSIDE) and not all(map(stays_inside, paths)):
             return False
+        # Eight bytes a key; a set of a million keys would make an object of each.
         hashes[first : first + TOGETHER] = hashes_of(keys)
     hashes.sort()
     return not (hashes[1:] == hashes[:-1]).any()

@@ -20,6 +20,7 @@ LARGEST_BATCH = 8192
 BatchSize = Annotated[int, Field(gt=0, le=LARGEST_BATCH)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Up to what a float32 holds, so that a training whose rate is too high runs and stops by itself.
 Rate = Annotated[float, Field(ge=0, le=1e38)]
 PositiveRate = Annotated[float, Field(gt=0, le=1e38)]
 """Of learning and the like; neither NaN nor infinite."""

@@ -15,7 +15,7 @@ from pirt.core.rows import SPLITS
 _FIELDS = 6
 _DIGITS = 18
 """Numbers of so many digits are below 2**63."""
-_WORD = 8
+_WORD = 8  # as long as no split's name is
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ def plain_rows(text: str, delimiter: str) -> PlainRows | None:
     starts[:, 1:] = stops[:, :-1] + 1
     starts[0, 0], starts[1:, 0] = 0, ends[:-1] + 1
     lengths = stops - starts
+    # A field that `csv.reader` refuses is left to it, which then says so.
     if (lengths < 0).any() or lengths.max() > csv.field_size_limit():  # one line has more, another fewer fields
         return None
     keys, paths, splits, pids, camids, sha256s = zip(starts.T, lengths.T, strict=True)

@@ -50,6 +50,7 @@ class _Undrawn(TorchFunctionMode):
             raise _EndlessError
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        # What works in place ends with an underscore; `requires_grad_` does too, but fills nothing.
         if name.endswith("_") and not name.startswith("_") and not name.endswith("requires_grad_"):
             return args[0] if args else kwargs["tensor"]  # as `nn.init` calls it
         return func(*args, **kwargs)

@@ -62,6 +62,7 @@ def yaml_in(path: Path) -> Any:
 def yaml_of(text: str) -> Any:
     """Return what a YAML text holds; see `yaml_in`."""
     _require_few_open(text)
+    # Pure, since libyaml's parser has a composer of its own, which would pass over `_Bounded`.
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = _DEEPEST
     yaml.Composer = _Bounded

@@ -56,6 +56,7 @@ def fetch(source: str) -> Path:
             raise CheckpointError(
                 f"{source} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
             ) from error
+    # Also of what was there already: an earlier program or somebody's hand may have put it there.
     require_named_hash(path)
     return path
 
@@ -88,6 +89,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; pass a file of weights")
     tensors = _tensors(_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path), path)
+    # First of all, for whatever is computed of a tensor takes memory for all of its numbers.
     _require_numbers_of_their_own(tensors, path)
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}

@@ -19,7 +19,7 @@ CodecName = Literal["tau8", "float16", "float32"]
 Codes = NDArray[Any]
 """uint8, float16 or float32 as the codec says, same shape as the values."""
 
-MAX_RELATIVE_ERROR = 0.015
+MAX_RELATIVE_ERROR = 0.015  # what 255 steps hold down to τ = 0.0006
 # Of float32's 23 bits of fraction: the 11 that stay tell values 0.05 % apart, and a table over them fits into a cache.
 _DROPPED_BITS = 12
 
@@ -66,9 +66,11 @@ def _tables(tau: float) -> _Tables:
     if not 0 < limit < 1:
         raise ParamsError(f"codec tau8 needs 0 < tau < 1, got {tau}; take codec float16")
     log_ratio = -math.log(limit) / 254.5
+    # Counted down from code 255, whose exponent is then 0 and whose value exactly 1.
     values = np.exp(log_ratio * (np.arange(256) - 255.0)).astype(np.float32)
     values[0] = 0
     first, last = (int(edge.view(np.int32)) >> _DROPPED_BITS for edge in (limit, np.float32(1)))
+    # One more than there are cells of the table, for the upper edge of the last.
     starts = (np.arange(first, last + 2, dtype=np.int32) << _DROPPED_BITS).view(np.float32)
     steps = np.floor(np.log(starts.astype(np.float64) / limit) / log_ratio) + 1
     codes = np.clip(steps, 1, 255).astype(np.uint8)
@@ -85,8 +87,10 @@ def _require_precise(
     codes: NDArray[np.uint8],
     values: NDArray[np.float32],
 ) -> None:
+    # All values of a cell get one code, so the error is largest at one of the cell's edges.
     decoded = values[codes].astype(np.float64)
     error = np.abs(decoded / np.stack([edges[:-1], np.minimum(edges[1:], 1)]) - 1).max()
+    # Code 1 must decode to more than τ in float32 as well, or the part mask would lose its cells.
     if error > MAX_RELATIVE_ERROR or values[1] <= limit:
         raise ParamsError(
             f"codec tau8 cannot keep tau {tau} within {MAX_RELATIVE_ERROR:.1%} (it would err by {error:.2%}); "

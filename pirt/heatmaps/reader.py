@@ -234,6 +234,7 @@ def open_unsealed(path: Path) -> HeatmapStore:
         for name in (HEATMAPS, SCORES, KEYS):
             json_in(path / name / METADATA)  # raises for a pipe, for which zarr would wait, and for what is too large
         with reading(path):
+            # Read-only, as DVC leaves its outputs where they are hard links.
             root = zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
             heatmaps, scores, keys = (_array(root, name) for name in (HEATMAPS, SCORES, KEYS))
         layout = ShardLayout(attributes, heatmaps.shape[0], (heatmaps.shards or heatmaps.chunks)[0])

@@ -151,6 +151,7 @@ class ShardLayout:
     def metadata(self, images: Sequence[ImageRow]) -> dict[str, bytes]:
         """Return the files of a store of `images` whose shards are all still to come."""
         files: dict[str, Buffer] = {}
+        # Without consolidated metadata, which zarr v3's specification does not have.
         root = zarr.create_group(MemoryStore(files), attributes=root_attributes(self.attributes))
         self.create_arrays(root)
         columns = ((KEYS, [image.key for image in images]), (SHA256, [image.sha256 for image in images]))
@@ -180,6 +181,7 @@ class ShardLayout:
             dtype=code_dtype(self.attributes.codec),
             shape=(self.count, *self.image_shape),
             chunks=(self.chunk_images, *self.image_shape),
+            # One shard is one task's: with blocks smaller than a shard, parallel writers silently lose data.
             shards=(self.shard_size, *self.image_shape),
             **_STORED,
         )

@@ -23,6 +23,7 @@ class MetricLoss(Protocol):
 def metric_loss_named(name: str) -> MetricLoss:
     """Return the loss of the file `name` in this folder."""
     module = f"{__name__}.{name}"
+    # The form first, since of a dotted name find_spec imports all but the last part.
     if not re.fullmatch(r"[a-z]\w*", name) or find_spec(module) is None:
         known = ", ".join(found.name for found in iter_modules(__path__))
         raise ParamsError(f"train.metric_loss = {name!r}: no such loss, expected one of {known}")

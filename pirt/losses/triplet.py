@@ -31,10 +31,11 @@ def batch_hard_triplet(
     # Only the chosen pairs' distances are differentiated: all pairs' would take A·B·C numbers.
     gap = _distances_to(anchors, features, positive) - _distances_to(anchors, features, negative)
     losses = functional.softplus(gap) if margin is None else functional.relu(gap + margin)
+    # Over this process's anchors: the gradients' mean over the processes is then that of the whole batch's loss.
     return losses.masked_fill(same.all(dim=-1), 0.0).mean()
 
 
-metric_loss = batch_hard_triplet
+metric_loss = batch_hard_triplet  # the name by which `train.metric_loss` finds it
 
 
 def _distances_to(anchors: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
@@ -43,6 +44,7 @@ def _distances_to(anchors: Tensor, features: Tensor, chosen: Tensor) -> Tensor:
     starts = torch.arange(0, features[..., 0].numel(), features.shape[-2], device=chosen.device)
     rows = (chosen + starts.view(*features.shape[:-2], 1)).flatten()
     others = features.flatten(0, -2).index_select(0, rows).view_as(anchors)
+    # At distance 0, as of an anchor that is its own positive, its gradient is 0; that of a plain root would be NaN.
     distances: Tensor = torch.linalg.vector_norm(anchors - others, dim=-1)
     return distances
 

@@ -25,6 +25,7 @@ class SelfAttention(nn.Module):
         # Every token may ask, only valid ones are asked: a row of padding has an answer, which nobody reads.
         mask = None if valid is None else valid[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
+        # Divides by √ of a head's channels, as the authors do; eq. 9 prints the root of the whole feature's.
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         joined: Tensor = self.projection(attended.transpose(1, 2).reshape(N, T, D))
         return joined

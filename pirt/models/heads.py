@@ -12,6 +12,7 @@ class BNNeck(nn.Module):
 
     def __init__(self, parts: int, channels: int, num_classes: int) -> None:
         super().__init__()
+        # It works channel by channel, so the parts stay as independent as with a norm each.
         self.norm = nn.BatchNorm1d(parts * channels)
         # Embeddings are compared by their angle at the origin, from which a bias would move them.
         self.norm.bias.requires_grad_(False)

@@ -13,6 +13,7 @@ def init_intra_part(module: IntraPart) -> None:
     module.apply(init_weights)
     for layer in module.attention.modules():
         if isinstance(layer, nn.Linear):
+            # Not by kaiming_normal_, which would take the 3·D rows of q, k and v together for the fan-out of each.
             nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
 
 

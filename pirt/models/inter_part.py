@@ -11,6 +11,7 @@ class TransformerUnit(nn.Module):
 
     def __init__(self, channels: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
+        # The biases are the authors'.
         self.attention = SelfAttention(channels, heads, bias=True, projection=True, dropout=dropout)
         self.norm1 = nn.LayerNorm(channels)
         self.feedforward = nn.Sequential(
@@ -45,6 +46,7 @@ def mean_of_tokens(tokens: Tensor, valid: Tensor | None = None) -> Tensor:
     """Average N×T×C over its valid tokens: N×C."""
     if valid is None:
         return tokens.mean(dim=1)
+    # A padded slot repeats a keypoint, which a plain mean would count twice.
     weights = valid.to(tokens.dtype)
     return (tokens * weights[:, :, None]).sum(dim=1) / weights.sum(dim=1, keepdim=True)
 

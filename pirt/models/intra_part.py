@@ -51,9 +51,11 @@ class IntraPart(nn.Module):
         self.reading: MaskReading = mask
         # The paper names instance and batch norm here; the authors' program has IBN, one for each half of the channels.
         self.encode = nn.Sequential(nn.Conv2d(channels, bottleneck, 1), IBN(bottleneck), nn.ReLU())
+        # Without biases, as the authors have it; W_H is the paper's alone.
         self.attention = SelfAttention(bottleneck, heads, bias=False, projection=projection, dropout=0.0)
         self.dropout = nn.Dropout(dropout)  # of F_φ; the attention has none of its own
         self.norm = nn.BatchNorm2d(bottleneck)
+        # No ReLU of its own: that of eq. 8 comes after the sum.
         self.decode = nn.Sequential(nn.Conv2d(bottleneck, channels, 1), nn.BatchNorm2d(channels))
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
@@ -61,6 +63,7 @@ class IntraPart(nn.Module):
         encoded = self.encode(features)  # φ(F), eq. 4
         related = self._attend(encoded) + self.dropout(encoded)  # eq. 5
         related = functional.relu(self.norm(related))
+        # Read in the heatmaps' float32, which mixed precision leaves them, and only then in the features' type.
         kept = read_mask(mask, self.reading).to(features.dtype) * features
         return functional.relu(self.decode(related) + kept)  # eq. 8
 

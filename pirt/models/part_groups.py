@@ -77,6 +77,7 @@ def _name(name: object) -> str:
 def _keypoints(name: str, keypoints: object) -> tuple[int, ...]:
     if isinstance(keypoints, str) or not isinstance(keypoints, Sequence) or not keypoints:
         raise ParamsError(f"part group {name!r} = {reprlib.repr(keypoints)}; expected a list of COCO keypoints")
+    # Within a group the order says nothing, so two ways to write it are one grouping.
     numbers = sorted(_number(name, keypoint) for keypoint in keypoints)
     if twice := [number for number in set(numbers) if numbers.count(number) > 1]:
         raise ParamsError(f"part group {name!r} has {COCO_KEYPOINTS[twice[0]]} twice; list each keypoint once")

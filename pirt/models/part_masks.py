@@ -22,8 +22,10 @@ def keypoint_features(features: Tensor, pooled: Tensor, tau: float) -> Tensor:
 
     Divided by the size of the grid, not of the mask: a keypoint seen on few cells weighs little.
     """
+    # Strictly above, as the store's code 0 stands for all values up to τ.
     masks = (pooled > tau).to(features.dtype)
     cells = features.shape[2] * features.shape[3]
+    # One matrix product: features masked by each keypoint would take K times the memory of F.
     return torch.einsum("bkhw,bchw->bkc", masks, features) / cells
 
 

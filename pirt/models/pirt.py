@@ -90,10 +90,12 @@ class Pirt(nn.Module):
         groups = torch.where((scores > self.tau)[:, :, None], groups, groups.detach())
         confidence = self.confidence(groups, scores)
         if not self.training:
+            # Before scaling, for matching weighs a group by the confidences of both images (section 3.4).
             return outputs | {"groups": groups, "confidence": confidence}
         scaled = groups * confidence[:, :, None]
         return outputs | {
             "groups_logits": self.group_neck.classify(self.group_neck(scaled)),
+            # Before batch norm, where the authors take the triplet loss.
             "groups_scaled": scaled,
         }
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 def max_pool_to(features: Tensor, grid: tuple[int, int]) -> Tensor:
     """Take maxima as `adaptive_max_pool2d` does: B×C×H×W -> B×C×h×w for `grid` = (h, w), whatever the sizes."""
     (H, W), (h, w) = features.shape[2:], grid
+    # So it is at the paper's sizes: 4×4 windows from 96×32 to 24×8.
     if H % h == 0 and W % w == 0:
         return functional.max_pool2d(features, (H // h, W // w))
     rows = features[:, :, _windows(H, h, features.device)].amax(dim=3)  # B×C×h×W

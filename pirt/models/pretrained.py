@@ -45,6 +45,7 @@ def load_published(backbone: Backbone, source: str) -> list[str]:
         for name in weights.keys() & expected.keys()
         if weights[name].shape != expected[name].shape
     ]
+    # Any of them is an error: many loaders take a file with half of the keys and only warn, if at all.
     problems = {
         "missing": expected.keys() - weights.keys(),
         "unexpected": weights.keys() - expected.keys(),

@@ -121,8 +121,10 @@ class ResNet(Backbone):
         self.layer1 = _layer(block, width, width, depths[0], strides[0], ibn)
         self.layer2 = _layer(block, channels, width * 2, depths[1], strides[1], ibn)
         self.layer3 = _layer(block, channels * 2, width * 4, depths[2], strides[2], ibn)
+        # Where IBN-a has none, so that the published weights fit.
         self.layer4 = _layer(block, channels * 4, width * 8, depths[3], strides[3], ibn=False)
         self.feature_channels = channels * 8
+        # As for ImageNet: batch norms keep PyTorch's 1, where those outside the backbone are drawn.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -137,6 +139,7 @@ class ResNet(Backbone):
     def grid(self, image_size: Grid) -> Grid:
         """Return H and W, the image over the stride."""
         for side, pixels, stride in zip(("height", "width"), image_size, self.stride, strict=True):
+            # Convolutions round up, and a cell of the features would not be the place of the heatmaps' cell any more.
             if pixels % stride:
                 raise ParamsError(
                     f"image {side} {pixels} is not a multiple of the model's stride {stride}; change train.image_size"

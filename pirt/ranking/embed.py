@@ -154,6 +154,7 @@ def outputs_of(model: Pirt, dataset: PersonDataset, speed: Speed) -> Iterator[di
             with torch.inference_mode(), tf32(allowed=False):
                 waiting.append(model(batch["image"], batch["heatmaps"]))
             bar.update(len(batch["image"]))
+            # A CPU's go one by one: in other portions HDF5 would lay the same numbers out in other bytes.
             if not on_gpu or len(waiting) == _FETCHED:
                 yield _fetched(waiting)
                 waiting = []

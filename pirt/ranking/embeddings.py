@@ -193,6 +193,7 @@ class Embeddings:
             target[start - rows.start : block.stop - rows.start] = F.normalize(read, dim=-1)
 
     def _read(self, file: h5py.File, name: str, rows: slice | Sequence[int]) -> NDArray[np.float32]:
+        # h5py takes ascending places only.
         values: NDArray[np.float32] = file[name][rows]
         if not np.isfinite(values).all():
             wrong = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())

@@ -40,6 +40,7 @@ class Persons:
         return len(self.pids)
 
 
+# With TF32's 10 bits near images would change places.
 @tf32(allowed=False)
 def evaluate(
     query: Persons,
@@ -67,6 +68,7 @@ def evaluate(
     if gallery.features.groups is not None and params.matching == "full":
         matrices = 2 + len(gallery.features.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
+        # Each is measured before the next is asked for, which overwrites its memory.
         for meter, ranking in zip(meters.values(), ranker.rankings(rows, ranker.base(rows), modes), strict=True):
             meter.update(ranking, query.pids[rows], query.camids[rows])
         progress(rows.stop - rows.start)
@@ -134,6 +136,7 @@ def require_valid_matches(
     for pid, camid in zip(gallery_pids.tolist(), gallery_camids.tolist(), strict=True):
         cameras.setdefault(pid, set()).add(camid)
     queries = list(zip(query_pids.tolist(), query_camids.tolist(), strict=True))
+    # A match comes from another camera: the protocol leaves the same person by the query's own camera out.
     if any(cameras.get(pid, set()) - {camid} for pid, camid in queries if pid > DISTRACTOR_PID):
         return
     shared = sum(pid in cameras for pid, _ in queries if pid > DISTRACTOR_PID)

@@ -45,6 +45,7 @@ class _ReadBack(Disk):
         if number in self._pages:
             return self._pages[number]
         page = bytearray(_PAGE)
+        # This leaves the place in the file where the library expects it.
         os.preadv(self.fileno(), [page], number * _PAGE)
         return page
 

@@ -16,8 +16,10 @@ ConfidenceMode = Literal["query-gallery", "query", "gallery", "none", "even"]
 With "none" each weighs 1, so that all together weigh G and not 1 at most: compared with "even" it shows what is due to
 the balance of global and group distance, and "even" with the others what is due to the confidences.
 """
+# The authors' program picks by the stripe's alone.
 Coarse = Literal["sum", "stripe"]
 """What picks the top N and orders the rest: the sum of all global distances, or the stripe's alone."""
+# The paper's text says cosine; the authors' program, which made its numbers, takes the Euclidean distance.
 GroupDistance = Literal["euclidean", "cosine"]
 """How two unit features of a group are compared: ‖a − b‖, or 1 − a·b."""
 CONFIDENCE_MODES: tuple[ConfidenceMode, ...] = get_args(ConfidenceMode)
@@ -66,6 +68,7 @@ def make_features(
 def global_distances(query: Features, gallery: Features) -> Tensor:
     """Sum of the global features' cosine distances: b×M, from 0 to 2·S."""
     asked, largest = query.globals, query.globals.new_full((1, 1), query.global_count)
+    # In one call: to subtract the product would take a second matrix of its size.
     return _across(gallery.globals, asked.device, lambda chunk: torch.addmm(largest, asked, chunk.T, alpha=-1))
 
 
@@ -110,6 +113,7 @@ def nearest(distances: Tensor, count: int) -> Tensor:
     values, columns = distances.topk(count + 1, dim=1, largest=False)
     for row in torch.nonzero(values[:, count - 1] == values[:, count])[:, 0].tolist():
         columns[row] = distances[row].sort(stable=True).indices[: count + 1]
+    # Ascending, as sparse rows have their columns and as ties among the candidates are broken.
     return columns[:, :count].sort(dim=1).values
 
 
@@ -147,6 +151,7 @@ def unit_distances(cosines: Tensor, kind: GroupDistance) -> Tensor:
     """
     if kind == "cosine":
         return cosines.neg_().add_(1)
+    # The cosine of equal features may round to more than 1, and the root would be NaN.
     return _square_root(cosines.mul_(-2).add_(2).clamp_(min=0))
 
 
@@ -212,6 +217,7 @@ def find_candidates(
         columns=columns,
         global_distances=distances.gather(1, columns),
         group_distances=candidate_group_distances(query_groups, *_brought(gallery_groups, columns), kind),
+        # Of the ranked image; the authors' evaluator takes that of the row number, a slip.
         confidences=(query_confidence[:, None], gallery_confidence[columns]),
     )
 
@@ -238,6 +244,7 @@ def coarse_to_fine(
     top images, which is a negative whole number, and `coarse` of the others. Its memory is that of
     `coarse`, which may be `distances`, and the next mode overwrites it.
     """
+    # Once, before the first mode overwrites `coarse`, which may be the `distances` that are read here.
     candidates = find_candidates(query, gallery, distances, coarse, top_n, kind)
     for mode in modes:
         # Below zero, so before every distance of the others; float32 holds whole numbers exactly up to 2²⁴.
@@ -255,6 +262,7 @@ def fully(
     for mode in modes:
         # The next mode starts from the same global distances.
         total = distances.clone()
+        # Group by group, since a product of all would take G more matrices.
         for g, group_distances in enumerate(by_group):
             pair = query_confidence[:, None, g], gallery_confidence[None, :, g]
             weights = group_weights(*pair, mode, len(by_group))

@@ -139,6 +139,7 @@ class RankMeter:
 
     def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, share: range, done: int) -> list[Integers]:
         """Return the positions of the matches of a share of the queries; messages count queries from `done`."""
+        # Of floating point whatever the distances are: what is left out becomes NaN.
         counter = _Counter(self._gallery.size, np.result_type(rows.dtype, np.float32), self._junk)
         positions: list[Integers] = []
         for first in share[::_QUERIES]:
@@ -159,6 +160,7 @@ class RankMeter:
             if positions[0] < self._max_rank:
                 hits[positions[0]] += 1
             precisions[query] = _average_precision(positions, self._trapezoid)
+            # mINP looks at the last match alone: how far down a user would have to look for all of them.
             penalties.append(len(positions) / (int(positions[-1]) + 1))
         return RankMetrics(
             cmc=hits.cumsum() / max(measured, 1),
@@ -180,6 +182,7 @@ class _Gallery:
             raise DataError(f"{len(pids)} gallery pids and {len(camids)} gallery camids, expected as many of both")
         self.size = len(pids)
         self._camids = camids
+        # Stable, so that each person's images stay in gallery order, which breaks ties.
         self._order = np.argsort(pids, kind="stable")
         self._sorted = pids[self._order]
         self.junk = np.flatnonzero(pids == JUNK_PID)
@@ -193,6 +196,7 @@ class _Gallery:
         last[pids <= DISTRACTOR_PID] = 0  # who are nobody in particular
         places = first[:, None] + np.arange((last - first).max(initial=0))
         images = self._order[np.clip(places, 0, np.maximum(last, 1)[:, None] - 1)]
+        # The person's images by the query's own camera are no matches, and `_load` takes them out of the ranking.
         return images, (places < last[:, None]) & (self._camids[images] != camids[:, None])
 
 
@@ -211,6 +215,7 @@ class _Counter:
 
         The others of `images` are left out of the ranking.
         """
+        # Rows with about as many matches are counted in one call, which compares all of them as often as the first.
         by_count = np.argsort(-matching.sum(axis=1), kind="stable")
         images, matching = images[by_count], matching[by_count]
         distances = rows[by_count[:, None], images]
@@ -266,6 +271,7 @@ class _Counter:
         for start in range(0, rows.shape[1], self._part):
             part = rows[:, None, start : start + self._part]
             compared = holds[..., : part.shape[2]]
+            # Beyond the part there may be what an earlier one left, which would be added up too.
             holds[..., part.shape[2] :] = False
             np.less(part, thresholds[..., None], out=compared)
             nearer += np.add.reduce(words, axis=3).view(np.uint8).sum(axis=2, dtype=np.int64)

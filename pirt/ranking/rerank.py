@@ -29,6 +29,7 @@ class Reranker:
         self._lambda = settings.original
         # A gallery that the queries' device cannot hold lies on the host, and so does everyone then.
         everyone = Features(torch.cat([query.globals.to(gallery.globals.device), gallery.globals]), query.global_count)
+        # One more than k1, since each image is the first of its own neighbours.
         neighbours, farthest = _neighbours(everyone, query.globals.device, max(settings.k1 + 1, settings.k2))
         codes = list(_codes(everyone, neighbours, farthest, settings.k1))
         self._farthest = torch.from_numpy(farthest)

@@ -25,7 +25,7 @@ from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
-_ROUNDED = 1e-6
+_ROUNDED = 1e-6  # a query's precision is kept to six digits
 FalsePositiveRate = Literal["0.001", "0.01", "0.1"]
 """Rates that people choose thresholds by; as text, since they are names in the file."""
 
@@ -171,6 +171,7 @@ def origins_of(embeddings: Embeddings) -> Origins:
 def _per_query(metrics: RankMetrics, query: Persons, params: EvaluateParams) -> PerQuery:
     values = metrics.average_precisions
     counted = ~np.isnan(values) | (params.unmatched == "zero")
+    # NaN is left only where the protocol counts a query without a match, and then as 0.
     pids, precisions = query.pids[counted], np.nan_to_num(values[counted])
     around = bootstrap(precisions, pids)
     bounds = None
@@ -210,6 +211,7 @@ def scores_of(metrics: RankMetrics) -> Scores:
 
 
 def _at_ranks(cmc: Sequence[float]) -> list[float]:
+    # `max_rank` may end the curve before rank 10.
     return [cmc[min(rank, len(cmc)) - 1] for rank in (1, 5, 10)]
 
 

@@ -116,6 +116,7 @@ def measure_verification(
     device = device or query.features.globals.device
     asked, searched = query.features.to(device), within(gallery.features, device)
     counter = PairCounter(gallery.pids, gallery.camids, junk=junk, device=device)
+    # Beside the distances, as `evaluate` counts them, their steps and the masks of pairs in `PairCounter.update`.
     matrices = 4 if searched.groups is None else 5 + len(searched.groups)
     for rows in query_blocks(len(query), len(gallery), matrices):
         distances = pair_distances(asked[rows], searched, mode, group_distance)
@@ -201,6 +202,7 @@ def fit_logistic(distances: Floats, same: Floats, different: Floats) -> Calibrat
 
 
 def _logistic(values: Floats) -> Floats:
+    # The same function as 1 / (1 + exp(−x)), whose exp overflows.
     likely: Floats = 0.5 * (1 + np.tanh(values / 2))
     return likely
 

@@ -76,6 +76,7 @@ class PersonDataset(Dataset[Item]):
 
     def __getitems__(self, draws: Sequence[int | Draw]) -> list[Item]:
         """Return items for the loader: uint8 pixels and codes, a quarter of the bytes that the model reads."""
+        # PyTorch's loader asks for whole batches by this method where a data set has it.
         return [self._coded(draw) for draw in draws]
 
     def finisher(self, device: torch.device) -> Callable[[Batch], Batch]:

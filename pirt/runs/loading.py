@@ -25,6 +25,7 @@ def hold_pixels_within(dataset: PersonDataset, gib: float) -> bool:
 
     Every process of this machine holds its own, so the room is shared among them.
     """
+    # Half, since the batches of loader processes lie there too.
     fits = dataset.pixel_bytes <= min(gib * _GIB, free_shared_memory() / 2) / processes_here()
     if fits:
         dataset.hold_pixels()
@@ -53,6 +54,7 @@ def make_loader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
+        # Only from pinned memory does a copy to the GPU go on while the host does other things.
         pin_memory=on_gpu,
         # A training comes back for each epoch; whoever goes through the images in order does so once.
         persistent_workers=workers > 0 and not in_order,

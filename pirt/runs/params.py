@@ -36,6 +36,7 @@ def _as_in_yaml(grouping: Grouping) -> str | dict[str, tuple[int, ...]]:
     return grouping if isinstance(grouping, str) else dict(grouping)
 
 
+# A mapping in files alone: elsewhere it would be equal to one whose groups are in another order.
 Groups = Annotated[Grouping, PlainValidator(checked_grouping), PlainSerializer(_as_in_yaml, when_used="json")]
 
 

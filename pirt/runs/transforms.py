@@ -34,6 +34,7 @@ class EvalTransform:
     def resize(self, image: Image.Image) -> Pixels:
         """Return the image at `image_size`, bicubic."""
         height, width = self.image_size
+        # Stretched whatever its aspect, as stage 1 stretches it: so the heatmaps lie on the image.
         return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
     def augment(self, image: Pixels, codes: Codes, seed: Sequence[int]) -> tuple[Pixels, Codes]:

@@ -45,6 +45,7 @@ class TrainTransform(EvalTransform):
         down, right = (int(shift) for shift in chance.integers(-self.pad, self.pad, 2, endpoint=True))
         image, codes = shift(image, codes, down, right)
         if chance.random() < self.erase and (box := draw_box(image.shape[:2], chance)):
+            # In place, since `shift` has copied both: image and codes may be held for the whole training.
             erase(image, codes if self.erase_heatmaps else None, box, self.mean)
         return image, codes
 

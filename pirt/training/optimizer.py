@@ -32,9 +32,11 @@ def parameter_groups(network: Pirt, decay: float) -> list[dict[str, Any]]:
     """Return the learning parameters by their share of the rate: `decay` for each layer below the heads."""
     backbone, by_scale = network.backbone, dict[float, list[torch.nn.Parameter]]()
     for name, parameter in network.named_parameters():
+        # Frozen are the necks' biases and SOLIDER's semantic layers.
         if parameter.requires_grad:
             inside = name.startswith("backbone.")
             below = backbone.last_layer - backbone.layer_of(name.removeprefix("backbone.")) if inside else 0
+            # Biases learn at the rate of weights, where TransReID gives them twice that.
             by_scale.setdefault(decay**below, []).append(parameter)
     return [{"params": parameters, SCALE: scale} for scale, parameters in by_scale.items()]
 

@@ -120,6 +120,7 @@ def share_batch_norm(network: nn.Module, synchronised: bool) -> None:
     if synchronised:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return
+    # As a list, for the modules change on the way.
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
@@ -146,6 +147,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(features)
         C = features.shape[1]
+        # Sums over a whole batch need float32's digits.
         rows = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
         rows = rows.transpose(0, 1).reshape(C, -1)
         count = rows.shape[1] * dist.get_world_size()

@@ -143,6 +143,7 @@ class Training:
         self.steps_per_epoch = self.sampler.batches
         self.state, self.replaces = self.earlier_state(), job.restart
 
+        # Just before the weights are drawn, so that nothing which comes earlier can change them.
         torch.manual_seed(job.params.seed)
         self.network, self.notes = starting_network(self.dataset.num_classes, job.params, job.init_from)
         if self.state.step:
@@ -159,6 +160,7 @@ class Training:
         self.model, self.optimizer = fabric.setup(objective, self.bare_optimizer)
         if self.state.step:
             self.bare_optimizer.load_state_dict(self.state.optimizer)
+            # The loss scale is reached by what Fabric documents for authors of plugins alone.
             fabric.strategy.precision.load_state_dict(self.state.scaler)
 
         # Before the loader: its processes share what is held when they start.
@@ -199,6 +201,7 @@ class Training:
         """Write the trained weights, move the best ones beside them and forget the state."""
         save_run(self.job.out, self.network, self.record)
         best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
+        # An earlier training's best does not belong to these weights; this one's, moved before a kill, has to stay.
         if best.exists() and (kept.exists() or not self.recipe.evaluate_every):
             shutil.rmtree(best)
         if kept.exists():
@@ -211,6 +214,7 @@ class Training:
         done = self.state.step - epoch * self.steps_per_epoch
         self.sampler.start(epoch, first_batch=done)
         self.watch.start_epoch(self.state.sums, done)
+        # An evaluation leaves the network in its other mode.
         self.model.train()
         self.listener.epoch_begins(self)
         for batch in self.listener.waits_for(batches_of(self.loader, self.fabric.device)):
@@ -271,6 +275,7 @@ class Training:
         self.listener.measured(self, measured)
         if measured["evaluation/mAP"] > self.state.best:
             self.state.best = measured["evaluation/mAP"]
+            # Not into the run folder yet, which DVC empties before it runs the stage again.
             save_run(resume_folder(self.job.out) / BEST_FOLDER, self.network, self.record)
         return measured
 

@@ -76,6 +76,7 @@ class PKSampler(Sampler[list[Draw]]):
         position = 0
         for _ in range(self.batches):
             indices = [index for own in islice(places, self.identities) for index in own]
+            # With the place, so that an image which comes twice in an epoch is not augmented alike.
             yield [Draw(index, (self.seed, self.epoch, index, position + at)) for at, index in enumerate(indices)]
             position += len(indices)
 

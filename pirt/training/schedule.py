@@ -13,6 +13,7 @@ def learning_rate(params: TrainParams, step: int, steps_per_epoch: int) -> float
     warmup = params.warmup_epochs * steps_per_epoch
     if step < warmup:
         return params.learning_rate * (params.warmup_factor + (1 - params.warmup_factor) * step / warmup)
+    # A warm-up that outlasts the flat part goes straight over into the fall.
     fall_from = max(params.cosine_from_epoch, params.warmup_epochs) * steps_per_epoch
     last = params.epochs * steps_per_epoch - 1
     if step < fall_from:

@@ -46,5 +46,6 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed the step's dropout by its place in the run, so that a resumed training draws the same masks."""
+    # Mixed and not added up: step 1 of seed 0 must not draw what step 0 of seed 1 does.
     state = np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)
     torch.manual_seed(int(state[0]))

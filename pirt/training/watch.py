@@ -34,6 +34,7 @@ class Watch:
     def add(self, step: int, learning_rate: float, values: dict[str, Tensor], stop: bool) -> None:
         """Hand in the values of a step (scalars by name), and read those of the step before."""
         scalars = [value.detach().float() for value in values.values()]
+        # The request to stop rides along, so that all processes see it after the same step.
         stacked = torch.stack([*scalars, torch.full_like(scalars[0], float(stop))])
         mean_over_processes(self._fabric, stacked)
         on_cpu, copied = stacked.to("cpu", non_blocking=True), None

@@ -62,6 +62,7 @@ def _nearest_keys(
         # One query after another: the few that are shown need no blocks.
         row = slice(place[asked], place[asked] + 1)
         ranking = ranker.rankings(row, ranker.base(row), [default_mode(embeddings)])
+        # Stable, for the metrics rank equal distances in the gallery's order.
         order = next(ranking)[0].argsort(stable=True)[:top_k]
         found.append([keys[image] for image in order.tolist()])
     return found
