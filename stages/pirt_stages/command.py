@@ -42,6 +42,7 @@ _FIXES = {
 }
 
 
+# Not the end of a line: some messages list what they found, a line each.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MOST_SHOWN = 1000
 """Characters kept of a message's beginning, and of its end, which says how to fix it."""
@@ -64,6 +65,7 @@ class UserError(click.ClickException):
 
 
 def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    # click also parses a line to complete it in a shell, when nothing is to be printed.
     if asked and not context.resilient_parsing:
         click.echo(f"{context.find_root().info_name} {version('pirt')}")
         context.exit()
@@ -121,6 +123,7 @@ class Command(Told):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an error that the user can fix into click's message with exit code 2."""
         try:
+            # In this order: the lock is let go before a signal's line is printed, and its own refusal is reported.
             with reported(), ending_on_signals(), _output_of(ctx):
                 return super().invoke(ctx)
         except KeyboardInterrupt:  # between the command and this line; click would exit with 1
@@ -139,6 +142,7 @@ def reported() -> Iterator[None]:
             raise UserError(_refusal(refused)) from error
         raise UserError(str(error)) from error
     except (MemoryError, RuntimeError, ImportError) as error:
+        # A library that the system has no room to map is an ImportError.
         if how := _died_loading(error):
             raise UserError(
                 f"a process that loads images died ({how}), usually for lack of memory; run the same command "
@@ -173,6 +177,7 @@ def _died_loading(error: BaseException) -> str | None:
 def _refused_to_torch(error: BaseException) -> OSError | None:
     """Return what the system refused, if PyTorch's message about a file ends with the system's error number."""
     found = re.fullmatch(r"unable to .* (?:file|shared memory)(?: <(.+)>)?.*: (.+) \((\d+)\)", str(error))
+    # PyTorch does not always name a file of its shared memory, which lies there.
     return OSError(int(found[3]), found[2], found[1] or "/dev/shm") if found else None
 
 
@@ -212,6 +217,7 @@ def _require_apart(ctx: click.Context, out: Path) -> None:
         for given in value if isinstance(value, tuple) else (value,):
             if given is None or not out.exists() or not Path(given).exists():
                 continue
+            # Compared as files and not as texts, since links and `..` give a file many names.
             of_it = param.name in _WHOLE_FOLDERS and out.is_file() and out.resolve().is_relative_to(given.resolve())
             if of_it or out.samefile(given):
                 name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
@@ -238,6 +244,7 @@ def _files_named(value: object) -> Iterator[Path]:
 
 def _refusal(error: OSError) -> str:
     """Name the file, where the system does, the reason and the fix."""
+    # A rename that is refused has two names, of which the second is the output's.
     file = error.filename2 or error.filename
     fix = _FIXES.get(error.errno or 0, "fix that")
     reason = " ".join(str(error.strerror).split())

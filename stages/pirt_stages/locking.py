@@ -32,6 +32,7 @@ def held(out: Path) -> Iterator[None]:
     # A link to an output is that output, and both names have to meet at one lock.
     out = out.resolve() if out.is_dir() else out.absolute()
     path = out.with_name(f".{out.name}.lock")
+    # A command that is refused leaves none of the folders that were made for its lock.
     with made(out.parent):
         descriptor = _locked(path, out)
         try:
@@ -79,6 +80,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _own_name() -> bytes:
+    # Cut, so that all of it fits into the bytes that `_holder` reads.
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "command": command[:500]}).encode()
 

@@ -69,9 +69,11 @@ def _end_zarr() -> None:
     zarr itself gives it a fifth of a second, too little on a machine at work, and then closes what still runs: a
     traceback below a command that ended well.
     """
+    # Looked up and not imported, since most commands never load zarr.
     sync = sys.modules.get("zarr.core.sync")
     if sync is None or sync.iothread[0] is None:
         return
+    # An asyncio loop may only be stopped from its own thread.
     sync.loop[0].call_soon_threadsafe(sync.loop[0].stop)
     sync.iothread[0].join(_PATIENCE)
 

@@ -19,6 +19,7 @@ def ending_on_signals() -> Iterator[None]:
     Libraries catch more than they should: whatever comes out of the block after a signal, the signal is the reason. An
     exception in a finalizer is only printed by Python and then lost: the signal is then sent once more.
     """
+    # Python lets the main thread alone set handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,6 +34,7 @@ def ending_on_signals() -> Iterator[None]:
         if not (asked and isinstance(lost.exc_value, KeyboardInterrupt)):
             hook(lost)
             return
+        # Since `end` ran, the default action is in its place, which would end the program with everything half-done.
         signal.signal(asked[0], end)
         # Not from here, where it would be lost again; and to the main thread, which may be waiting for something.
         threading.Timer(_SOON, signal.pthread_kill, (threading.get_ident(), asked[0])).start()
@@ -42,6 +44,7 @@ def ending_on_signals() -> Iterator[None]:
     try:
         yield
     except BaseException:
+        # MMEngine's formatter, for one, turns the interrupt into a SyntaxError.
         if not asked:
             raise
         print(_LINES[signal.Signals(asked[0])], file=sys.stderr)

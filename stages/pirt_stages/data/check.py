@@ -97,6 +97,7 @@ def _duplicates(rows: Rows) -> Finding:
     """Find the same bytes in two splits; a gallery copy of a query, which the protocol drops, does no harm."""
     _, image, count = np.unique(rows.sha256s.hashes(), return_inverse=True, return_counts=True)
     places: dict[str, list[ImageRow]] = defaultdict(list)
+    # Objects are made of the few copies alone; of a million rows they would take seconds.
     for row in rows.take(count[image] > 1):
         places[row.sha256].append(row)
     harmful, dropped = [], 0
@@ -130,6 +131,7 @@ def _unmatched(rows: Rows) -> Finding:
     pids, lowest, highest = (np.append(numbers, _NO_PID) for numbers in _cameras(rows, "gallery"))
     queries = rows.take(rows.of_split("query"))
     place = np.searchsorted(pids[:-1], queries.pids)
+    # Only where both are the query's own camera was the person seen by no other.
     elsewhere = (lowest[place] != queries.camids) | (highest[place] != queries.camids)
     alone = queries.take((pids[place] != queries.pids) | ~elsewhere).keys
     return Finding("queries have a match in another camera", not alone, _examples(alone) or f"all {len(queries):,}")

@@ -262,6 +262,7 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
             raise ParamsError(f"{params_file} has no variants, but --out {out} asks for a file for each")
     else:
         places = {out: shared}
+    # Each file is hashed once, however many variants start from it.
     told = {source: source and sha256_or_url(source) for source in set(places.values())}
     for place, source in places.items():
         with written_whole(place) as beside:

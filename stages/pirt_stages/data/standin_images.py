@@ -33,6 +33,7 @@ class Standin:
     extras: dict[str, bytes]
 
 
+# The counts are the published ones: of the gallery's 19,732 files 2,798 are distractors and 3,819 junk.
 _MARKET = {
     Extent.SMALL: Profile(6, 16, 128, 12, 24, 12, 110, 12, 8, occluded=(0.05, 0.2, 0.05)),
     Extent.FULL: Profile(6, 751, 12_936, 750, 3_368, 750, 19_732, 2_798, 3_819, occluded=(0.05, 0.2, 0.05)),
@@ -49,6 +50,7 @@ def market1501(size: Extent, seed: int) -> Standin:
     """Market-1501 as it is unpacked, `Thumbs.db` included."""
     top = "Market-1501-v15.09.15"
     items = [StandinImage(f"{top}/{entry.path}", entry.shot) for entry in plan(_MARKET[size], seed)]
+    # These four bytes begin every file of the kind that Thumbs.db is.
     extras = {f"{top}/{folder}/Thumbs.db": b"\xd0\xcf\x11\xe0" for folder in (TRAIN, QUERY, GALLERY)}
     return Standin(items, extras | {f"{top}/readme.txt": b"A stand-in.\n"})
 
@@ -66,6 +68,7 @@ def occluded_dukemtmc(size: Extent, seed: int) -> Standin:
     duke = dukemtmc_reid(size, seed)
     shots = {item.path.removeprefix("DukeMTMC-reID/"): item.shot for item in duke.items}
     train, query = _DUKE_LISTS[size]
+    # The renderer's own draws are numbered 1 to 8 in the same place.
     kept = np.random.default_rng([seed, 9]).permutation([path for path in shots if path.startswith(TRAIN)])[:train]
     # Queries are occluded; a quarter comes from the query folder, so that an importer has to look into both.
     hidden = [path for path, shot in shots.items() if shot.occluded]
@@ -101,6 +104,7 @@ def partial_ilids(size: Extent, seed: int) -> Standin:
 def p_dukemtmc_reid(size: Extent, seed: int) -> Standin:
     """P-DukeMTMC-reID: halves, in them whole and occluded bodies, in them one folder per identity."""
     full = size is Extent.FULL
+    # In full 24,143 images of 1,299 persons, as published.
     people = (665, 634) if full else (12, 10)
     places = (
         ("train/whole_body_images", range(1, people[0] + 1), 9_000 if full else 72, False),
@@ -132,7 +136,9 @@ def msmt17(size: Extent, seed: int) -> Standin:
     for order, (split, folder, offset, labels, total, occluded) in enumerate(parts):
         lines = []
         for label, n in _spread(labels, total):
+            # Of 15 cameras, queries are seen by those 7 further on, so that they have matches in others.
             shot = Shot(offset + label, (n + label + 7 * (order == 2)) % 15, n + 1000 * order, occluded)
+            # Two lists share a folder: numbers 200 apart keep the names of a person different.
             name = f"{label:04d}_{n + 200 * order:03d}_{shot.camera + 1:02d}_0303morning_{8 + n:04d}_{order % 2}.jpg"
             items.append(StandinImage(f"MSMT17_V1/{folder}/{label:04d}/{name}", shot))
             lines.append(f"{label:04d}/{name} {label}\n")

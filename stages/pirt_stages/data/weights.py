@@ -24,6 +24,7 @@ def weights_named(
     of_variants = {}
     for variant, changes in mapping(table.get("variants"), f"{where}, section variants").items():
         changes = mapping(changes, f"{where}, variant {variant}")
+        # By its name and not its value: a variant may name none, and starts from nothing then.
         own = name in mapping(changes.get(sections[-1]), f"{where}, variant {variant}, {sections[-1]}")
         of_variants[variant] = _source(changes, sections[-1:], name, f"{where}, variant {variant}") if own else shared
     return shared, of_variants

@@ -22,6 +22,7 @@ def metrics_summary(metrics: Metrics, out: Path) -> str:
     # On other images another store is a matter of course.
     if same_data and origin.trained_on_heatmaps != origin.heatmaps_fingerprint:
         lines.insert(2, "heatmaps: from another store than the one that the run was trained with")
+    # A model without parts has no modes: it is ranked by the global distance alone.
     shown: list[tuple[str, Scores]] = [*metrics.confidence_modes.items()] or [("global", metrics)]
     for name, scores in shown:
         values = scores.model_dump(by_alias=True)

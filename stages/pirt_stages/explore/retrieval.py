@@ -117,6 +117,7 @@ class _Collector:
         names = (RANKED,) if self.asked.groups is None else (RANKED, EVEN, GLOBAL)
         self.meters = {name: self._meter(slice(None)) for name in names}
         cameras = np.unique(self.gallery.camids).tolist()
+        # Data without camera labels have one camera in the gallery, which is compared with no other.
         self.cameras = tuple(cameras) if 1 < len(cameras) <= MOST_CAMERAS else ()
         self.of_camera = [np.flatnonzero(self.gallery.camids == camera) for camera in self.cameras]
         self.camera_meters = [self._meter(columns) for columns in self.of_camera]
@@ -149,6 +150,7 @@ class _Collector:
         for row, pid, camid in zip(ranking, pids, camids, strict=True):
             of_person = (self.gallery.pids == pid) & (self.gallery.camids != camid) & (pid > DISTRACTOR_PID)
             images = np.flatnonzero(of_person)
+            # Stable, as the measured ranking is: of equal distances the gallery's first comes first.
             yield images[np.argsort(row.numpy()[images], kind="stable")]
 
     def result(self, verification: Verification) -> Retrieval:
@@ -174,6 +176,7 @@ def take_apart(evaluation: Evaluation, images: Sequence[Integers], device: torch
     found, ranker = [], Ranker(query, gallery, protocol)
     with progress(len(query), f"{evaluation.name}: taking apart", "query") as bar:
         for rows in query_blocks(len(query), len(gallery), 8):
+            # Multiplied anew: kept from the ranking, the distances of all queries could take more memory than there is.
             distances = coarse = ranker.base(rows)
             if protocol.coarse == "stripe":
                 coarse = first_global_distances(query[rows], gallery)

@@ -66,6 +66,7 @@ def _head(found: Sequence[Found], queries: Sequence[ImageRow]) -> dict[str, Any]
         "camids": [row.camid for row in queries],
         "precisions": [known_or_none(one.precisions) for one in found],
         "firsts": [[int(p[0]) + 1 if len(p) else None for p in of_one] for of_one in places],
+        # All evaluations are of the same images, and so of the same matches.
         "matches": [len(p) for p in places[0]],
     }
 

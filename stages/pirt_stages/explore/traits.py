@@ -76,6 +76,7 @@ def by_cover(shares: Floats, known: bool) -> Trait:
         else f"estimated: keypoints whose heatmap stays below {VISIBLE_FROM}"
     )
     labels = ("up to 5 %", "5–20 %", "20–35 %", "35–50 %", "over 50 %")
+    # “left”: a share of exactly 5 % is still “up to 5 %”.
     return _without_empty(Trait("covered", "Body covered", note, labels, edges.searchsorted(shares, "left")))
 
 

@@ -25,10 +25,12 @@ def export_backbone(run: Path, out: Path) -> int:
     if out.suffix != SUFFIX:
         raise ParamsError(f"--out {out}: weights are written as safetensors; name a file that ends in {SUFFIX}")
     model, record = load_run(run)
+    # safetensors takes no others.
     weights = {name: value.contiguous() for name, value in model.backbone.state_dict().items()}
     # One entry: safetensors writes several in any order, and so not the same bytes twice.
     metadata = {"pirt": json.dumps(origin_of(record), sort_keys=True)}
     with written_whole(out) as beside:
+        # Not by `save_file`, whose files are not as readable as others.
         beside.write_bytes(save(weights, metadata))
     return sum(value.numel() for value in model.backbone.parameters())
 

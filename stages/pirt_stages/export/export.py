@@ -20,6 +20,7 @@ from pirt.ranking.params import EvaluateParams
 from pirt.runs.run import RunRecord, load_run
 
 TOLERANCE = 1e-4
+# Neither is the batch of two with which the network is exported.
 CHECKED_BATCHES = (1, 7)
 
 
@@ -74,6 +75,7 @@ def example_inputs(record: RunRecord, batch: int, seed: int) -> tuple[Tensor, ..
     images = torch.randn(batch, 3, *record.params.train.image_size, generator=generator)
     if record.heatmap_size is None:
         return (images,)
+    # The power leaves few high values, as in heatmaps.
     heatmaps = torch.rand(batch, len(COCO_KEYPOINTS), *record.heatmap_size, generator=generator).pow(8)
     heatmaps[0] = 0  # the one case in which confidences are shared evenly
     return images, heatmaps
@@ -82,6 +84,7 @@ def example_inputs(record: RunRecord, batch: int, seed: int) -> tuple[Tensor, ..
 def to_onnx(model: Pirt, inputs: tuple[Tensor, ...]) -> Any:
     """Export with a dynamic batch dimension."""
     with torch.inference_mode():
+        # Asked of the model itself: which outputs it has depends on its parts.
         names = list(model(*inputs))
     batch = torch.export.Dim("batch")
     with _quiet():
@@ -91,6 +94,7 @@ def to_onnx(model: Pirt, inputs: tuple[Tensor, ...]) -> Any:
             dynamo=True,
             input_names=["images", "heatmaps"][: len(inputs)],
             output_names=names,
+            # A tuple in a tuple, since `forward` takes all inputs as one argument with a star.
             dynamic_shapes=(tuple({0: batch} for _ in inputs),),
             verbose=False,
         )
@@ -120,6 +124,7 @@ def metadata_of(model: Pirt, record: RunRecord, checkpoint_sha256: str) -> dict[
         "pirt.keypoints": json.dumps(COCO_KEYPOINTS),
         "pirt.groups": json.dumps(model.group_names),
         "pirt.global_features": json.dumps(model.global_names),
+        # Only a training that evaluates on its way records how; else the default holds.
         "pirt.group_distance": EvaluateParams.model_validate(record.evaluate or {}).group_distance,
     }
 

@@ -62,6 +62,7 @@ def _require_same_code(client: Client, scheduler: str) -> None:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
         raise ParamsError(f"the dask cluster {scheduler} has no workers; start some: dask worker {scheduler}") from None
+    # An error counts as another version too: older code may lack this function.
     answers = client.run(code_sha256, on_error="return")
     others = [str(worker) for worker, answer in answers.items() if answer != code_sha256()]
     if others:
@@ -72,6 +73,7 @@ def _other_code(workers: str) -> str:
     return f"dask workers {workers} have another version of the code; install this one there and start them again"
 
 
+# Once in a process, since every shard asks for it.
 @lru_cache(maxsize=1)
 def code_sha256() -> str:
     """Return one SHA-256 over the code that computes heatmaps and writes the store."""
@@ -103,9 +105,11 @@ def _compute(work: Work, client: Client) -> None:
         ours = code_sha256()
         # Not pure: dask would answer a task that it knows from memory, without a shard being written.
         tasks = [client.submit(compute_shard, shard, work.part(shard), ours, pure=False) for shard in pending]
+        # With its loop, since dask would else ask for a default client, which this one is not.
         ended = as_completed(tasks, loop=client.loop)  # type: ignore[no-untyped-call]
         answered = monotonic()
         while not ended.is_empty():  # type: ignore[no-untyped-call]
+            # Without blocking: a client waits for ever for a cluster that has lost its workers.
             done = ended.next_batch(block=False)  # type: ignore[no-untyped-call]
             for task in done:
                 progress.update(task.result())
@@ -122,6 +126,7 @@ def _has_workers(client: Client) -> bool:
 
 def compute_shard(shard: int, work: Work, code: str) -> int:
     """Compute and write one shard; return its number of images. `code` is the SHA-256 of the code that is to do it."""
+    # Workers may join after `_require_same_code` has asked those that were there.
     if code != code_sha256():
         raise StoreError(_other_code("that have joined since"))
     for _, heatmaps in computed(work, [shard]):

@@ -23,6 +23,7 @@ def heatmaps_of_files(source: NetworkSource, geometry: Geometry, batch_size: int
     def heatmaps(paths: Sequence[Path]) -> NDArray[np.float32]:
         batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
         with Reader(geometry, _THREADS) as reader, NetworkThreads(source, geometry) as network:
+            # Clipped as the store's writer does, for what a network gives may lie outside.
             return np.concatenate(list(network.heatmaps(reader.ahead(batches)))).clip(0, 1)
 
     return heatmaps

@@ -191,6 +191,7 @@ def as_latex(table: Table) -> str:
     laid = laid_out(table)
     columns = "l" * laid.labels + "r" * (len(laid.columns) - laid.labels)
     lines = ["% needs the packages booktabs and amssymb"]
+    # Without its number, which LaTeX gives by itself.
     lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.topic)}.}}", rf"\label{{tab:{table.number}}}"]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     if len(laid.groups) > 1:

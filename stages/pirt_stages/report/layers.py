@@ -35,6 +35,7 @@ def _draw_metric(axes: Axes, table: Table, index: int, name: str, label: str) ->
     # One by one: a row of a single seed has no deviation.
     for at, mean, std in spread:
         axes.errorbar(at, mean, std, color=_COLOURS[index], capsize=3, linewidth=1)
+    # matplotlib leaves NaN out.
     paper = [(at, float(entry.published[index] or "nan")) for at, entry in entries if entry.published]
     if paper:
         axes.plot(

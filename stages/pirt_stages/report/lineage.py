@@ -54,6 +54,7 @@ def lineage_csv(report: Report) -> str:
                     origins = run.lineage.model_dump().values()
                     cells = [table.number, benchmark, " ".join(row.head), name, run.seed, *origins]
                     lines.writerow(
+                        # Not the JSON, which begins with a brace and so is no formula.
                         [plain_cell(cell) if isinstance(cell, str) else cell for cell in cells]
                         + [_compact(run.model), _compact(run.train)]
                     )
@@ -65,6 +66,7 @@ def lineage_markdown(report: Report) -> str:
     lines = ["# Lineage", ""]
     for name, runs in sections(report).items():
         lines += [
+            # An anchor of our own: programs that show Markdown derive different ones from a heading.
             f'<a id="{name}"></a>',
             "",
             f"## {plain_markdown(f'{runs[0].configuration} on {runs[0].benchmark}')}",

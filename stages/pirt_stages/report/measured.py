@@ -47,6 +47,7 @@ def measured(results: Sequence[Result], mode: str | None = None) -> Measured | N
     values = {name: [100 * getattr(score, field) for score in scores] for name, field in METRICS.items()}
     return Measured(
         configuration=by_seed[0].configuration,
+        # The sample's deviation (n − 1), for the seeds are a sample of many.
         scores={name: Score(mean=mean(v), std=stdev(v) if len(v) > 1 else None) for name, v in values.items()},
         seeds=tuple(result.seed for result in by_seed),
         epochs=by_seed[0].train.epochs,  # the same in all of one recipe

@@ -78,6 +78,7 @@ def page(report: Report, figures: Sequence[Path], summaries: Mapping[Path, DataS
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        # Should a name from data or parameters ever be taken for markup, nothing is run or fetched for it.
         """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; """
         """style-src 'unsafe-inline'">""",
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
@@ -116,6 +117,7 @@ def _table(name: str, table: Table) -> str:
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    # In the page itself, which may be passed on without its folder.
     files = " · ".join(
         f'<a download="{name}.{suffix}" href="data:text/plain;base64,{_base64(text.encode())}">{label}</a>'
         for label, suffix, text in (("CSV", "csv", as_csv(table)), ("LaTeX", "tex", as_latex(table)))

@@ -18,6 +18,7 @@ MEASURE: dict[str, object] = {
     "cameras": "labelled",
 }
 """How the paper measures; what is measured otherwise is not comparable."""
+# The paper's text says cosine; the Euclidean distance of unit features made its numbers.
 MATCHING: dict[str, object] = {"matching": "coarse-to-fine", "top_n": 100, "group_distance": "euclidean"}
 """How the published numbers were ranked, a choice of the method."""
 

@@ -58,6 +58,7 @@ def read_results(paths: Iterable[Path], selection: Selection | None = None) -> t
         raise ReportError(
             f"none of {len(files)} metrics.json files has the requested seeds and variants; evaluate those first"
         )
+    # By name, so that the same results give the same bytes in whatever order their files are found.
     ordered = tuple(results[name] for name in sorted(results))
     _require_one_recipe(ordered)
     return ordered

@@ -86,6 +86,7 @@ def _obstacles_of(data: Benchmark, result: Result) -> list[str]:
         obstacles.append("fine-tuned from another run")
     published = {
         "queries": data.query,
+        # An evaluation counts junk apart from the gallery.
         "gallery": data.gallery - data.junk,
         "junk": data.junk,
         "distractors": data.distractors,
@@ -201,6 +202,7 @@ def _modes(name: str, results: Sequence[Result], ablation: bool) -> Table:
 
 def _evenly(results: Sequence[Result]) -> Iterable[str]:
     """Say what the row without confidences would show if its groups weighed no more than those of the others."""
+    # Metrics of earlier versions do not have it.
     even = measured([result for result in results if "even" in result.confidence_modes], "even")
     if even is not None:
         scores = ", ".join(f"{name} {even.scores[name].mean:.2f}" for name in ("mAP", "rank-1"))

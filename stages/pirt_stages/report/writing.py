@@ -127,4 +127,5 @@ def summary_files(out: Path) -> list[Path]:
 def figure_files(out: Path) -> list[Path]:
     """Return the pictures of the report folder in order of their names."""
     files = [*sorted((out / FIGURES).rglob("*.png")), *sorted((out / PLOTS).glob("*.png"))]
+    # A Mac's ._ files end in .png too.
     return [path for path in files if not is_clutter(path.name)]

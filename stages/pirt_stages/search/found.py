@@ -17,6 +17,7 @@ from pirt.ranking.results import FalsePositiveRate, Metrics
 from pirt.ranking.verification import Calibration, OperatingPoint
 from pirt_stages.search.index import CoarseIndex
 
+# At the paper's sizes the parts of 100 candidates take 2.5 MB a query.
 _QUERIES_AT_A_TIME = 16
 
 

@@ -93,8 +93,10 @@ def open_index(
     if saved is not None:
         with written_whole(saved) as folder:
             folder.mkdir()
+            # faiss hides why a disk refuses its writes.
             with written_through(folder / _INDEX) as disk:
                 _faiss().write_index(index, _faiss().PyCallbackIOWriter(disk.write))
+            # faiss reads a damaged index without a word.
             record = {**coarse.made_for.model_dump(mode="json"), _INDEX_SHA256: sha256_of(folder / _INDEX)}
             (folder / _MADE_FOR).write_text(sealed(record) + "\n", encoding="utf-8")
     return coarse

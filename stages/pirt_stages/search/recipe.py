@@ -83,6 +83,7 @@ def run_search(
     lists = search(gallery, queries, choose_queries(queries, keys), index, choice)
     drawn = None
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:
+        # Before anything is written, so that an image that is missing leaves the earlier results.
         drawn = draw_results(lists[: pictures.count], pictures.queries, pictures.gallery)
     write_results(lists, drawn, out)
     lines = [as_table(lists), f"coarse stage: {described(index.made_for)}"]

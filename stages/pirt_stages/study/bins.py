@@ -47,6 +47,7 @@ def bins_of(told: Sequence[Annotation], visible: Floats, whole: Integers) -> lis
     pair = [Bin("picture", "covered", both), Bin("picture", "whole", both + len(whole))]
     # "left": a share of exactly 30 % is still "up to 30 %".
     places = np.searchsorted(_EDGES, [one.cover for one in told], "left")
+    # NaN, a part that the person's own body hides, is not less and counts as not covered.
     hidden = [[name for (name, _), seen in zip(BODY, line, strict=True) if seen < 0.5] for line in visible]
     return [
         *(pair if len(both) else []),

@@ -40,6 +40,7 @@ def where(
     if other := next((one for one in opened if one.keys != first.keys), None):
         raise StoreError(f"{other.path} holds other images than {first.path}; evaluate both with the same --heatmaps")
     known = {row.key: row for row in manifest.rows}
+    # In the order of the embeddings, which lack what stage 1 could not read.
     rows = [known[key] for key in first.keys]
     queries, gallery = rows[: first.query_count], rows[first.query_count :]
     truth = Truth(keypoints)

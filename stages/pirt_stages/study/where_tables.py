@@ -107,7 +107,9 @@ def _drawn(rows: Sequence[VariantRow], bins: Sequence[Bin]) -> Figure:
 def _panel(panel: Axes, trait: str, rows: Sequence[VariantRow], bins: Sequence[Bin]) -> None:
     for number, row in enumerate(rows):
         scores = np.array([row.scores(one) for one in bins])
+        # Side by side, so that no row's bars hide another's.
         places = np.arange(len(bins)) + 0.12 * (number - (len(rows) - 1) / 2)
+        # The sample's deviation, as in the tables.
         spread = scores.std(axis=1, ddof=1) if len(row.seeds) > 1 else None
         panel.errorbar(
             places,

@@ -77,6 +77,7 @@ class Console(Listener):
 
     def ends(self, training: Training) -> None:
         """Say where the run is."""
+        # Where all steps were done before a stop, none of this run has begun them.
         self._take_up_curves(training)
         self._close()
         say(f"wrote {training.job.out}")

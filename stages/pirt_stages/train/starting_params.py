@@ -29,6 +29,7 @@ def write_starting_params(path: Path) -> tuple[Path, Path]:
 def _write_and_exit(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None or context.resilient_parsing:
         return
+    # This runs while options are parsed, outside of what reports a command's errors.
     with reported():
         paper, small = write_starting_params(path)
     click.echo(f"{paper}: the paper's recipe, for a GPU")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pirt.core.errors import DataError
 
+# Of the zip format: a flag, and the field that holds a UTF-8 name beside one in another encoding.
 _IS_UTF8 = 1 << 11
 _UNICODE_PATH = 0x7075
 _LIKELY = ("gbk", "cp950", "cp932", "cp949", "cp437", "cp850", "cp866", "cp1252")
@@ -48,8 +49,10 @@ class Names:
 
     def of_tar(self, info: tarfile.TarInfo) -> str:
         """Return a name of a tar that was opened with `tar_encoding`."""
+        # A pax header is UTF-8 by its definition.
         if info.name.isascii() or "path" in info.pax_headers:
             return info.name
+        # Python reads bytes that are not of the encoding as surrogates, which become the bytes again.
         raw = info.name.encode(self.tar_encoding, "surrogateescape")
         return self._decoded([raw])[0]
 

@@ -75,6 +75,7 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
     files, is not touched. `encoding` is that of file names that do not say theirs.
     """
     folder = target or archive.with_name(f"{archive.name}.unpacked")
+    # Size and time instead of a hash, which would read gigabytes to find that nothing has changed.
     stamp = {
         "archive": archive.name,
         "bytes": archive.stat().st_size,
@@ -208,6 +209,7 @@ class _Gate:
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
     """Return the member's path; raise when it could lie outside of the target."""
+    # Windows packers may part folders by a backslash.
     path = PurePosixPath(name.replace("\\", "/"))
     if not stays_inside(str(path)):
         raise DataError(f"archive {archive} holds {name!r}, which leaves the folder it is unpacked to; refused")

@@ -69,6 +69,7 @@ def _read_lists(folder: Path) -> dict[Split, list[str]]:
     names = {split: lines_of(place / f"{split}.list") for split in SPLITS}
     for split, lines in names.items():
         for number, line in enumerate(lines, 1):
+            # A name of this form stays inside its folder, whoever wrote the list.
             if not DUKE_NAME.fullmatch(line):
                 raise DataError(
                     f"{place}/{split}.list, line {number}: {line!r} is not a name like 0001_c2_f0046182.jpg"
@@ -92,6 +93,7 @@ def _look_up(names: dict[Split, list[str]], images: list[FoundImage]) -> Split3:
             if path is None or match is None:
                 result.missing.append(f"{split}.list: {name}")
                 continue
+            # A moved query stays in the gallery too. It has the same person and camera there, so the protocol drops it.
             result.moved += path != places[0]
             result.images.append(FoundImage(path, split, int(match[1]), int(match[2])))
     return result
@@ -120,4 +122,5 @@ def _copy(images: list[FoundImage], root: Path, target: Path, mark: Path | None)
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / image.path, path)
         if mark is not None:
+            # A copy of a stand-in is one too.
             shutil.copyfile(mark, beside / mark.name)

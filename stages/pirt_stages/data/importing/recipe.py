@@ -61,7 +61,9 @@ def import_data_set(
         reading.remarks.append("pids are those of the data set + 1")
     require_persons(images, root)
     require_place(out)  # before hashing, which takes long for a large data set
+    # The mark goes into the fingerprint, so that every result carries it, and published numbers never stand beside it.
     manifest = write_manifest(out, hashed(images, root), root, stand_in=mark_of(root) is not None)
+    # Last: where the manifest cannot be written, the earlier one keeps its names.
     keep_names(out, reading.names)
     return Imported(found.title, manifest, reading)
 

@@ -40,6 +40,7 @@ def camera_of(seed: int, number: int) -> Camera:
     # The second number sets one kind of thing's chance apart from another's: here cameras from identities and scenes.
     rng = np.random.default_rng([seed, 3, number])
     cast = rng.normal(1, 0.07, 3)
+    # A tint alone, for brightness is the gain's.
     red, green, blue = (float(tone) for tone in np.clip(cast / cast.mean(), 0.82, 1.2))
     return Camera(
         yaw=_YAWS[number % len(_YAWS)],
@@ -57,6 +58,7 @@ def camera_of(seed: int, number: int) -> Camera:
     )
 
 
+# Pictures are windows of it: each process draws it once a camera.
 @lru_cache(maxsize=32)
 def scene_of(seed: int, number: int) -> Image.Image:
     """Draw what stands behind the people of one camera: a back wall or green, ground, street furniture."""

@@ -62,6 +62,7 @@ class Brush:
     ) -> None:
         """Paint a body of revolution along start→end; `yaw` turns its surface towards the camera."""
         (x0, y0), (x1, y1) = start, end
+        # A limb that points at the camera has no length to divide by.
         length = max(1e-3, float(np.hypot(x1 - x0, y1 - y0)))
         widest = max(radius for _, radius in profile)
         reach = widest + 1

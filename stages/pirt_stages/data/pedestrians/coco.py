@@ -38,6 +38,7 @@ def coco_keypoints(profile: str, seed: int, pictures: Iterable[tuple[PlannedImag
                 "name": "person",
                 "supercategory": "person",
                 "keypoints": list(COCO_KEYPOINTS),
+                # COCO counts keypoints from 1 here.
                 "skeleton": [[start + 1, end + 1] for start, end in SKELETON],
             }
         ],

@@ -14,6 +14,7 @@ from pirt_stages.data.pedestrians.skeleton import Gait, Joints, View, walking_jo
 
 _ARMS = {"left": (Part.LEFT_UPPER_ARM, Part.LEFT_FOREARM), "right": (Part.RIGHT_UPPER_ARM, Part.RIGHT_FOREARM)}
 _LEGS = {"left": (Part.LEFT_THIGH, Part.LEFT_SHIN), "right": (Part.RIGHT_THIGH, Part.RIGHT_SHIN)}
+# Lengths in segments of the arm: 1 ends at the elbow, 2 at the wrist.
 _SLEEVES = {"tshirt": 0.55, "vest": 0.0, "dress": 0.35, "shirt": 1.9, "hoodie": 1.95, "jacket": 1.95, "coat": 1.95}
 _HEMS = {"tshirt": 0.06, "vest": 0.05, "shirt": 0.07, "hoodie": 0.07, "jacket": 0.065, "coat": -0.13, "dress": -0.16}
 """Height of the hem below the hip joints is minus this."""
@@ -77,6 +78,7 @@ class Figure:
         return found
 
     def _turned_away(self, name: str) -> bool:
+        # The torso hides no shoulder or hip (`_shown_through`), so it is their side that tells.
         azimuth = pi / 2 if name.startswith("left") else -pi / 2
         return name.endswith(("shoulder", "hip")) and self.view.facing(azimuth) < -0.75
 
@@ -162,6 +164,7 @@ class Figure:
         pelvis, neck = self.joints["pelvis"], self.joints["neck"]
         top, bottom = neck[1] + 0.012, pelvis[1] - 0.0 + min(0.0, _HEMS[kind]) - 0.06
         length = top - bottom
+        # Coats and dresses reach over the thighs, and widen with the stride.
         spread = 0.0 if bottom > pelvis[1] - 0.1 else 0.02 + 0.35 * self._leg_spread()
         shoulder, waist = 0.118 * body.shoulders * loose, (0.088 if kind != "dress" else 0.08) * build
         hip = max(0.102 * body.hips * build, waist)
@@ -216,6 +219,7 @@ class Figure:
         if lower.kind != "skirt":
             return
         x, y, z = self.joints["pelvis"]
+        # A fact of the person, so it follows from the cloth's number instead of another draw.
         hem = y - (0.2 if lower.fabric.motif % 2 else 0.3)
         hip = 0.092 * self.identity.body.hips * self.identity.body.build
         flare = hip + 0.025 + 0.75 * self._leg_spread()
@@ -241,8 +245,10 @@ class Figure:
                 self._strap((sign * 0.062, -0.0, 0.06), (sign * 0.075, -0.2, 0.085))
         if self.identity.bag != "shoulder":
             return
+        # Only the strap on the side that is seen is drawn.
         front = 1.0 if self.view.facing(0) > 0 else -1.0
         self._strap((-0.07, -0.005, 0.05 * front), (0.1, -0.33, 0.07 * front))
+        # The bag hangs at the left hip, which cannot be seen from the right.
         if self.view.facing(pi / 2) > -0.6:
             _, neck, _ = self.joints["neck"]
             start, end = self.view.project((0.12, neck - 0.33, 0.02)), self.view.project((0.12, neck - 0.45, 0.02))
@@ -261,6 +267,7 @@ class Figure:
         self.brush.tube(Part.BAG, start, end, [(0.0, radius), (1.0, radius)], colour, self.view.yaw)
 
     def _handbag(self) -> None:
+        # Painted last of all, so it is left out where the hand is behind the body.
         if self.identity.bag != "handbag" or self._depth("right_hand") < -0.02:
             return
         x, y = self.pixel["right_hand"]

@@ -35,6 +35,7 @@ def upper_surface(upper: Upper, skin: Colour) -> Surface:
 
     def paint(along: Floats, azimuth: Floats) -> Floats:
         colours, side = cloth(along, azimuth).copy(), np.abs(azimuth)
+        # Without such marks the pose network took bodies for turned round.
         if kind in _OPENINGS:
             reach = _OPENINGS[kind] * (1.35 - along)
             colours[side < reach + 0.07] *= np.float32(0.72)

@@ -28,6 +28,7 @@ def paint_head(identity: Identity, view: View, gait: Gait, centre: Point, brush:
     top, chin = _ends(view, centre)
     width = view.half_width(WIDTH, DEPTH)
     yaw = view.yaw + gait.head_turn
+    # Closest at crown and chin, where the outline bends most.
     places = [float(t) for t in (1 - np.cos(np.linspace(0, np.pi, 21))) / 2]
     egg = [(t, width * (1 - abs(2 * t - 1) ** 2.3) ** (1 / 2.3) * (1 - 0.22 * max(0.0, t - 0.5))) for t in places]
     brush.tube(Part.HEAD, top, chin, egg, _face(identity), yaw, round_ends=False)
@@ -124,6 +125,7 @@ def _paint_hat(
         start, end = (x, y + 0.036 * scale), (x, y + 0.056 * scale)
         brush.tube(Part.HAIR, start, end, band, dark, yaw, round_ends=False)
     elif cos(yaw) > -0.5:
+        # A cap's peak, which is not seen from behind; from the front it is a bar across the forehead.
         reach = 0.085 * sin(yaw) * scale
         drop = 0.012 * max(0.0, cos(yaw)) * scale
         start, end = (x, y + 0.043 * scale), (x + reach, y + 0.046 * scale + drop)

@@ -50,6 +50,7 @@ class Fabric:
 
     def _share(self, along: Floats, azimuth: Floats) -> Floats:
         """Return how much of the second colour shows, 0 to 1."""
+        # An azimuth times a body's radius is a length, as `along` is.
         down, around = along * self.repeats, azimuth * 0.115 * self.repeats
         match self.pattern:
             case "stripes":
@@ -70,6 +71,7 @@ class Fabric:
         row = np.floor((along - 0.07) / 0.022).astype(np.int64)
         column = np.floor(np.abs(azimuth) / 0.16).astype(np.int64)
         inside = (row >= 0) & (row < 5) & (column < 3)
+        # Outside the shift could be negative, which NumPy leaves undefined.
         bit = (self.motif >> np.where(inside, row * 3 + column, 0)) & 1
         return np.asarray(inside & (bit == 1), np.float32)
 
@@ -121,6 +123,7 @@ def identity_of(seed: int, number: int) -> Identity:
     """Return identity `number` of the world `seed`; look-alikes are numbered consecutively in groups of four."""
     group, variant = divmod(number, LOOKALIKES)
     rng = np.random.default_rng([seed, 1, group])
+    # Of the group: a look-alike with other clothes wears a dress with tights too, or neither.
     dressed = rng.random() < 0.18
     body = _body(rng)
     first = Identity(body, _head(rng), _upper(rng, dressed), _lower(rng, dressed), _choice(rng, _BAGS), _colour(rng))
@@ -128,6 +131,7 @@ def identity_of(seed: int, number: int) -> Identity:
         return first
     # Drawn from a seed of its own, so that a look-alike leaves the others of its group as they are.
     other = np.random.default_rng([seed, 2, group, variant])
+    # Until it shows, or two persons would look the same.
     while True:
         if variant == 1:
             changed = replace(first, head=_head(other))
@@ -182,6 +186,7 @@ def _fabric(rng: np.random.Generator, patterns: tuple[Pattern, ...], palette: tu
     second = _colour(rng)
     while not _apart(colour, second):
         second = _colour(rng)
+    # A print has 15 cells, each a bit; 0 would be plain.
     return Fabric(_choice(rng, patterns), colour, second, float(rng.uniform(13, 24)), int(rng.integers(1, 1 << 15)))
 
 

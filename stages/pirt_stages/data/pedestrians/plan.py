@@ -32,6 +32,7 @@ PROFILES: dict[str, Profile] = {
     "demo": Profile(6, 80, 1280, 40, 120, 40, 600, 40, 20),
     # Many people and hardly a test: weights of other trainings start from it, in another world than theirs.
     "pretraining": Profile(8, 500, 6_000, 8, 16, 8, 56, 4, 4),
+    # As many training images, queries and gallery images as Occluded-DukeMTMC has.
     "large": Profile(8, 702, 15_618, 519, 2_210, 1_110, 17_661, 1_500, 400),
 }
 
@@ -89,6 +90,7 @@ def plan(profile: Profile, seed: int) -> list[PlannedImage]:
     # Before distractors and junk join, so that the share is one of pictures that count.
     gallery = _occluded(gallery, profile.occluded[2], rng)
     for number in range(profile.distractors):
+        # A distractor is somebody whom no other picture shows.
         gallery.append(book.entry(GALLERY, 0, people.stop + number, int(rng.integers(profile.cameras))))
     for _ in range(profile.junk):
         pid = people[int(rng.integers(len(people)))]
@@ -100,6 +102,7 @@ def plan(profile: Profile, seed: int) -> list[PlannedImage]:
 def _occluded(entries: list[PlannedImage], fraction: float, rng: np.random.Generator) -> list[PlannedImage]:
     chosen = set(rng.permutation(len(entries))[: round(fraction * len(entries))].tolist())
     return [
+        # Junk is in none of the lists that come here; its crop would be lost.
         PlannedImage(entry.path, entry.pid, Shot(entry.shot.identity, entry.shot.camera, entry.shot.frame, i in chosen))
         for i, entry in enumerate(entries)
     ]

@@ -17,6 +17,7 @@ from pirt_stages.data.pedestrians.skeleton import ARM_POSES, Gait, View
 HEIGHT, WIDTH = 128, 64
 """Size of a picture in pixels."""
 
+# Four took twice the time and gave the same picture.
 _S = 3
 """Everything is drawn this many times larger and averaged down."""
 
@@ -53,6 +54,7 @@ class Picture:
 
 def render(seed: int, shot: Shot) -> Picture:
     """Render `shot` of the world `seed`; the same arguments give the same bytes in any process."""
+    # The order of all draws decides the bytes: one more or less changes what follows.
     rng = np.random.default_rng([seed, 5, shot.identity, shot.camera, shot.frame])
     camera = camera_of(seed, shot.camera)
     view = _view(seed, shot, camera, rng)
@@ -62,6 +64,7 @@ def render(seed: int, shot: Shot) -> Picture:
     _cast_shadow(colour, view, camera)
     colour[person] = canvas.colour[person]
     hidden, occluder = np.zeros_like(person), None
+    # Drawn after pose, view and scene, which are then the same without an occluder, as `study.truth` expects.
     if shot.occluded:
         occluder, (paint, hidden) = _occluder(seed, shot, camera, view, person, rng)
         colour[hidden] = paint[hidden]

@@ -48,6 +48,7 @@ class View:
     def project(self, point: Point) -> tuple[float, float]:
         """Return the image position (x, y) of a point in the person's frame."""
         x, y, _ = point
+        # Python's own sine and cosine: the last bits of NumPy's vectorised ones depend on the processor.
         across = x * cos(self.yaw) + point[2] * sin(self.yaw)
         return self.centre + across * self.scale, self.ground - (y - self.depth(point) * sin(self.pitch)) * self.scale
 

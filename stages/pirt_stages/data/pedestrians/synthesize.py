@@ -42,6 +42,7 @@ def synthesize(
             contact.draw().save(folder / SHEET)
     if sheet is not None:
         with written_whole(sheet, picture=True) as beside:
+            # Named, since Pillow refuses a file whose suffix it does not know.
             contact.draw().save(beside, format=Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
     return len(entries)
 

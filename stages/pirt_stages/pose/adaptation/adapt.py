@@ -57,6 +57,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     geometry = find_geometry(source, params.geometry, params.input_size)
     if said := other_size(source.name, source.trained_size, geometry.input_size):
         note(said)
+    # Not the network that extraction runs, whose batch norms are folded into its convolutions.
     network = channels_last(loaded(source).to(source.device))
     train = replace(manifest, rows=manifest.split("train"))
     bad = find_bad_images(train, geometry, options.workers)

@@ -30,6 +30,7 @@ class Moments:
     @property
     def variance(self) -> Tensor:
         """The unbiased variance, which is what PyTorch keeps as `running_var`."""
+        # A difference of near numbers, for which float64 has digits enough.
         return (self.mean_square - self.mean.square()) * (self.count / (self.count - 1))
 
 
@@ -86,6 +87,7 @@ def _telling(name: str, seen: local) -> Callable[[nn.Module, tuple[Tensor, ...]]
     def tell(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0]
         over = [axis for axis in range(values.dim()) if axis != 1]
+        # The mean square comes from the variance: summed up in float32 it would lose a small one beside a large mean.
         variance, mean = (part.double().cpu() for part in torch.var_mean(values, over, correction=0))
         found = Moments(values.numel() // values.shape[1], mean, variance + mean.square())
         # A norm that is called twice in one pass normalises both.

@@ -98,6 +98,7 @@ def extract(
     # This machine need not have the device of a cluster's workers.
     asked = source if runner is None else replace(source, device="cpu", precision="float32")
     heatmap_size = _heatmap_size(asked, geometry)
+    # The runner first: that a cluster is not there is told at once, not after all images were checked.
     with runner or nullcontext(run_here) as run:
         # Before the network runs for hours, so that all bad images are named at once.
         bad = find_bad_images(manifest, geometry, options.workers)
@@ -123,6 +124,7 @@ def extract(
         # Absolute, for a cluster's workers have folders of their own.
         earlier = None if options.reuse is None else open_reusable(options.reuse.absolute(), attributes)
         writer = create_store(out.absolute(), manifest.rows, attributes, SHARD_SIZE, restart=options.restart)
+        # The new store lies in a folder of its own until it is sealed; the one that it replaces is still there.
         if earlier is None and not writer.finished:
             earlier = reusable_of_replaced(writer.path, attributes)
         taken = taken_from(earlier, manifest.rows, writer.layout)
@@ -150,6 +152,7 @@ def run_here(work: Work) -> None:
                 writing.popleft().result()
             writing.append(pool.submit(work.writer.write, shard, heatmaps, work.taken))
         for last in writing:
+            # Raises what the write did, which the pool keeps to itself.
             last.result()
 
 
@@ -164,11 +167,13 @@ def computed(
     work: Work, shards: Iterable[int], progress: "Bar | None" = None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield each shard with the raw heatmaps n×K×Hm×Wm of its rows that are not taken from an earlier store."""
+    # Gone through twice: to read ahead, and to put together what comes.
     shards = tuple(shards)
     with Reader(work.geometry, work.threads) as reader, NetworkThreads(work.network, work.geometry) as network:
         inputs = reader.ahead(_filled(work, batch) for shard in shards for batch in _batches(work, shard))
         made = network.heatmaps(inputs)
         for shard in shards:
+            # A shard of which all rows are taken has no batch, and np.concatenate needs a part.
             parts = [np.empty((0, *work.writer.layout.image_shape), np.float32)]
             for batch in _batches(work, shard):
                 parts.append(next(made)[: len(batch.rows)])

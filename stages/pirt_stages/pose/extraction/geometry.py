@@ -21,6 +21,7 @@ from pirt_stages.pose.networks.network import inference_steps, own_input_size
 from pirt_stages.pose.networks.openmmlab import Config, get_udp_warp_matrix, get_warp_matrix
 
 GeometryName = Literal["resize", "topdown"]
+# Height and width to which the paper resizes its images; the heatmaps are then 96×32.
 PAPER_INPUT = (384, 128)
 _LONGEST_WARPED = 32_766
 """OpenCV counts in 16 bits."""
@@ -49,6 +50,7 @@ class Geometry:
             # Bicubic and smoothed when shrinking, as stage 2 sees the image.
             return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
         matrix = self._to_input(image.width, image.height)
+        # Not smoothed, as MMPose's own step is not: the network was trained behind that one.
         warped = cv2.warpAffine(np.asarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR)
         return np.asarray(warped, dtype=np.uint8)
 
@@ -65,6 +67,7 @@ class Geometry:
         if self.name == "resize":
             return heatmaps
         grids = torch.stack([self._grid(int(w), int(h), *heatmaps.shape[-2:]) for w, h in image_sizes])
+        # With align_corners −1 and 1 are the centres of the outermost cells, as `_grid` counts.
         places = sent(grids.to(heatmaps.dtype), heatmaps.device)
         return nn.functional.grid_sample(heatmaps, places, padding_mode="border", align_corners=True)
 
@@ -85,8 +88,10 @@ class Geometry:
         """Return Hm×Wm×2 places, in [-1, 1] across the heatmap, of the cells that span the image."""
         count = np.array([columns, rows], dtype=np.float64)
         in_size = np.array([self.input_size[1], self.input_size[0]], dtype=np.float64)
+        # UDP's outermost cells lie on the input's outermost pixels; with other codecs each cell has an equal share.
         stride = (in_size - 1) / (count - 1) if self.udp else in_size / count
         cell = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+        # Pixel centres are at whole numbers, so an image's edge is half a pixel outside of the first one.
         pixel = (cell * stride + 0.5) * (np.array([width, height]) / in_size) - 0.5
         matrix = self._to_input(width, height)
         place = (pixel @ matrix[:, :2].T + matrix[:, 2]) / stride
@@ -109,6 +114,7 @@ def default_input_size(config: Config, name: GeometryName, network: str) -> tupl
 
 def geometry_of(config: Config, name: GeometryName, input_size: tuple[int, int], network: str) -> Geometry:
     """Read from the config's test pipeline what MMPose itself does to an image."""
+    # HRNet's coarsest branch has a 32nd of the input's side, and its branches are added up.
     if any(side % 32 or not 0 < side <= LONGEST_SIDE for side in input_size):
         raise ParamsError(
             f"input size {input_size[0]} {input_size[1]}: networks need multiples of 32, up to {LONGEST_SIDE}"

@@ -13,6 +13,7 @@ def identify(params: ExtractParams, out: Path) -> None:
     """Write the fingerprints of config and weights; the same network gives the same bytes wherever its files lie."""
     named = {
         "config_sha256": config_sha256(read_config(params.config or DEFAULT_CONFIG)),
+        # A URL stands for its content: nothing is fetched to see that nothing has changed.
         "weights": sha256_or_url(params.checkpoint or DEFAULT_CHECKPOINT),
     }
     with written_whole(out) as beside:

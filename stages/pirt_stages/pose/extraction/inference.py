@@ -31,6 +31,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Device = Literal["cpu", "cuda"]
 
 DEFAULT_CONFIG = "td-hm_hrnet-w48_8xb32-210e_coco-256x192"
+# The digits before the date begin the file's SHA-256, and are compared with it.
 DEFAULT_CHECKPOINT = (
     "https://download.openmmlab.com/mmpose/v1/body_2d_keypoint/topdown_heatmap/coco/"
     "td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth"
@@ -65,10 +66,12 @@ def find_network(
     """Find config and weights, by default those of the paper's network; a URL is fetched."""
     name = config or DEFAULT_CONFIG
     if Path(name).is_file():
+        # Workers of a cluster have working folders of their own.
         name = str(Path(name).absolute())
     read, short = read_config(name), Path(name).stem
     # Before anything is fetched for it.
     require_heatmaps(read, short)
+    # The default network may be named without its weights, which are known.
     if (config is None) != (checkpoint is None) and config != DEFAULT_CONFIG:
         raise ParamsError("--config and --checkpoint belong together; pass both, or neither for HRNet-W48")
     size = own_input_size(read, short)
@@ -91,12 +94,15 @@ def load_network(source: NetworkSource) -> HeatmapNetwork:
 
 @lru_cache(maxsize=1)
 def _load_network(source: NetworkSource) -> HeatmapNetwork:
+    # The authors' program leaves the network in training mode, where each batch is normalised by its own statistics. A
+    # cached heatmap must not depend on the batch; `pirt-pose adapt` fits the statistics beforehand.
     network = loaded(source).eval().requires_grad_(False)
     return prepared(network, source.precision, source.device)
 
 
 def loaded(source: NetworkSource) -> HeatmapNetwork:
     """Return the network on the CPU, with its weights as the checkpoint has them."""
+    # Workers load it later than the run was begun, and the store has recorded what was there then.
     if sha256_of(source.checkpoint) != source.weights_sha256:
         raise CheckpointError(
             f"checkpoint {source.checkpoint} is not the one that this run began with; run the same command again"
@@ -113,6 +119,7 @@ def loaded(source: NetworkSource) -> HeatmapNetwork:
 
 def prepared(network: HeatmapNetwork, precision: Precision, device: Device) -> HeatmapNetwork:
     """Fold batch norms into convolutions, lay out channels last, move to precision and device."""
+    # First: whether batch norms are folded must not depend on precision or device.
     network = _folded(network)
     network.dtype = getattr(torch, precision)
     estimator: Any = network.estimator
@@ -154,6 +161,7 @@ def _fold_into_convolutions(module: nn.Module) -> None:
         elif not isinstance(child, nn.modules.batchnorm._BatchNorm):
             _fold_into_convolutions(child)
         elif before is not None:
+            # What may lie between the two is not looked at; `_folded` compares what comes out.
             place, convolution = before
             setattr(module, place, fuse_conv_bn_eval(convolution, child))
             setattr(module, name, nn.Identity())
@@ -204,6 +212,7 @@ def coming_heatmaps(
 ) -> Coming:
     """Return what `spanning_heatmaps` does without waiting for a GPU, which can be given the next batch meanwhile."""
     device = next(network.parameters()).device
+    # Seen as B×3×Hi×Wi this is channels last already, as the weights are; nothing is copied.
     images = sent(torch.from_numpy(inputs), device).permute(0, 3, 1, 2)
     heatmaps: Tensor = network(images, flip_test).float()
     # PyTorch takes pinned memory for what comes from a GPU in this way.

@@ -16,11 +16,15 @@ class ExtractParams(Frozen):
     checkpoint: str | None = None
     """Its weights, by file or URL."""
     input_size: Size | None = None
+    # The whole image, as in the authors' program and as stage 2 sees it.
     geometry: GeometryName = "resize"
+    # It changes no mask cell, in little more than half of float16's bytes.
     codec: CodecName = "tau8"
+    # The paper's, §4.2.
     tau: Fraction = 0.001
     precision: Precision = "float32"
     batch_size: BatchSize | None = None
+    # With MMPose's shift of the mirrored heatmaps it moves them off the image.
     flip_test: bool = False
 
 

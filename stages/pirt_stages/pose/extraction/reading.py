@@ -50,6 +50,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Before the decoders, to which a batch at work still hands its images.
         self._feeder.shutdown(cancel_futures=True)
         self._decoders.shutdown(cancel_futures=True)
 
@@ -81,6 +82,7 @@ def in_order(
 def _inputs(paths: Sequence[Path | None], geometry: Geometry) -> Inputs:
     height, width = geometry.input_size
     images = np.zeros((len(paths), height, width, 3), dtype=np.uint8)
+    # Black rows are as large as the input: `topdown` could not map one of 0×0 back.
     sizes = np.full((len(paths), 2), (width, height), dtype=np.int64)
     for index, path in enumerate(paths):
         if path is not None:
@@ -146,5 +148,6 @@ def require_enough(bad: Sequence[SkippedImage], count: int, *, skip_bad: bool) -
                 + [f"  {image.reason}" for image in bad]
             )
         )
+    # On request too: behind a wrong root all are bad, and a finished store of zeros would look like any other.
     if len(bad) == count:
         raise DataError(f"none of the {count} images can be used, the first: {bad[0].reason}; check the data root")

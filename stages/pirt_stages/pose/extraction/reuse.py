@@ -62,6 +62,7 @@ def reusable_of_replaced(path: Path, attributes: StoreAttributes) -> HeatmapStor
         store = open_store(path)
         reason = _unusable(store, attributes)
     except StoreError as error:
+        # What the system refuses to read may be whole, and hours of work.
         pass_on_refusal(error.__cause__ or error)
         reason = str(error)
     if reason is None:
@@ -90,6 +91,7 @@ def taken_from(store: HeatmapStore | None, images: Sequence[ImageRow], layout: S
     for row, length in _batch_lengths(store.layout).items():
         if row not in store.skipped_rows:
             there.setdefault((hashes[row], length), row)
+    # A skipped image's row is zero, whatever an earlier store holds of the same file.
     skipped = {image.key for image in layout.attributes.skipped}
     lengths = _batch_lengths(layout)
     wanted = {row: (image.sha256, lengths[row]) for row, image in enumerate(images) if image.key not in skipped}

@@ -22,6 +22,7 @@ class BatchThreads:
 
     def __init__(self, device: Device) -> None:
         self._inner_threads = torch.get_num_threads()
+        # A GPU is busy with one batch at a time.
         self._count = self._inner_threads if device == "cpu" else 1
         self._pool = ThreadPoolExecutor(
             self._count, thread_name_prefix="network", initializer=torch.set_num_threads, initargs=(1,)

@@ -85,6 +85,7 @@ class StoreWriter:
             seal = self.layout.seal_of(partial)
             _put(partial, self.beside, METADATA, root_metadata(self.layout.attributes, seal))
             shutil.rmtree(partial / self.beside)
+            # Once more: something else may have come to this place since the store was begun.
             _require_stores(self.path)
             put_in_place(partial, self.path)
             _flush_folder(self.path.parent)
@@ -103,6 +104,7 @@ class StoreWriter:
         expected = (len(rows), *self.layout.image_shape)
         if heatmaps.shape != expected:
             raise StoreError(f"rows {rows} of {self.path} need heatmaps of shape {expected}, got {heatmaps.shape}")
+        # The paper's heatmaps range from 0 to 1. The authors' program does not clip; no mask cell depends on it.
         values: NDArray[np.float32] = np.clip(heatmaps, 0, 1, dtype=np.float32)
         skipped = set(self.skipped_rows)
         values[[place for place, row in enumerate(rows) if row in skipped]] = 0
@@ -121,6 +123,7 @@ class StoreWriter:
                 store.read_shard(shard)
                 store.read_shard_scores(shard)
             except StoreError:
+                # A refusal of the system, such as too many open files, is no StoreError: good shards stay.
                 damaged.append(shard)
                 for file in self.layout.files(shard):
                     (store.path / file).unlink(missing_ok=True)
@@ -155,6 +158,7 @@ def create_store(
         if restart and partial.exists():
             shutil.rmtree(partial)
         if partial.exists():
+            # Looked at before a finished store: beside one it belongs to a --restart that was stopped.
             _require_same(open_unsealed(partial), layout, images)
             for left in partial.glob(f"{_BESIDE}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -177,6 +181,7 @@ def _require_stores(*paths: Path) -> None:
 
 
 def _begin(partial: Path, place: str, layout: ShardLayout, images: Sequence[ImageRow]) -> None:
+    # All at once: what a kill left without some of its metadata could not be gone on with.
     with written_whole(partial) as beside:
         (beside / place).mkdir(parents=True)
         for file, content in layout.metadata(images).items():
@@ -191,6 +196,7 @@ def _require_same(store: HeatmapStore, layout: ShardLayout, images: Sequence[Ima
     wanted |= {"images": tuple(image.sha256 for image in images)}
     for name, value in wanted.items():
         if there[name] != value:
+            # These lists are as long as the data set.
             said = "" if name in ("keys", "images", "skipped") else f" {there[name]!r} and not {value!r}"
             raise StoreError(
                 f"{store.path} was made with other {name}{said}; pass --restart to make it again, delete it, or "
@@ -220,6 +226,7 @@ def _put(folder: Path, place: str, file: str, content: bytes) -> None:
         beside.replace(folder / file)
     finally:
         beside.unlink(missing_ok=True)
+    # The new name is on the disk only when its folder is.
     _flush_folder((folder / file).parent)
 
 

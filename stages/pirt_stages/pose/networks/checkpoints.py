@@ -25,8 +25,10 @@ def load_checkpoint(network: nn.Module, path: Path, name: str) -> None:
     """
     weights = mmpose_names(read_weights(path))
     try:
+        # Not strictly, for not every unexpected name is an error.
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # a shape differs
+        # PyTorch's first line only says that something differs, the second one what.
         line = str(error).splitlines()[1].strip()
         raise CheckpointError(f"checkpoint {path} is not of network {name}: {line}") from error
     # MMPose keeps its normalisation in the config; older files hold it here too.

@@ -14,6 +14,7 @@ from pirt_stages.pose.networks.openmmlab import Config, YamlHandler, known_parts
 
 _READERS = {".yaml": yaml_in, ".yml": yaml_in, ".json": json_in}
 _BASE = "_base_"
+# Files that are based on each other in a circle end here too.
 _MOST_BASES = 8
 """From one file to the next that it is based on."""
 
@@ -45,6 +46,7 @@ def _data(path: Path, bases_left: int) -> Config:
     table = _READERS[path.suffix](path)
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table):
         raise ValueError("it does not hold a mapping of names")
+    # MMEngine imports the modules that `custom_imports` names, and the package of another default scope.
     if "custom_imports" in table or table.get("default_scope", "mmpose") != "mmpose":
         raise ParamsError(f"config {path} imports modules, which only a Python config may do; write it as .py")
     named = table.pop(_BASE, [])
@@ -55,6 +57,7 @@ def _data(path: Path, bases_left: int) -> Config:
         if not bases_left:
             raise ParamsError(f"config {path} is based on more than {_MOST_BASES} files in a row; join them")
         config.merge_from_dict(_data(path.parent / base, bases_left - 1).to_dict())
+    # As MMEngine lays a file over its bases; by default a key such as "0" would change a list's entry here.
     config.merge_from_dict(table, allow_list_keys=False)
     return config
 

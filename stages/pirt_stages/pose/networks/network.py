@@ -61,6 +61,7 @@ class HeatmapNetwork(nn.Module):
         preprocessor: Any = self.estimator.data_preprocessor
         ordered = images if self.rgb else images.flip(1)
         scaled = ordered.float()
+        # MMEngine's preprocessor has neither where the config names no mean.
         if hasattr(preprocessor, "mean"):
             scaled = (scaled - preprocessor.mean) / preprocessor.std
         return scaled.to(self.dtype)
@@ -124,10 +125,13 @@ def build_network(config: Config, name: str) -> HeatmapNetwork:
     for part in _parts(model):
         # Nothing is downloaded to initialise what a checkpoint overwrites.
         part.pop("init_cfg", None)
+    # As MMPose's own `init_model` does.
     model.train_cfg = None
     init_default_scope(config.get("default_scope", "mmpose"))
     try:
+        # Without memory first, so that sizes which no machine holds are refused before it is asked for.
         require_buildable(lambda: MODELS.build(copy.deepcopy(model)), f"network {name}")
+        # In training, which `pirt-pose adapt` imitates, SyncBatchNorm runs on GPUs only.
         estimator = revert_sync_batchnorm(MODELS.build(model))
     except ParamsError:
         raise
@@ -208,6 +212,7 @@ def require_heatmaps(config: Config, name: str) -> None:
     kind, head = config.model.get("type"), config.model.get("head") or {}
     if kind != "TopdownPoseEstimator":
         raise ParamsError(f"network {name} is a {kind}, expected a TopdownPoseEstimator with a heatmap head")
+    # Such a network gives two maps of offsets beside each heatmap.
     if _decoder(config).get("heatmap_type") == "combined":
         raise ParamsError(_no_heatmaps(name, "UDP offsets"))
     if not any(head.get("type") == known.__name__ for known in HEATMAP_HEADS):

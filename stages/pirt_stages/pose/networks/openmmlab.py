@@ -27,6 +27,7 @@ def _import_yapf() -> None:
             time.sleep(0.1)
         else:
             return
+    # Once more, for the error of a cache that stays cut.
     importlib.import_module("yapf")
 
 
@@ -58,6 +59,7 @@ def _without_xtcocotools() -> Iterator[None]:
     finally:
         for name in names:
             del sys.modules[name]
+        # Where xtcocotools is installed, other programs in this process may use it.
         sys.modules.update(before)
 
 

@@ -38,6 +38,7 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
         )  # fmt: skip
         for rows, values in decoded_shards(store):
             heatmaps[rows.start : rows.stop] = values
+            # Between two checks signals wait, and what a full disk has refused is held in memory.
             disk.check()
         file.create_dataset("scores", data=store.scores)
         file.create_dataset("keys", data=list(store.keys), dtype=h5py.string_dtype())
@@ -97,9 +98,11 @@ def keypoints_of(
     from pirt_stages.pose.networks.openmmlab import get_heatmap_maximum, refine_keypoints
 
     highest, _ = get_heatmap_maximum(heatmaps)
+    # MMPose says −1 of a heatmap without any value.
     cells = refine_keypoints(highest[None].clip(0), heatmaps)[0].astype(np.float64)
     input_size = np.array(attributes.input_size[::-1], np.float64)
     count = np.array(heatmaps.shape[:0:-1], np.float64)
+    # As in `Geometry`: UDP's outermost cells lie on the input's outermost pixels.
     stride = (input_size - 1) / (count - 1) if attributes.udp else input_size / count
     places: NDArray[np.float64] = (cells * stride + 0.5) * (np.array(image_size) / input_size) - 0.5
     return places

@@ -17,6 +17,7 @@ def describe(path: Path) -> dict[str, Any]:
         path = partial_path(path)
     unfinished = path.suffix == partial_path(Path("any")).suffix
     store = open_unsealed(path) if unfinished else open_store(path)
+    # By its seal: a finished store may be named like an unfinished one.
     finished = store.seal is not None
     layout = store.layout
     shard_files = [store.path / file for shard in range(layout.shards) for file in layout.files(shard)]

@@ -94,6 +94,7 @@ def limb_fields(heatmaps: NDArray[np.float32]) -> NDArray[np.float32]:
     cells = np.argwhere(np.ones((height, width)))[None]
     along = ends[:, 1] - ends[:, 0]
     away = cells - ends[:, :1]
+    # Both ends may be in one cell; the limb is a point then.
     length = np.maximum((along**2).sum(axis=1), 1e-9)
     nearest = ((away * along[:, None]).sum(axis=2) / length[:, None]).clip(0, 1)
     apart = ((away - nearest[..., None] * along[:, None]) ** 2).sum(axis=2)
@@ -111,6 +112,7 @@ def _skeleton(places: NDArray[np.float64], heatmaps: NDArray[np.float32], size: 
     return {
         "keypoints": triples.ravel().tolist(),
         "score": round(float(scores.mean()), 4),
+        # A re-ID image is the box of its person.
         "bbox": [0, 0, *size],
         "category_id": 1,
         "is_target": True,

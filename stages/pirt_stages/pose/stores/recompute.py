@@ -31,5 +31,6 @@ def recompute_with(path: Path, manifest: Manifest, config: str | None, checkpoin
         )
     geometry = find_geometry(source, made_by.geometry, made_by.input_size)
 
+    # In the store's batches, whose length decides a heatmap's last bits.
     heatmaps = heatmaps_of_files(source, geometry, made_by.batch_size)
     return lambda rows: heatmaps([manifest.image_path(row) for row in rows])

@@ -149,6 +149,7 @@ class _Page:
 
     def text(self, x: float, y: float, text: str) -> None:
         """Write one line, `x` its left and `y` its top."""
+        # A key may have dollar signs, between which matplotlib would read formulas.
         self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=9, va="top", parse_math=False)
 
 

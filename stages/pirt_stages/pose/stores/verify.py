@@ -21,6 +21,7 @@ Recompute = Callable[[Sequence[ImageRow]], NDArray[np.float32]]
 _NETWORK_TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 # A GPU convolves float32 in TF32, which has no more digits than float16, unless it is an older one.
 _TF32_TOLERANCE = 1e-2
+# float16 has 11 binary digits, and rounding errs by half of the last one.
 _FLOAT16_ERROR = 2.0**-11
 
 
@@ -33,6 +34,7 @@ def verify(
     """
     store = open_store(path)
     problems = [*_layout_problems(store), *_shard_problems(store)]
+    # Where a shard is damaged already, the seal would only say it again.
     if not problems and not store.is_as_sealed():
         problems.append("its files are not those that were sealed (SHA-256)")
     if manifest is not None:
@@ -99,6 +101,7 @@ def _value_problems(
 def _codec_error(attributes: StoreAttributes) -> tuple[float, float]:
     """Return the relative and absolute error that the codec may make."""
     relative = {"tau8": MAX_RELATIVE_ERROR, "float16": _FLOAT16_ERROR, "float32": 0.0}[attributes.codec]
+    # tau8 reads all up to τ as 0, and float16's smallest numbers are 6e-8 apart.
     return relative, {"tau8": attributes.tau, "float16": 1e-7, "float32": 0.0}[attributes.codec]
 
 

@@ -98,6 +98,7 @@ def visibility_auc(scores: NDArray[np.float32], keypoints: NDArray[np.float32]) 
     occluded = np.sort(scores[keypoints[..., 2] == OCCLUDED])
     if not len(visible) or not len(occluded):
         return None
+    # Sorted lists count all pairs without making them; a tie is half a pair.
     below = np.searchsorted(occluded, visible, side="left").sum()
     ties = np.searchsorted(occluded, visible, side="right").sum() - below
     return float((below + 0.5 * ties) / (len(visible) * len(occluded)))

@@ -34,10 +34,12 @@ def second_view(
     Returns:
         Images and keypoints, and what turns heatmaps B×K×Hm×Wm of the first view into heatmaps of this one.
     """
+    # One draw for the whole batch, so that one operation takes its heatmaps along.
     mirrored = bool(torch.rand((), generator=generator) < 0.5)
     down, right = torch.randint(-1, 2, (2,), generator=generator).tolist()
 
     def moved(grid: Tensor, size: int) -> Tensor:
+        # A negative margin cuts off on one side what the other one gains.
         across, along = right * size, down * size
         return nn.functional.pad(grid.flip(-1) if mirrored else grid, (across, -across, along, -along))
 
@@ -122,6 +124,7 @@ def _occlude(images: Tensor, keypoints: Tensor, generator: Generator) -> tuple[T
     filling = torch.where(torch.rand(B, 1, 1, 1, generator=generator) < 0.5, plain, other)
     place = keypoints[..., :2]
     covered = ((place >= low[:, None]) & (place < high[:, None])).all(-1) & chosen[:, None]
+    # What is not labelled stays so: as occluded it would be asked for an empty heatmap.
     covered &= keypoints[..., 2] == VISIBLE
     visibility = torch.where(covered, torch.full_like(keypoints[..., 2], OCCLUDED), keypoints[..., 2])
     return torch.where(box, filling, images), torch.cat([place, visibility[..., None]], dim=-1)

@@ -52,6 +52,7 @@ def read_keypoints(path: Path) -> dict[str, Labels]:
     table = _parsed(path)
     names = {image.id: image.file_name for image in table.images}
     labels: dict[str, Labels] = {}
+    # The smallest first: of one image each replaces the one before.
     for annotation in sorted(table.annotations, key=lambda annotation: annotation.area):
         if annotation.image_id not in names:
             raise DataError(f"{path}: an annotation names image {annotation.image_id}, which is not listed")

@@ -29,6 +29,7 @@ class PoseTrainParams(Frozen):
     epochs: Positive = 12
     input_size: Size = (128, 64)
     """Height and width, multiples of 32."""
+    # With peaks of one cell, half a cell of an edge was a third of a mask.
     sigma: Annotated[float, Field(gt=0, le=LONGEST_SIDE)] = 2.0
     """Standard deviation of the target peaks, in heatmap cells."""
     channels: Channels = 16

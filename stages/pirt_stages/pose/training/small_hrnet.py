@@ -42,6 +42,7 @@ def small_hrnet_config(input_size: tuple[int, int], channels: int, sigma: float)
             "default_scope": "mmpose",
             "codec": codec,
             "model": _model(codec, channels),
+            # MMPose's `init_model` takes the keypoints' names from the data set of this one.
             "train_dataloader": loader,
             "test_dataloader": loader,
         }
@@ -55,6 +56,7 @@ def _model(codec: dict[str, Any], channels: int) -> dict[str, Any]:
             "type": "PoseDataPreprocessor",
             "mean": _MEAN,
             "std": _STD,
+            # MMPose reads images as BGR.
             "bgr_to_rgb": True,
         },
         "backbone": {
@@ -77,6 +79,7 @@ def _model(codec: dict[str, Any], channels: int) -> dict[str, Any]:
             "type": "HeatmapHead",
             "in_channels": channels,
             "out_channels": 17,
+            # HRNet's finest branch has the heatmaps' size already.
             "deconv_out_channels": None,
             "loss": {"type": "KeypointMSELoss", "use_target_weight": True},
             "decoder": codec,

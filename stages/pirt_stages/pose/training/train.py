@@ -44,6 +44,7 @@ _ONE_CELL = (32, 32)
 """The input of which HRNet's coarsest branch sees a single cell."""
 _EDGE, _MARGIN, _SLOPE = 0.05, 0.05, 0.1
 """Where a target is below the edge a heatmap should be empty; the loss there has a margin and a slope."""
+# With a weight of 0.1 from the first epoch on, left and right became the same (docs/decisions/pose-training.md).
 _AGREEMENT, _SOFTNESS = 0.07, 0.05
 """Weight of the part masks' agreement over two views, and how soft these masks are."""
 
@@ -65,6 +66,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         raise ParamsError("device cuda is not available here; use --device cpu")
     refuse_other_files(out, (*_FILES, _IGNORED))
     config = small_hrnet_config(params.input_size, params.channels, params.sigma)
+    # Before images are read: that weights do not fit is told at once.
     network, initial = initial_network(config, params, device)
     rows = manifest.split("train")
     manifest.require_files(rows)
@@ -100,6 +102,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
 
 def initial_network(config: Config, params: PoseTrainParams, device: str) -> tuple[HeatmapNetwork, dict[str, str]]:
     """Return the network that a training starts from, and what the checkpoint is to say of its weights."""
+    # MMPose draws initial weights from the global generator.
     torch.manual_seed(params.seed)
     network = channels_last(build_network(config, "small HRNet").to(device))
     MMLogger.get_instance("pirt").setLevel("WARNING")  # init_weights logs a line per tensor
@@ -138,6 +141,7 @@ def load_labelled(
             f"{source} labels none of the {len(rows)} training images such as {rows[0].path!r}; "
             "its file_name must be the manifest's path"
         )
+    # All of them in memory: as float32 they would take four times as much.
     images = torch.empty(len(chosen), 3, height, width, dtype=torch.uint8)
     keypoints = np.stack([labels[row.path].keypoints for row in chosen])
     for index, row in enumerate(progress_over(chosen, "reading", "image")):
@@ -145,7 +149,9 @@ def load_labelled(
         scale = np.array([width / image.width, height / image.height], dtype=np.float32)
         # Pixel centres stay pixel centres when the image is stretched.
         keypoints[index, :, :2] = (keypoints[index, :, :2] + 0.5) * scale - 0.5
+        # As extraction resamples.
         stretched = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        # A copy, since Pillow's memory is read-only, of which torch warns.
         images[index] = torch.from_numpy(stretched.copy()).permute(2, 0, 1)
     occluded = np.array([labels[row.path].occluded for row in chosen])
     return Labelled(images, torch.from_numpy(keypoints), occluded)
@@ -158,6 +164,7 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
     in two views.
     """
     # A batch norm at a single cell needs two images.
+    # A batch size of 1 is refused too: both remainders are 0 then.
     if params.input_size == _ONE_CELL and len(data.images) % params.batch_size == 1 % params.batch_size:
         raise ParamsError(
             f"pose.train.batch_size = {params.batch_size} leaves a batch of one of {len(data.images)} images, which at "
@@ -165,6 +172,7 @@ def fit(network: HeatmapNetwork, data: Labelled, params: PoseTrainParams, device
         )
     generator = torch.Generator().manual_seed(params.seed)
     steps = math.ceil(len(data.images) / params.batch_size) * params.epochs
+    # Fused: PyTorch's plain one divides by MKL's square roots, which processors of different makers round differently.
     optimizer = torch.optim.AdamW(
         network.parameters(), params.learning_rate, weight_decay=params.weight_decay, fused=True
     )

@@ -121,6 +121,7 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout
     level, near = [root], list[str]()
     for _ in range(_DEPTH):
         found = [(folder, layout) for folder in level for layout in _recognised(folder, layouts)]
+        # All of a level are looked at: of two, the first would be imported without a word.
         if len(found) > 1:
             listed = " and ".join(f"{layout.title} in {folder}" for folder, layout in found[:2])
             raise DataError(f"{root} holds several data sets, {listed}; pass the folder of one, or --layout")

@@ -71,6 +71,7 @@ class BodyImagesLayout:
         reading.remarks.extend(
             f"{other.name} is left out; --probe {names[other.name.lower()]} takes it instead" for other in others
         )
+        # Two cameras, since the protocol leaves out matches by the query's own.
         sides: tuple[tuple[Split, Path, int], ...] = (("query", queries, 0), ("gallery", gallery, 1))
         for split, folder, camid in sides:
             for relative, _ in files_in(folder, reading):
@@ -88,6 +89,7 @@ class BodyImagesLayout:
     def _chosen(self, root: Path) -> tuple[Path, Path]:
         there = self._there(root)
         if self.probe is None and there:
+            # An empty folder of the one kind does not hide queries of the other.
             return next((pair for pair in there if has_image(pair[0])), there[0])
         for query, gallery in there:
             if self.probe is not None and query.name.lower() == PROBES[self.probe].lower():
@@ -133,6 +135,7 @@ class PDukeLayout:
                 raise DataError(f"{root} looks like {self.title} but has {lack_of(root, f'{half}/{side}')}")
             refuse_alike(place.parent, side)
             for relative, _ in files_in(place, reading):
+                # The folder says who it is; of the name, which is Duke's, only the camera is taken.
                 identity, match = relative.parts[0], DUKE_NAME.fullmatch(relative.name)
                 path = f"{place.relative_to(root).as_posix()}/{relative}"
                 if match and len(relative.parts) == 2 and identity.isdecimal():

@@ -180,6 +180,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
     try:
+        # Its entries know what they are, so that a large data set is not asked file by file.
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
@@ -211,6 +212,7 @@ def refuse_alike(root: Path, *names: str) -> None:
     """Raise where two folders with images have one of `names`, in other capitals: one of them would go unread."""
     for name in names:
         there = [folder for folder in subfolders(root) if folder.name.lower() == name.lower() and has_image(folder)]
+        # Resolved, since a link to the other one is no second folder.
         alike = {folder.resolve(): folder.name for folder in there}
         if len(alike) > 1:
             raise DataError(

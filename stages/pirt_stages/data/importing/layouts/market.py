@@ -49,12 +49,14 @@ class MarketLayout:
         """Say whether the folders are there and hold names of this kind."""
         if not _has_folders(root):
             return False
+        # Resolved, since `.` has no name.
         if self.occluded is not None and self.occluded != ("occluded" in root.resolve().name.lower()):
             return False
         return any(self.pattern.fullmatch(path.name) for path in _images(root))
 
     def nearly(self, root: Path) -> str | None:
         """Say that the folders are there and the names are others."""
+        # Occluded-DukeMTMC has the folders and names of DukeMTMC-reID, whose layout says the same.
         if not _has_folders(root) or self.occluded:
             return None
         other = next((path.name for path in _images(root)), None)

@@ -16,6 +16,7 @@ LISTS: tuple[tuple[Split, str], ...] = (
     ("gallery", "list_gallery.txt"),
 )
 VALIDATION = "list_val.txt"
+# Above the labels of training, which has 1,041 persons.
 TEST_PIDS = 10_000
 """Training and test people are both numbered from 0, and pid 0 means a distractor: see `MSMT17Layout.read`."""
 
@@ -65,6 +66,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
     for number, line in enumerate(lines_of(root / name), 1):
         path, _, label = line.replace("\\", "/").rpartition(" ")
         parts, fields = PurePosixPath(path.strip()), PurePosixPath(path.strip()).name.split("_")
+        # A list may come from anybody, and must name nothing outside of the data set.
         if not stays_inside(str(parts)) or len(fields) < 3 or not (label + fields[2]).isdecimal():
             raise DataError(
                 f"{root / name}, line {number}: {line!r}, expected '<folder>/<pid>_<n>_<camera>_….jpg <label>'"

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from pirt.core.errors import DataError
 
+# At most 100 digits: Python's int() refuses more than 4,300, with an error of its own.
 _WHOLE = re.compile(r"([+-]?\d{1,100})(?:[.,](?!000$)0+)?")
 """A whole number, also as spreadsheets write it, with either decimal point; 1,000 may be one or a thousand."""
 

@@ -87,6 +87,7 @@ class PersonFoldersLayout:
             raise DataError(
                 f"{root} has no image below folders {'/'.join(levels)}{odd}; say what they are with --levels"
             )
+        # Persons are compared in one spelling; paths stay as the disk has them.
         names = [PurePosixPath(composed(str(path))) for path in kept]
         persons = [name.parts[levels.index("person")] for name in names]
         cameras = [name.parts[levels.index("camera")] if "camera" in levels else "" for name in names]
@@ -94,6 +95,7 @@ class PersonFoldersLayout:
         pids, camids = numbered(persons), numbered(cameras)
         with_cameras = "camera" in levels
         for path, person, camera, split in zip(kept, persons, cameras, splits, strict=True):
+            # Without cameras the gallery has another one than queries, whose own the protocol leaves out.
             camid = camids[camera] if with_cameras else int(split == "gallery")
             reading.images.append(FoundImage(str(path), split, pids[person], camid))
         reading.names["person"] = {number: name for name, number in pids.items()}

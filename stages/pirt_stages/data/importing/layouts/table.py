@@ -20,6 +20,7 @@ from pirt_stages.data.importing.texts import text_in
 COLUMNS = ("path", "split", "pid", "camid")
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 """Of tables that are named; spreadsheets save Unicode text as .txt. In folders only .csv is looked for."""
+# Characters, so that of somebody's file without line ends only its beginning is read.
 _HEADER_LENGTH = 10_000
 _MARKS = ",;\t|"
 """What may separate columns."""
@@ -75,6 +76,7 @@ class TableLayout:
 
 
 def _csv_files(root: Path) -> list[Path]:
+    # Patterns tell capitals apart on Linux, and a Mac's ._ files hold no table.
     return [path for path in sorted(root.glob("*.[cC][sS][vV]")) if path.is_file() and not path.name.startswith("._")]
 
 
@@ -171,6 +173,7 @@ def _require_agreement(images: Sequence[FoundImage], wheres: Sequence[str]) -> N
     """Raise where an image that is listed twice has two pids or camids: a query would find itself as somebody else."""
     first: dict[str, tuple[FoundImage, str]] = {}
     for image, where in zip(images, wheres, strict=True):
+        # No ranking counts junk, whatever the same image is elsewhere.
         if image.pid == JUNK_PID:
             continue
         other, above = first.setdefault(image.path, (image, where))
