@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from urllib.request import url2pathname
 
 from pirt.core.errors import PirtError
 
-_TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.partial|lock)")
+_TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.partial|former|lock)")
 """Names of what is beside an output while it is written, and may stay there after a kill."""
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 """How files of JPEG, PNG, GIF, TIFF and BMP begin."""
@@ -131,14 +132,17 @@ def _held_folder(folder: Path) -> Iterator[None]:
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove what killed processes left when they wrote `path`: whatever has such a name and is locked by nobody."""
+    """Remove what killed processes left when they wrote `path`, and put back what they had put aside.
+
+    Removed is whatever has such a name and is locked by nobody.
+    """
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
     for left in path.parent.iterdir():
-        if ours.fullmatch(left.name) and not left.is_symlink():
-            _remove_unless_held(left)
+        if (ours.fullmatch(left.name) or left == _former(path)) and not left.is_symlink():
+            _remove_unless_held(left, path)
 
 
-def _remove_unless_held(left: Path) -> None:
+def _remove_unless_held(left: Path, path: Path) -> None:
     try:
         descriptor = os.open(left, os.O_RDONLY)
     except FileNotFoundError:  # its process has removed it meanwhile
@@ -146,7 +150,9 @@ def _remove_unless_held(left: Path) -> None:
     try:
         if not _lock(descriptor):
             return
-        if left.is_dir():
+        if left == _former(path) and not path.exists():
+            left.rename(path)  # killed between two renames
+        elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
@@ -174,14 +180,23 @@ def put_in_place(made: Path, path: Path) -> None:
         return
     # A rename takes the place of a file, but never of a folder with something in it: that one has to go aside first.
     _make_removable(path)
-    former = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    path.rename(former)
+    former, descriptor = _former(path), os.open(path, os.O_RDONLY)
     try:
-        made.replace(path)
-    except BaseException:  # Ctrl-C between the two renames too
-        former.rename(path)
-        raise
-    shutil.rmtree(former)
+        _lock(descriptor)  # so that others tell it from one that a kill left
+        path.rename(former)
+        try:
+            made.replace(path)
+        except BaseException:  # Ctrl-C between the two renames too
+            former.rename(path)
+            raise
+        shutil.rmtree(former)
+    finally:
+        os.close(descriptor)
+
+
+def _former(path: Path) -> Path:
+    """Return where an earlier folder waits while the new one takes its place."""
+    return path.with_name(f".{path.name}.former")
 
 
 def _make_removable(folder: Path) -> None:
@@ -200,6 +215,14 @@ def refuse_folder(path: Path) -> None:
     """Raise PirtError when `path`, which is to become a file, is a folder."""
     if path.is_dir():
         raise PirtError(f"{path} is a folder, not a file; name a file in it")
+
+
+def require_apart(out: Path, *sources: str | Path | None) -> None:
+    """Raise PirtError when `out` is one of the files that `sources`, paths or URLs, name for reading."""
+    for source in filter(None, sources):
+        path = Path(url2pathname(str(source).removeprefix("file://")))
+        if out.is_file() and path.is_file() and out.samefile(path):
+            raise PirtError(f"{out} is read by this command and would be replaced; name another --out")
 
 
 def refuse_other_files(path: Path, ours: Collection[str], forms: Collection[str] = ()) -> None:

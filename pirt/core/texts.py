@@ -14,7 +14,8 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream
+from pirt.core.errors import PirtError
+from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream, written_whole
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
@@ -79,6 +80,17 @@ def yaml_of(text: str) -> Any:
 def json_in(path: Path, most: int = LARGEST_JSON) -> Any:
     """Return what a JSON file of at most `most` bytes holds; an OSError or a ValueError says why not."""
     return json_of(bytes_within(path, most))
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write a JSON file; what is there is replaced only if it is one too, and not weights, a program or a table."""
+    if path.is_file() and path.stat().st_size:
+        try:
+            json_in(path)
+        except ValueError:
+            raise PirtError(f"{path} is not JSON and would be replaced; name another --out") from None
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
 
 
 def json_of(text: str | bytes) -> Any:

@@ -32,7 +32,7 @@ _FETCHED = 16
 
 @dataclass(frozen=True)
 class Speed:
-    """What changes how fast images are embedded, but not the result."""
+    """What changes how fast images are embedded; of the result at most the last bits, on another kind of device."""
 
     device: torch.device
     batch_size: int

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from pydantic import JsonValue
 
 from pirt.core.errors import ParamsError
-from pirt.core.files import refuse_other_files
+from pirt.core.files import refuse_other_files, require_apart
 from pirt.core.manifest import Manifest
 from pirt.core.repeatable import deterministic
 from pirt.heatmaps.reader import HeatmapStore
@@ -42,7 +42,7 @@ Evaluator = Callable[[Pirt, torch.device], dict[str, float]]
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what is trained on what, and on which machine. The last three change no result."""
+    """One training: what is trained on what, and on which machine. The last two change no result."""
 
     params: Params
     variant: str | None
@@ -101,6 +101,8 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
         raise ParamsError(f"--out {job.out} cannot name a run folder; pass a name such as runs/train/pirt-seed0")
     # Now, and not when the training is over and the folder is to be replaced.
     refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
+    for weights in (job.out / WEIGHTS_FILE, job.out / BEST_FOLDER / WEIGHTS_FILE):
+        require_apart(weights, job.params.train.backbone_weights, job.init_from and job.init_from / WEIGHTS_FILE)
     fabric = launch(job.device, job.params.train.precision)
     told = listener if fabric.is_global_zero else Listener()
     dataset = training_set(job.manifest, job.heatmaps, job.params)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pirt.backbone_table import BACKBONES
 from pirt.core.errors import ReportError
 from pirt.core.files import refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
@@ -25,12 +24,9 @@ from pirt.visual.data_summary import SUMMARY_FILE, DataSummary, summarise_data, 
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.retrieval import draw_retrieval, spread_queries
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
-from pirt.visual.style import FIGURE_KINDS, save
+from pirt.visual.style import FIGURE_FILES, save
 
 PERSONS = 5
-_MARKS = ("", *(f"-{name}" for name in BACKBONES))
-_FILES = {SUMMARY_FILE, *(f"{kind}{mark}.png" for kind in FIGURE_KINDS for mark in _MARKS)}
-"""Several backbones have curves, activations and rank lists each."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def _is_kept_best(folder: Path, runs: Path) -> bool:
 
 def write_figures(out: Path, sources: Sources) -> None:
     """Draw the figures that the sources allow into the folder `out`, and write a summary of the data."""
-    refuse_other_files(out, _FILES)
+    refuse_other_files(out, {SUMMARY_FILE, *FIGURE_FILES})
     store = store_for(sources.store, sources.manifest)
     in_order = _full_model_first(sources.runs)
     groups = next((params.model.part_groups for _, params in in_order if params.model.parts), named_groups("paper"))

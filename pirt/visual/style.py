@@ -8,11 +8,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pirt.backbone_table import BACKBONES
 from pirt.core.files import written_whole
 
 DPI = 150
-FIGURE_KINDS = ("curves", "heatmaps", "activations", "ranks")
-"""How the names of a report's figures begin."""
+_KINDS = ("curves", "heatmaps", "activations", "ranks")
+FIGURE_FILES = frozenset(f"{kind}{mark}.png" for kind in _KINDS for mark in ("", *(f"-{name}" for name in BACKBONES)))
+"""What a report's figures are called; several backbones have curves, activations and rank lists each."""
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000",

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,6 @@ import click
 
 from pirt.core.errors import ParamsError, PirtError
 from pirt.core.files import refuse_stream_as_output
-from pirt.core.params import read_sections
 from pirt_stages.locking import held
 from pirt_stages.signals import ending_on_signals
 
@@ -50,6 +49,8 @@ _FILES_OR_URLS = ("config", "checkpoint")
 """Options that are paths without being of click's type for them."""
 _WHOLE_FOLDERS = ("run", "store_path", "heatmaps")
 """Options whose folder is read whole, so that no file in it may be written either."""
+_OUTPUTS = ("out", "contact_sheet", "copy_to")
+"""Options that say where to write."""
 
 
 class UserError(click.ClickException):
@@ -196,23 +197,27 @@ def _lacks_memory(error: MemoryError | RuntimeError | ImportError) -> bool:
 
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
     """Lock the command's --out, if it has one; of several processes under torchrun only the first does."""
+    variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
+    for name in _OUTPUTS:
+        if isinstance(place := ctx.params.get(name), Path):
+            refuse_stream_as_output(place)
+            place = place if seed is None else filled(place, variant, seed) or place
+            _require_apart(ctx, f"--{name.replace('_', '-')}", place)
     out = ctx.params.get("out")
-    if isinstance(out, Path):
-        refuse_stream_as_output(out)
-        _require_apart(ctx, out)
     if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
         return nullcontext()
-    variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
     # The seed may stand in the parameter file, which is not read yet; then all seeds of a variant share one lock.
     return held(out if seed is None else filled(out, variant, seed) or out)
 
 
-def _require_apart(ctx: click.Context, out: Path) -> None:
-    """Raise where --out is something that the command reads, such as a table to import or a run's weights to export."""
+def _require_apart(ctx: click.Context, option: str, out: Path) -> None:
+    """Raise where `out` is something that the command reads, such as a table to import or a run's weights to export."""
     for param in ctx.command.params:
         value = ctx.params.get(param.name or "")
         # A store may replace the one whose rows it reuses.
-        if param.name in ("out", "reuse") or not (isinstance(param.type, click.Path) or param.name in _FILES_OR_URLS):
+        if param.name in (*_OUTPUTS, "reuse") or not (
+            isinstance(param.type, click.Path) or param.name in _FILES_OR_URLS
+        ):
             continue
         for given in value if isinstance(value, tuple) else (value,):
             if given is None or not out.exists() or not Path(given).exists():
@@ -222,24 +227,9 @@ def _require_apart(ctx: click.Context, out: Path) -> None:
             if of_it or out.samefile(given):
                 name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
                 raise ParamsError(
-                    f"--out {out} is {'a part of' if of_it else 'also'} {name} {given} and would be replaced; name "
-                    "another --out"
+                    f"{option} {out} is {'a part of' if of_it else 'also'} {name} {given} and would be replaced; name "
+                    f"another {option}"
                 )
-    if out.exists() and (params := ctx.params.get("params_file")) is not None:
-        for file in _files_named(read_sections(params)):
-            # Such as weights in the run folder that a training is to replace.
-            if file.resolve().is_relative_to(out.resolve()):
-                where = "" if file.samefile(out) else f" in --out {out}"
-                raise ParamsError(f"{file}{where} is named by {params} and would be replaced; name another --out")
-
-
-def _files_named(value: object) -> Iterator[Path]:
-    """Yield the files that a parameter file's values name; whether a value is meant as one is not asked."""
-    if isinstance(value, Mapping | list):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _files_named(part)
-    elif isinstance(value, str) and os.path.isfile(value):  # noqa: PTH113  # Path.is_file fails for long texts
-        yield Path(value)
 
 
 def _refusal(error: OSError) -> str:

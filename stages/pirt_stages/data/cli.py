@@ -1,6 +1,5 @@
 """`pirt-data`: data sets in, manifests out."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ import click
 
 from pirt.benchmarks import BENCHMARKS, counts_of
 from pirt.core.errors import ParamsError
-from pirt.core.files import sha256_or_url, written_whole
+from pirt.core.files import require_apart, sha256_or_url
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt.core.params import read_sections
 from pirt.core.pids import JUNK_PID
+from pirt.core.texts import write_json
 from pirt_stages.command import Group, filled
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.archive_names import is_encoding
@@ -262,11 +262,12 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
             raise ParamsError(f"{params_file} has no variants, but --out {out} asks for a file for each")
     else:
         places = {out: shared}
+    for place in places:
+        require_apart(place, *of_variants.values(), shared)
     # Each file is hashed once, however many variants start from it.
     told = {source: source and sha256_or_url(source) for source in set(places.values())}
     for place, source in places.items():
-        with written_whole(place) as beside:
-            beside.write_text(json.dumps({name: told[source]}) + "\n", encoding="utf-8")
+        write_json(place, {name: told[source]})
         click.echo(f"wrote {place}")
 
 

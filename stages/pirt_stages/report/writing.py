@@ -1,14 +1,14 @@
 """The report folder: tables/, figures/ and the page."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pirt.core.errors import ReportError
 from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, written_whole
 from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
-from pirt.visual.style import FIGURE_KINDS, save
+from pirt.visual.style import FIGURE_FILES, save
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text
 from pirt_stages.report.layers import draw_layers
 from pirt_stages.report.lineage import lineage_csv, lineage_markdown, slug, table_names
@@ -99,17 +99,33 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
     _refuse_unless_a_report(out, FIGURES)
-    drawn = [SUMMARY_FILE, *(f"{kind}*.png" for kind in (*FIGURE_KINDS, "table"))]
-    # Earlier figures of one report, or of several with the plots of their tables.
-    refuse_other_files(out / FIGURES, (), [f"{folder}{name}" for folder in ("", "*/") for name in drawn])
     tables = join_tables(table for part in parts for table in part.tables)
-    write_tables(Report(tables=tables, runs=tuple(run for part in parts for run in part.runs)), out)
+    joined = Report(tables=tables, runs=tuple(run for part in parts for run in part.runs))
+    refuse_other_files(out / FIGURES, {*_figure_names(joined), *_earlier_figures(out)})
+    write_tables(joined, out)
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
         for name, report in zip(names, reports, strict=True):
             for figure in [*figure_files(report), *summary_files(report)]:
                 (folder / name).mkdir(exist_ok=True)
                 shutil.copyfile(figure, folder / name / figure.name)
+
+
+def _figure_names(report: Report) -> Iterator[str]:
+    """Yield what may lie in a report's folder of figures: its own, or in a folder each those of benchmarks it joins."""
+    benchmarks = {slug(run.benchmark) for run in report.runs}
+    plots = [
+        f"table{table.number}{mark}.png" for table in report.tables for mark in ("", *(f"-{b}" for b in benchmarks))
+    ]
+    for folder in ("", *(f"{benchmark}/" for benchmark in benchmarks)):
+        yield from (f"{folder}{name}" for name in (SUMMARY_FILE, *FIGURE_FILES, *plots))
+
+
+def _earlier_figures(out: Path) -> Iterator[str]:
+    try:
+        yield from _figure_names(read_report(out))
+    except ReportError:  # none, or of another version: then only what the new report has may be replaced
+        return
 
 
 def write_page(out: Path) -> None:

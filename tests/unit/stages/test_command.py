@@ -1,6 +1,5 @@
 import errno
 import io
-import json
 import os
 import signal
 import subprocess
@@ -73,9 +72,10 @@ def fail(number: int) -> None:
 @click.option("--run", type=click.Path(path_type=Path))
 @click.option("--checkpoint")
 @click.option("--variant")
-@click.option("--params", "params_file", type=click.Path(path_type=Path))
+@click.option("--seed", type=int)
+@click.option("--contact-sheet", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path))
-def make(run: Path | None, checkpoint: str | None, variant: str | None, params_file: Path | None, out: Path) -> None:
+def make(out: Path, **others: object) -> None:
     with written_whole(out) as beside:
         beside.write_text("made")
 
@@ -88,9 +88,14 @@ def make(run: Path | None, checkpoint: str | None, variant: str | None, params_f
             "--out weights.pth is also --checkpoint weights.pth",
         ),
         (["--run", "run", "--out", "run/weights.pth"], "--out run/weights.pth is a part of --run run and would be"),
-        (["--params", "p.yaml", "--out", "weights.pth"], "weights.pth is named by p.yaml and would be replaced"),
-        (["--params", "p.yaml", "--out", "start"], "start/weights.pth in --out start is named by p.yaml and would be"),
-        (["--params", "p.yaml", "--out", "run/weights.pth"], None),
+        (
+            ["--run", "a-seed1", "--variant", "a", "--seed", "1", "--out", "{variant}-seed{seed}"],
+            "--out a-seed1 is also --run a-seed1",
+        ),
+        (
+            ["--checkpoint", "weights.pth", "--contact-sheet", "weights.pth", "--out", "run/new"],
+            "--contact-sheet weights.pth is also --checkpoint weights.pth",
+        ),
         (["--run", "run", "--out", "run/new"], None),
         (["--variant", "weights.pth", "--out", "weights.pth"], None),
         (["--checkpoint", "https://host/weights.pth", "--out", "weights.pth"], None),
@@ -100,16 +105,15 @@ def test_an_input_is_never_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("weights.pth", "run/weights.pth", "start/weights.pth"):
-        Path(name).parent.mkdir(exist_ok=True)
+    for folder in ("run", "a-seed1"):
+        Path(folder).mkdir()
+    for name in ("weights.pth", "run/weights.pth"):
         Path(name).write_text("years")
-    of_variants = {"mine": {"train": {"backbone_weights": "start/weights.pth"}}, "other": "x" * 5000}
-    Path("p.yaml").write_text(json.dumps({"pose": {"files": ["./weights.pth"]}, "variants": of_variants}))
     result = CliRunner().invoke(program, ["make", *words])
     assert result.exit_code == (2 if said else 0), result.output
     assert said is None or said in result.stderr
-    out = Path(words[-1])
-    assert (out / "weights.pth" if out.is_dir() else out).read_text() == ("years" if said else "made")
+    assert Path("weights.pth").read_text() == ("made" if said is None and "weights.pth" in words[-1:] else "years")
+    assert said or Path(words[-1]).read_text() == "made"
 
 
 def test_a_mendable_error_is_one_line_and_exit_code_2() -> None:

@@ -106,11 +106,11 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
 
 
 def _files_in(folder: Path) -> str:
-    """Return a SHA-256 of the names and sizes of a folder's files, so that what somebody put or changed there shows."""
+    """Return a SHA-256 of the names, sizes and times of a folder's files: what somebody put or changed there shows."""
     files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    names = {path.relative_to(folder): path.lstat().st_size for path in files if not is_clutter(path.name)}
-    names.pop(Path(MARK), None)
-    return hashlib.sha256(repr(sorted((str(name), size) for name, size in names.items())).encode()).hexdigest()
+    there = [(str(path.relative_to(folder)), path.lstat()) for path in files if not is_clutter(path.name)]
+    told = sorted((name, status.st_size, status.st_mtime_ns) for name, status in there if name != MARK)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def assumed_of(folder: Path) -> str | None:

@@ -9,7 +9,6 @@ from pirt.core.errors import DataError
 from pirt.core.files import written_whole
 from pirt.core.manifest import is_manifest
 from pirt.core.texts import encoding_of, plain_cell
-from pirt_stages.data.importing.layouts.table import TABLE_SUFFIXES
 
 COLUMNS = ("kind", "number", "name")
 
@@ -21,7 +20,7 @@ def names_file(manifest: Path) -> Path:
 
 def require_place(manifest: Path) -> None:
     """Raise DataError when something else lies where `manifest`, or the list of its names, would."""
-    if manifest.is_file() and manifest.suffix.lower() not in TABLE_SUFFIXES and not is_manifest(manifest):
+    if manifest.is_file() and manifest.stat().st_size and not is_manifest(manifest):
         raise DataError(f"{manifest} is not a manifest and would be replaced; name another file")
     path = names_file(manifest)
     if path.exists() and not _is_ours(path):

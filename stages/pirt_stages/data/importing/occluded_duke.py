@@ -13,6 +13,7 @@ from pirt_stages.data.importing.layouts.found import FoundImage, Reading, subfol
 from pirt_stages.data.importing.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from pirt_stages.data.importing.layouts.msmt17 import lines_of
 from pirt_stages.data.importing.marks import mark_of
+from pirt_stages.data.importing.names import require_place
 from pirt_stages.data.importing.recipe import Imported, hashed, opened, require_persons
 
 _TITLE = "Occluded-DukeMTMC"
@@ -37,6 +38,7 @@ def occluded_duke(
     allow_missing: bool = False,
 ) -> Imported:
     """Write the manifest `out` of the re-split; with `copy_to` the images are copied into a folder of their own."""
+    require_place(out)
     place, remarks = opened(duke, unpack_to, encoding)
     root, _ = find_data_set(place, layouts_named(DUKEMTMC_REID.name))
     source = DUKEMTMC_REID.read(root)

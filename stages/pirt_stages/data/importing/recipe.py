@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pirt.core.errors import DataError
-from pirt.core.files import sha256_of
+from pirt.core.files import require_apart, sha256_of
 from pirt.core.manifest import ImageRow, Manifest, require_inside, write_manifest
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
@@ -45,6 +45,7 @@ def import_data_set(
     An archive is unpacked to `unpack_to`, by default beside it; `encoding` is that of its file names where they do not
     say theirs. Names of persons and cameras are kept beside `out`.
     """
+    require_apart(out, source)
     place, remarks = opened(source, unpack_to, encoding)
     root, found = find_data_set(place, layouts_named(choice.layout))
     reading = as_chosen(found, choice, root).read(root)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import field_validator
+
 from pirt.core.params import Frozen, Seed, checked, mapping, read_sections
+from pirt_stages.data.pedestrians.plan import PROFILES
 
 
 class RenderParams(Frozen):
@@ -10,6 +13,13 @@ class RenderParams(Frozen):
 
     profile: str = "demo"
     seed: Seed = 0
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in PROFILES:
+            raise ValueError(f"{name!r} is none of {', '.join(PROFILES)}")
+        return name
 
 
 def load_render_params(path: Path) -> RenderParams:

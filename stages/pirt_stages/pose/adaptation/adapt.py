@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pirt.core.errors import DataError, ParamsError
-from pirt.core.files import refuse_folder, written_whole
+from pirt.core.files import refuse_folder, require_apart, written_whole
 from pirt.core.manifest import Manifest
 from pirt.progress import note, progress
 from pirt_stages.pose.adaptation.statistics import MomentsByName, normalising_by_batch, write_statistics
@@ -50,6 +50,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     The same images, network, sizes and machine give the same bytes, on any number of threads.
     """
     refuse_folder(out)
+    require_apart(out, params.config, params.checkpoint)
     source = find_network(params.config, params.checkpoint, "float32", options.device, flip_test=False)
     batch_size = params.batch_size or BATCH_SIZE[options.device]
     if batch_size < 2:

@@ -1,9 +1,9 @@
 """The recipe of `pirt-pose identify`: the network that an extraction will run, in a file that DVC can watch."""
 
-import json
 from pathlib import Path
 
-from pirt.core.files import sha256_or_url, written_whole
+from pirt.core.files import sha256_or_url
+from pirt.core.texts import write_json
 from pirt_stages.pose.extraction.inference import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
 from pirt_stages.pose.extraction.params import ExtractParams
 from pirt_stages.pose.networks.network import config_sha256, read_config
@@ -16,5 +16,4 @@ def identify(params: ExtractParams, out: Path) -> None:
         # A URL stands for its content: nothing is fetched to see that nothing has changed.
         "weights": sha256_or_url(params.checkpoint or DEFAULT_CHECKPOINT),
     }
-    with written_whole(out) as beside:
-        beside.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8")
+    write_json(out, named, indent=1)

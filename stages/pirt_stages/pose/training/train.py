@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pirt.core.errors import DataError, DivergenceError, ParamsError
-from pirt.core.files import refuse_other_files, sha256_of, written_whole
+from pirt.core.files import refuse_other_files, require_apart, sha256_of, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.repeatable import deterministic
@@ -65,6 +65,8 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
     refuse_other_files(out, (*_FILES, _IGNORED))
+    for name in _FILES:
+        require_apart(out / name, params.init_from, keypoints)
     config = small_hrnet_config(params.input_size, params.channels, params.sigma)
     # Before images are read: that weights do not fit is told at once.
     network, initial = initial_network(config, params, device)

@@ -16,6 +16,7 @@ from pirt.core.files import (
     is_refusal,
     put_in_place,
     refuse_other_files,
+    require_apart,
     sha256_of,
     written_whole,
 )
@@ -195,6 +196,42 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
         refuse_other_files(out, ["a/b.npy"])
     with pytest.raises(PirtError, match=r"b\.npy is a file"):
         refuse_other_files(out / "a" / "b.npy", [])
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_an_input_that_parameters_name_is_not_the_output(tmp_path: Path, prefix: str) -> None:
+    out = tmp_path / "my weights.pth"
+    named = f"{prefix}{tmp_path}/x/../my{'%20' if prefix else ' '}weights.pth"
+    (tmp_path / "x").mkdir()
+    require_apart(out, named, None, "https://host/weights.pth")
+    out.touch()
+    require_apart(out, None, "https://host/weights.pth", tmp_path / "other.pth")
+    with pytest.raises(PirtError, match=r"my weights\.pth is read by this command and would be replaced"):
+        require_apart(out, None, named)
+
+
+def test_a_kill_between_two_renames_loses_neither_folder(tmp_path: Path) -> None:
+    """The earlier folder is aside and the new one not yet in its place: the next writer puts the earlier one back."""
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    (out / "deep" / "kept").write_text("years")
+    killed = (
+        "import os, pathlib, sys; from pirt.core.files import written_whole; out = pathlib.Path(sys.argv[1])\n"
+        "pathlib.Path.replace = lambda *paths: os.kill(os.getpid(), 9)\n"
+        "with written_whole(out) as beside: beside.mkdir()"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, out]).returncode == -9
+    assert not out.exists()
+
+    def refuse() -> None:
+        with written_whole(out):
+            raise PirtError("no")
+
+    with pytest.raises(PirtError, match="no"):
+        refuse()
+    assert (out / "deep" / "kept").read_text() == "years"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    refuse_other_files(tmp_path, (), ("out/deep/kept",))
 
 
 def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _add(folder: Path) -> None:
 
 
 def _edit(folder: Path) -> None:
-    (folder / "deep" / "a.txt").write_text("longer")
+    (folder / "deep" / "a.txt").write_text("2")  # no longer than before
 
 
 def _remove(folder: Path) -> None:

@@ -101,5 +101,7 @@ def test_missing_repeated_and_absent_lists(duke: Path, run: Run, tmp_path: Path)
     assert f"names {lines(train)[5]!r} twice" in run(*base, duke).output
     (duke / "Occluded_Duke/gallery.list").unlink()
     assert "gallery.list does not exist" in run(*base, duke).output
+    replacing = run("occluded-duke", "--duke", duke, "--lists", duke, "--out", train)
+    assert "train.list is not a manifest and would be replaced" in replacing.output
     market = "--duke", tmp_path, "--lists", duke
     assert run("occluded-duke", *market, "--out", tmp_path / "m.csv").exit_code == 2

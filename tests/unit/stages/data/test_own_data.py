@@ -416,7 +416,7 @@ def test_a_table_that_is_named_may_be_called_as_spreadsheets_call_it(
     assert rows(tmp_path) == [("p1/0.jpg", "train", 1, 1)]
 
 
-@pytest.mark.parametrize("name", ["notes.json", "letter"])
+@pytest.mark.parametrize("name", ["notes.json", "letter", "labels.csv"])
 def test_what_is_no_manifest_is_not_replaced_by_one(name: str, people: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
     refused = run("import", people, "--layout", "folder", "--out", tmp_path / name)

@@ -140,6 +140,13 @@ def test_the_same_seed_gives_the_same_bytes(
     assert tree_hash(tmp_path / "once") == tree_hash(tmp_path / "again")
 
 
+def test_a_profile_that_there_is_not_is_named(tmp_path: Path, run: Callable[..., Result]) -> None:
+    (tmp_path / "params.yaml").write_text("data: {profile: smokey}")
+    refused = run("synthesize", "--params", tmp_path / "params.yaml", "--out", tmp_path / "people")
+    assert refused.exit_code == 2
+    assert "profile: 'smokey' is none of smoke, demo, pretraining, large" in refused.output
+
+
 def test_a_second_run_replaces_the_first_but_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
 ) -> None:

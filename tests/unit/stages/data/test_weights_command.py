@@ -54,6 +54,16 @@ def test_each_variant_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert found == {"pirt": SHA["backbone"], "scratch": None, "other": SHA["other"]}
 
 
+@pytest.mark.parametrize("out", ["backbone.pth", "{variant}.pth", "notes.txt"])
+def test_nothing_is_replaced_but_another_such_file(out: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("years")
+    code, output = told(tmp_path, PARAMS, "--out", str(tmp_path / out))
+    assert code == 2
+    assert "would be replaced; name another --out" in output
+    assert [(tmp_path / f"{name}.pth").read_text() for name in SHA] == list(SHA)
+    assert (tmp_path / "notes.txt").read_text() == "years"
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [

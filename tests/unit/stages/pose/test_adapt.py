@@ -170,4 +170,9 @@ def test_bad_input_is_refused_and_leaves_what_was_there(
     with pytest.raises(ParamsError, match="a batch of one image has no statistics"):
         adapt(people.manifest, out, params.model_copy(update={"batch_size": 1}), options)
     assert out.read_bytes() == b"before"
+    for source in (params.config, params.checkpoint):
+        before = Path(str(source)).read_bytes()
+        with pytest.raises(PirtError, match="is read by this command and would be replaced"):
+            adapt(people.manifest, Path(str(source)), params, options)
+        assert Path(str(source)).read_bytes() == before
     assert adapt(people.manifest, out, params, replace(options, skip_bad=True)).images == 11

@@ -226,6 +226,9 @@ def test_a_training_goes_on_from_other_weights(people: People, tmp_path: Path) -
     assert max((before[name] - after[name]).abs().max().item() for name in trained) < 1e-9
     meta = torch.load(second, weights_only=True)["meta"]
     assert meta["initial_weights_sha256"] == sha256_of(first)
+    with pytest.raises(PirtError, match=r"first/checkpoint\.pth is read by this command and would be replaced"):
+        train(people.manifest, people.keypoints, still, tmp_path / "first", "cpu")
+    assert meta["initial_weights_sha256"] == sha256_of(first)
 
 
 @pytest.mark.parametrize("fault", ["missing", "of another size"])

@@ -167,12 +167,14 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
     assert text.index("Market-1501. Training curves") < text.index("DukeMTMC-reID. Training curves")
     assert 'href="#market-1501-resnet50-ibn-a-parts-intra-inter3"' in text
     assert "Table 2. Comparison" in run("show", tmp_path / "both")
-    (tmp_path / "both/figures/market-1501/notes.txt").write_text("years")
     again = ["join", tmp_path / "market-1501", tmp_path / "dukemtmc-reid", "--out", tmp_path / "both"]
-    refused = CliRunner().invoke(main, [str(word) for word in again])
-    assert refused.exit_code == 2
-    assert "figures holds market-1501/notes.txt, which would be lost" in refused.output
-    (tmp_path / "both/figures/market-1501/notes.txt").unlink()
+    for name in ("heatmaps2.png", "market-1501/notes.txt", "mine/curves.png"):
+        (tmp_path / "both/figures" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "both/figures" / name).write_text("years")
+        refused = CliRunner().invoke(main, [str(word) for word in again])
+        assert refused.exit_code == 2
+        assert f"figures holds {name}, which would be lost" in refused.output
+        (tmp_path / "both/figures" / name).unlink()
     run(*again)
 
 

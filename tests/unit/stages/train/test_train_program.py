@@ -566,6 +566,14 @@ def test_fine_tuning_writes_where_it_came_from(whole, tmp_path):
     assert result.exit_code == 0, result.output
     record = load_run(tmp_path / "run")[1]
     assert record.initial_weights_sha256 == sha256_of(whole[0] / "model.safetensors")
+    weights = sha256_of(tmp_path / "run" / "model.safetensors")
+    (tmp_path / "pirt").symlink_to("run")
+    refused = run(
+        *training_arguments(others, tmp_path / "{variant}", "--init-from", str(tmp_path / "run"), "--restart")
+    )
+    assert refused.exit_code == 2
+    assert "would be replaced; name another --out" in refused.output
+    assert sha256_of(tmp_path / "run" / "model.safetensors") == weights
 
 
 def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_path):
