@@ -16,6 +16,7 @@ MAX_PIXELS = 100_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 _MAX_SAMPLE_VALUE, _BITS_PER_SAMPLE = 281, 258  # tags of TIFF
 _DEEP_COLOURS = re.compile(r";16[BLN]")
+_ALL_16 = 65_535
 _DARK = 64
 """No 16-bit photograph is below a quarter of the brightness, but 14 bits in 16 are."""
 
@@ -68,16 +69,18 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     tiles = getattr(image, "tile", [])  # before decoding, which forgets them
     # Pillow keeps the upper 8 bits of such colours, and of an image that uses the lower ones alone nothing is left.
     deep = any(_DEEP_COLOURS.search(str(tile.args)) for tile in tiles)
+    # Of a PPM Pillow keeps as much, by the highest value that the file names; all 16 bits say nothing of the camera.
+    undecided = any(tile.args in ("I;16B", ("L", _ALL_16), ("RGB", _ALL_16)) for tile in tiles)
     # Pillow gives a PGM of 16 bits the mode of 32.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         # By the depth that the file has, not by its brightest pixel: a dark photograph stays dark.
-        bits = _bits_said(image)
+        bits = None if undecided else _bits_said(image)
         values = np.asarray(_upright(image)).astype(np.int64)
         return Image.fromarray((values >> (max(bits or 0, _bits_held(values)) - 8)).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}); save it with 8 or 16")
     colours = _upright(image).convert("RGB")
-    if deep and np.asarray(colours).max() < _DARK:
+    if (deep or undecided) and np.asarray(colours).max() <= _DARK:  # some decoders round up
         raise ValueError("its colours have 16 bits, of which the upper ones are not used; scale them or save 8 bits")
     return colours
 

@@ -23,6 +23,7 @@ from pirt.ranking.results import (
     metrics_of,
     origins_of,
     read_metrics,
+    refuse_other_metrics,
     write_metrics,
 )
 from pirt.ranking.verification import Verification, measure_verification
@@ -33,6 +34,7 @@ EMBEDDINGS_FILE = "embeddings.h5"
 
 def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed) -> Metrics:
     """Write `embeddings.h5` and `metrics.json` into `out`; a finished evaluation there stays until this one is."""
+    refuse_other_metrics(out)
     rows, place = rows_to_measure(source), out / EMBEDDINGS_FILE
     # Where nothing is replaced, embeddings are kept even if measuring them is stopped.
     with written_whole(place) if (out / METRICS_FILE).exists() else nullcontext(place) as file:
@@ -42,6 +44,7 @@ def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed
 
 def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
     """Write `embeddings.h5` of whatever queries and gallery images there are; metrics of earlier ones are removed."""
+    refuse_other_metrics(out)
     embed(source, rows_to_embed(source.manifest), out / EMBEDDINGS_FILE, speed)
     for measured in (METRICS_FILE, SCORES_FILE):
         (out / measured).unlink(missing_ok=True)
@@ -57,6 +60,7 @@ def evaluate_embeddings(
     device: torch.device,
 ) -> Metrics:
     """Write `metrics.json` from embeddings that are there."""
+    refuse_other_metrics(out)
     embeddings = open_embeddings(path)
     require_made_from(embeddings, run, manifest)
     if (out / EMBEDDINGS_FILE).exists() and not path.samefile(out / EMBEDDINGS_FILE):

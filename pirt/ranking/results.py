@@ -14,7 +14,7 @@ from pirt.core.files import written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
-from pirt.core.texts import MEBIBYTE, bytes_within
+from pirt.core.texts import MEBIBYTE, bytes_within, json_in
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.intervals import bootstrap
@@ -225,6 +225,20 @@ def write_metrics(metrics: Metrics, folder: Path) -> None:
     for name, content in ((METRICS_FILE, table), (SCORES_FILE, headline)):
         with written_whole(folder / name) as beside:
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def refuse_other_metrics(folder: Path) -> None:
+    """Raise DataError when a file in `folder` that an evaluation would replace or remove is not one's."""
+    for name, field in ((METRICS_FILE, "confidence_modes"), (SCORES_FILE, "mAP")):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            ours = field in json_in(path)
+        except (ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise DataError(f"{path} is not of `pirt-eval` and would be replaced; name another --out")
 
 
 def metrics_files(folder: Path) -> list[Path]:

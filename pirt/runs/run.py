@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from pirt.core.files import sha256_of, written_whole
 from pirt.core.params import Frozen, Positive, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.sizes import require_buildable
-from pirt.core.texts import LARGEST_JSON, bytes_within
+from pirt.core.texts import LARGEST_JSON, bytes_within, json_in
 from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
@@ -44,6 +45,28 @@ class RunRecord(Frozen):
     def training(self) -> dict[str, object]:
         """Return what was decided before the training, to be compared with that of another one."""
         return self.model_dump(exclude={"weights_sha256"})
+
+
+def refuse_other_run(folder: Path) -> None:
+    """Raise CheckpointError when weights or a record in `folder`, which a training is to replace, are of no run."""
+    for path, ours in ((folder / WEIGHTS_FILE, _has_weights), (folder / RECORD_FILE, _has_record)):
+        if path.is_file() and not ours(path):
+            raise CheckpointError(f"{path} is not of a run of `pirt-train` and would be replaced; name another --out")
+
+
+def _has_weights(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118  # no mapping
+    except SafetensorError:
+        return False
+
+
+def _has_record(path: Path) -> bool:
+    try:
+        return "manifest_fingerprint" in json_in(path)
+    except (ValueError, TypeError):
+        return False
 
 
 def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:

@@ -21,7 +21,7 @@ from pirt.runs.dataset import Batch, PersonDataset, batches_of
 from pirt.runs.loading import default_workers, hold_pixels_within, make_loader
 from pirt.runs.params import Params
 from pirt.runs.precision import tf32
-from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, save_run
+from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, refuse_other_run, save_run
 from pirt.training.objective import TOTAL, Objective
 from pirt.training.optimizer import make_optimizer, set_learning_rate
 from pirt.training.processes import Device, launch, share_batch_norm
@@ -101,6 +101,7 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
         raise ParamsError(f"--out {job.out} cannot name a run folder; pass a name such as runs/train/pirt-seed0")
     # Now, and not when the training is over and the folder is to be replaced.
     refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
+    refuse_other_run(job.out)
     for weights in (job.out / WEIGHTS_FILE, job.out / BEST_FOLDER / WEIGHTS_FILE):
         require_apart(weights, job.params.train.backbone_weights, job.init_from and job.init_from / WEIGHTS_FILE)
     fabric = launch(job.device, job.params.train.precision)

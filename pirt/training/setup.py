@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pirt.core.errors import CheckpointError, ParamsError
+from pirt.core.errors import CheckpointError, DataError, ParamsError
 from pirt.core.manifest import ImageRow, Manifest, Rows
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.core.sizes import without_memory
@@ -45,7 +45,13 @@ def training_set(manifest: Manifest, heatmaps: HeatmapStore | None, params: Para
 
 def _persons(manifest: Manifest) -> Rows:
     rows = manifest.split("train")
-    return rows.take(rows.pids > DISTRACTOR_PID)
+    persons = rows.take(rows.pids > DISTRACTOR_PID)
+    if not len(persons):
+        raise DataError(
+            f"none of the {len(rows):,} train images is of a person (pid 1 or more), so there is nobody to learn; "
+            "import images with their persons"
+        )
+    return persons
 
 
 def readable_rows(

@@ -5,7 +5,6 @@ An error that the user can fix is one line on stderr and exit code 2; a bug keep
 
 import codecs
 import errno
-import io
 import os
 import re
 import signal
@@ -98,8 +97,9 @@ codecs.register_error("pirt-plain", _in_plain_letters)
 def _print_on_any_terminal() -> None:
     """Let no output fail because of a letter: terminals have encodings from ASCII to GBK."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="pirt-plain")
+        # Not by its class: DVCLive has colorama wrap what is no terminal. Tests have streams of their own.
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="pirt-plain")
 
 
 class Told(click.Command):

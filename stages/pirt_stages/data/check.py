@@ -129,12 +129,18 @@ def _cameras(rows: Rows, split: Split) -> tuple[Integers, Integers, Integers]:
 def _unmatched(rows: Rows) -> Finding:
     # One more at the end, which is nobody's, for queries whose pid is above all.
     pids, lowest, highest = (np.append(numbers, _NO_PID) for numbers in _cameras(rows, "gallery"))
-    queries = rows.take(rows.of_split("query"))
+    asked = rows.of_split("query")
+    # Without a label there is nothing to match; such queries are ranked, and not measured.
+    queries = rows.take(asked & (rows.pids != JUNK_PID))
     place = np.searchsorted(pids[:-1], queries.pids)
     # Only where both are the query's own camera was the person seen by no other.
     elsewhere = (lowest[place] != queries.camids) | (highest[place] != queries.camids)
     alone = queries.take((pids[place] != queries.pids) | ~elsewhere).keys
-    return Finding("queries have a match in another camera", not alone, _examples(alone) or f"all {len(queries):,}")
+    answer = _examples(alone) or f"all {len(queries):,}"
+    if unlabelled := int(asked.sum()) - len(queries):
+        answer += f"; {unlabelled:,} more have no label"
+    good = None if unlabelled and not len(queries) else not alone
+    return Finding("queries have a match in another camera", good, answer)
 
 
 def _one_camera(rows: Rows) -> Finding:

@@ -18,7 +18,7 @@ from pirt_stages.data.check import check
 from pirt_stages.data.importing.archive_names import is_encoding
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
 from pirt_stages.data.importing.layouts.body_images import PROBES
-from pirt_stages.data.importing.layouts.found import Reading
+from pirt_stages.data.importing.layouts.found import UNREAD, Reading
 from pirt_stages.data.importing.layouts.person_folders import Shares
 from pirt_stages.data.importing.names import names_file
 from pirt_stages.data.importing.occluded_duke import occluded_duke
@@ -315,11 +315,12 @@ def _tell(imported: Imported, out: Path) -> None:
 
 
 def _passed_over(reading: Reading) -> Iterator[str]:
-    """Say by kind what was passed over, the rarest kinds together."""
-    kinds = reading.passed_over.most_common()
+    """Say by kind what was passed over, images in formats that are not read first, and the rarest kinds together."""
+    kinds = sorted(reading.passed_over.most_common(), key=lambda found: UNREAD not in found[0])
+    shown = max(_MOST_KINDS, sum(UNREAD in kind for kind, _ in kinds))
     if len(kinds) > 1:
         yield f"passed over {reading.passed_over.total():,} files in all:"
-    for kind, count in kinds[:_MOST_KINDS]:
+    for kind, count in kinds[:shown]:
         yield f"passed over {count:,} × {reading.described(kind)}"
-    if rest := kinds[_MOST_KINDS:]:
+    if rest := kinds[shown:]:
         yield f"passed over {sum(count for _, count in rest):,} × {len(rest)} other kinds"

@@ -42,6 +42,12 @@ def _as_text(confidence: dict[str, float]) -> str:
     return "".join(f"  {name} {value:.2f}" for name, value in confidence.items())
 
 
+def refuse_other_picture(out: Path) -> None:
+    """Raise DataError when a picture that no search left would be replaced or removed."""
+    if (out / PICTURE_FILE).is_file() and not (out / RESULTS_FILE).is_file():
+        raise DataError(f"{out / PICTURE_FILE} is not of a search and would be lost; name another --out")
+
+
 def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: Path) -> None:
     """Write the rank lists as JSON, and their picture, or remove that of an earlier search."""
     with written_whole(out / RESULTS_FILE) as beside:

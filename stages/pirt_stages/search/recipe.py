@@ -15,7 +15,7 @@ from pirt.runs.cache import without_skipped
 from pirt.runs.run import weights_sha256
 from pirt_stages.search.found import SearchChoice, choose_queries, require_same_model, search
 from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, MadeFor, open_index
-from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, write_results
+from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, refuse_other_picture, write_results
 
 QUERIES_FILE = "queries.h5"
 
@@ -80,6 +80,7 @@ def run_search(
 ) -> str:
     """Write the results, and the picture where there is one; return them as a table."""
     require_same_model(gallery, queries)
+    refuse_other_picture(out)
     lists = search(gallery, queries, choose_queries(queries, keys), index, choice)
     drawn = None
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pirt.core.files import refuse_other_files
 from pirt.progress import Bar, progress, say
 from pirt.runs.dataset import Batch
 from pirt.summary import summarise, summary_table
@@ -28,6 +29,8 @@ class Console(Listener):
 
     def begins(self, training: Training) -> None:
         """Say what is trained on what."""
+        plots = training.job.out / LOGS_FOLDER / "plots"
+        refuse_other_files(plots, (), ("metrics/*.tsv", "metrics/*/*.tsv"))  # before they are replaced
         say(introduction(training))
         steps = training.recipe.epochs * training.steps_per_epoch
         self._bar = progress(steps, "training", "step", initial=training.state.step)
