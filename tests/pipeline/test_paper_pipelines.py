@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from stubs import copy_with_stubs, dvc, ran
 
 from pirt.core.params import read_yaml
+from pirt.core.sizes import without_memory
 from pirt.ranking.params import load_evaluate_params
 from pirt.runs.params import ModelParams, Params, load_params
 from pirt.runs.run import build_model
@@ -64,8 +65,9 @@ def test_the_recipes_of_other_backbones_build(name: str) -> None:
     path = PIPELINES / "occluded_duke" / f"{name}.yaml"
     for variant in read_yaml(path)["variants"]:
         params = load_params(path, variant)
-        with torch.device("meta"):
+        with without_memory():
             model = build_model(2, params).eval()
+        with torch.device("meta"):
             height, width = params.train.image_size
             outputs = model(torch.empty(1, 3, height, width), torch.empty(1, 17, height // 4, width // 4))
         assert outputs[model.global_names[0]].shape == (1, model.feature_channels)

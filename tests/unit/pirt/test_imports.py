@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pirt
 
 FOREIGN = ("pirt_stages", "mmpose", "mmcv", "mmengine", "dask", "distributed", "dvc", "dvclive")
@@ -14,6 +16,7 @@ print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
 
+@pytest.mark.slow
 def test_no_module_of_the_library_loads_a_program_or_stage_1() -> None:
     """In a process of its own: what other tests have imported would hide what these do."""
     (folder,) = map(Path, pirt.__path__)

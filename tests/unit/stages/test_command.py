@@ -368,6 +368,14 @@ def test_what_a_terminal_cannot_print_is_replaced(encoding: str, said: str) -> N
     assert error.count("\n") == 1
 
 
+def test_what_colorama_has_wrapped_is_printed_on_too() -> None:
+    """As DVCLive lets it do on import."""
+    code = "import colorama; colorama.init()" + _SAYS.replace("click.echo(", "print(")
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert (ended.returncode, ended.stdout.decode("latin-1"), ended.stderr) == (0, "+ tau 0.1 - 0.2 × ? ± é\n", b"")
+
+
 @program.command()
 def draw() -> None:
     figure = Figure()

@@ -185,6 +185,26 @@ def test_a_pgm_of_two_bytes_is_scaled_by_its_highest_value(tmp_path: Path, highe
     assert np.abs(pixels(tmp_path / "a.pgm")[..., 0] - np.floor(RAMP * 255.99)).max() <= 1
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_a_netpbm_of_two_bytes_of_which_fewer_are_used_is_scaled_or_refused(tmp_path: Path, bits: int) -> None:
+    deep = np.round(RAMP * (2**bits - 1)).astype(np.uint16)
+    plain = " ".join(map(str, deep.flatten().tolist()))
+    (tmp_path / "a.pgm").write_bytes(b"P5 10 20 65535\n" + deep.astype(">u2").tobytes())
+    (tmp_path / "plain.pgm").write_text(f"P2 10 20 65535\n{plain}\n")
+    for name in ("a.pgm", "plain.pgm"):
+        assert np.abs(pixels(tmp_path / name)[..., 0] - np.floor(RAMP * 255.99)).max() <= 1
+    (tmp_path / "a.ppm").write_bytes(b"P6 10 20 65535\n" + deep[..., None].repeat(3, axis=2).astype(">u2").tobytes())
+    with pytest.raises(DataError, match=r"a\.ppm .*16 bits, of which the upper ones are not used"):
+        read_image(tmp_path / "a.ppm")
+
+
+def test_a_dark_netpbm_that_says_its_depth_stays_dark(tmp_path: Path) -> None:
+    night = np.round(RAMP * 200).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 10 20 4095\n" + night.tobytes())
+    (tmp_path / "a.ppm").write_bytes(b"P6 10 20 4095\n" + night[..., None].repeat(3, axis=2).tobytes())
+    assert pixels(tmp_path / "a.pgm").max() == pixels(tmp_path / "a.ppm").max() == 200 >> 4
+
+
 @pytest.mark.parametrize(("colour_type", "samples"), [(2, 3), (4, 2), (6, 4)])
 def test_dark_colours_of_sixteen_bits_are_refused_by_name(tmp_path: Path, colour_type: int, samples: int) -> None:
     deep = np.repeat(np.round(RAMP * 4095).astype(np.uint16)[..., None], samples, axis=2)

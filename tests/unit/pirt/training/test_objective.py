@@ -35,8 +35,7 @@ def breaks(module, *inputs):
     return report.graph_count, report.graph_break_count, [str(reason.reason) for reason in report.break_reasons]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("half", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_forward_pass_and_losses_are_one_graph(half):
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         assert breaks(objective(), *batch()) == (1, 0, [])

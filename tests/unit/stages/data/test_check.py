@@ -80,6 +80,16 @@ def test_a_query_in_the_gallery_is_harmless_when_the_protocol_drops_it(manifest:
     assert "no image in two splits" in bad(check(Manifest((*manifest.rows, foreign), manifest.root)))
 
 
+def test_queries_without_a_label_need_no_match(manifest: Manifest) -> None:
+    question = "queries have a match in another camera"
+    queries = len(manifest.split("query"))
+    for unlabelled, good in ((1, True), (queries, None)):
+        keys = {row.key for row in manifest.split("query")[:unlabelled]}
+        found = {finding.question: finding for finding in check(changed(manifest, lambda row: row.key in keys, pid=-1))}  # noqa: B023
+        assert found[question].good is good
+        assert found[question].answer == f"all {queries - unlabelled:,}; {unlabelled:,} more have no label"
+
+
 def test_queries_without_a_match(manifest: Manifest) -> None:
     spoilt = changed(manifest, lambda row: row.pid == 9, camid=1)
     answer = bad(check(spoilt))["queries have a match in another camera"]
@@ -142,11 +152,12 @@ def plain_check(rows: list[ImageRow]) -> list[tuple[int, list[object], str]]:
         query.key
         for query in rows
         if query.split == "query"
+        and query.pid != -1
         and not any(row.split == "gallery" and row.pid == query.pid > 0 and row.camid != query.camid for row in rows)
     ]
     seen = {pid: {row.camid for row in rows if row.split == "train" and row.pid == pid} for pid in sorted(trained)}
     one_camera: list[object] = [f"pid {pid}" for pid, cameras in seen.items() if len(cameras) == 1]
-    queries = sum(row.split == "query" for row in rows)
+    queries = sum(row.split == "query" and row.pid != -1 for row in rows)
     good = (f"{len(trained)} train, {len(tested)} test identities", "none", f"all {queries}", "none")
     wrong = (overlap, nobody, unmatched, one_camera)
     return [(len(found), found[:2], said) for found, said in zip(wrong, good, strict=True)]
@@ -166,5 +177,10 @@ def test_checks_of_random_rows_are_those_of_plain_loops() -> None:
         found = check_rows(Manifest(rows, Path()).rows)
         for finding, (number, first, said) in zip([found[i] for i in (0, 1, 3, 4)], plain_check(rows), strict=True):
             expected = f"{number}: {', '.join(map(str, first))}" if number else said
-            assert finding.answer.removesuffix(", …") == expected
-            assert finding.good == (None if finding is found[4] else number == 0)
+            answer, _, more = finding.answer.partition("; ")
+            assert answer.removesuffix(", …") == expected
+            unlabelled = sum(row.split == "query" and row.pid == -1 for row in rows)
+            asked = finding.question.startswith("queries") and unlabelled
+            assert more == (f"{unlabelled} more have no label" if asked else "")
+            none_to_match = asked and answer == "all 0"
+            assert finding.good == (None if finding is found[4] or none_to_match else number == 0)

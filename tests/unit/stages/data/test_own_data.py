@@ -606,8 +606,14 @@ def test_every_suffix_of_what_is_read_is_taken_and_what_is_not_is_named(importin
     said = importing(root, "--layout", "folder")
     assert len(rows(tmp_path)) == len(IMAGE_SUFFIXES) + 1
     assert f"passed over {len(UNREAD_SUFFIXES)} files in all" in said
-    for line in said.splitlines()[2:14]:
-        assert "(a format that is not read; save as JPEG or PNG)" in line
+    assert said.count("(a format that is not read; save as JPEG or PNG)") == len(UNREAD_SUFFIXES)
+
+
+def test_formats_that_are_not_read_are_named_before_other_odd_files(importing: Import, tmp_path: Path) -> None:
+    images(tmp_path / "data", "a.jpg", "b.heic", *(f"{n}.odd{n % 13}" for n in range(39)))
+    said = importing(tmp_path / "data", "--layout", "folder").splitlines()
+    assert said[2].startswith("passed over 1 × *.heic (a format that is not read")
+    assert said[-2] == "passed over 6 × 2 other kinds"
 
 
 def test_the_suffixes_are_those_of_the_reader() -> None:

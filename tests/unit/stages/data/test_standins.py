@@ -31,6 +31,7 @@ def test_full_names_import_and_check_with_the_published_counts(name: str, run: R
         assert count in result.output
 
 
+@pytest.mark.slow
 def test_small_stand_ins_show_pedestrians(tmp_path: Path) -> None:
     make_standin("partial_ilids", tmp_path / "i", Extent.SMALL, one_pixel=False, seed=0, workers=1)
     with Image.open(tmp_path / "i/Partial_iLIDS/occluded_body_images/001.jpg") as image:

@@ -89,7 +89,7 @@ def test_queries_have_matches_in_other_cameras(truth: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", list(PROFILES))
-@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("seed", [0, pytest.param(5, marks=pytest.mark.slow)])
 def test_plans_have_the_counts_of_their_profile(name: str, seed: int) -> None:
     profile, entries = PROFILES[name], plan(PROFILES[name], seed)
     assert len({entry.path for entry in entries}) == len(entries) == profile.train + profile.query + profile.gallery
@@ -119,7 +119,10 @@ def test_ctrl_c_is_told_by_one_process() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-@pytest.mark.parametrize("arguments", [("synthesize", "--profile", "smoke"), ("standin", "partial_ilids")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("synthesize", "--profile", "smoke"), pytest.param(("standin", "partial_ilids"), marks=pytest.mark.slow)],
+)
 def test_no_workers_render_in_this_process(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
 ) -> None:
@@ -198,7 +201,7 @@ def test_contact_sheet_goes_where_it_is_wanted(tmp_path: Path, monkeypatch: pyte
         assert sheet.width > 600
 
 
-@pytest.mark.parametrize("name", ["sheet", "new/sheet.png", "people/sheet.png"])
+@pytest.mark.parametrize("name", ["sheet", pytest.param("new/sheet.png", marks=pytest.mark.slow), "people/sheet.png"])
 def test_a_contact_sheet_may_have_any_name_and_lie_in_the_folder_itself(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

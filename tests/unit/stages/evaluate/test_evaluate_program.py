@@ -223,6 +223,18 @@ def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(arguments_f
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "scores.json"])
+@pytest.mark.parametrize("content", ['{"pck": 0.9}', "[1]", "notes"])
+def test_metrics_of_other_programs_are_not_replaced(arguments_for, embeddings_file, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    from_embeddings = ["--from-embeddings", embeddings_file, "--out", tmp_path]
+    for arguments in (arguments_for(tmp_path), [*arguments_for(tmp_path), "--embed-only"], from_embeddings):
+        refused = invoke(*arguments)
+        assert refused.exit_code == 2
+        assert f"{name} is not of `pirt-eval` and would be replaced" in refused.output
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: content}
+
+
 def test_two_steps_come_to_the_same_as_one(evaluated, arguments_for, tmp_path):
     named = tmp_path / "{variant}-seed{seed}"
     ours = ("--variant", "pirt", "--seed", 0)
@@ -401,7 +413,7 @@ def test_unlabelled_galleries_are_embedded_without_metrics(arguments_for, evalua
     assert (gallery.query_count, len(gallery.keys)) == (0, 18)
 
 
-@pytest.mark.parametrize("size", [0, 4000])
+@pytest.mark.parametrize("size", [pytest.param(0, marks=pytest.mark.slow), 4000])
 def test_a_disk_without_room_is_one_line(arguments_for, tmp_path: Path, size: int):
     assert_refused_in_a_process(size, "pirt_stages.evaluate", *arguments_for(tmp_path / "out"))
     assert not list(tmp_path.rglob("*.partial"))

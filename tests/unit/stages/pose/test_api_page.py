@@ -91,6 +91,7 @@ def test_heatmaps_on_the_fly_are_those_of_the_store(workplace: Path) -> None:
     assert 0 < made.max() <= 1
 
 
+@pytest.mark.slow
 def test_without_the_pose_extra_the_message_says_what_to_do(workplace: Path) -> None:
     code = (
         "import sys\n"

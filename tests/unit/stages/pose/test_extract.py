@@ -313,16 +313,23 @@ def test_wrong_inputs_are_one_line_and_leave_nothing(
     assert not list(tmp_path.glob("h.zarr*"))
 
 
-@pytest.mark.parametrize(("name", "value"), [("backbone.conv1.weight", np.nan), ("backbone.bn1.running_var", -1.0)])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("backbone.conv1.weight", np.nan, "NaN or infinity in backbone.conv1.weight"),
+        ("backbone.bn1.running_var", -1.0, "backbone.bn1.running_var holds a negative variance"),
+        ("backbone.conv1.weight", 3e38, "the network gives NaN or infinity"),
+    ],
+)
 def test_weights_that_give_no_numbers_are_one_line(
-    people: People, tiny: TinyNetwork, tmp_path: Path, name: str, value: float
+    people: People, tiny: TinyNetwork, tmp_path: Path, name: str, value: float, said: str
 ) -> None:
     checkpoint = torch.load(tiny.checkpoint, weights_only=True)
-    checkpoint["state_dict"][name].flatten()[0] = value
+    checkpoint["state_dict"][name].flatten()[:] = value
     torch.save(checkpoint, tmp_path / "broken.pth")
     done = _run(people, tiny, tmp_path / "h.zarr", "--checkpoint", str(tmp_path / "broken.pth"))
     assert (done.exit_code, len(done.output.splitlines())) == (2, 1), done.output
-    assert "NaN or infinity" in done.output
+    assert said in done.output
     assert not list(tmp_path.glob("h.zarr*"))
 
 

@@ -259,7 +259,7 @@ def colours_of(picture: Path) -> dict[tuple[int, int, int], int]:
     [
         (["--count", 3], {0, 5, 10}),
         (["--split", "query", "--count", 2], {1, 10}),  # of 1, 7 and 10; 4 was skipped
-        (["--weakest", "--count", 1], {5}),
+        pytest.param(["--weakest", "--count", 1], {5}, marks=pytest.mark.slow),
         (["--key", "gallery/2.png"], {2}),
     ],
 )
@@ -317,7 +317,7 @@ def test_show_refuses_what_it_cannot_draw(cli: Cli, tmp_path: Path, store: Path)
     assert not (tmp_path / "a.png").exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--key", "gallery/2.png"]])
+@pytest.mark.parametrize("more", [[], pytest.param(["--key", "gallery/2.png"], marks=pytest.mark.slow)])
 def test_show_draws_the_same_of_a_manifest_in_another_order_and_refuses_other_images(
     cli: Cli, tmp_path: Path, manifest: Manifest, store: Path, more: list[str]
 ) -> None:

@@ -276,6 +276,7 @@ def write_identities(folder: Path, manifest: Manifest, row: dict[str, object], c
     evaluate_embeddings(folder / "embeddings.h5", None, manifest, EvaluateParams(), folder, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_rank_lists_stand_side_by_side_where_there_are_embeddings(
     tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: Callable[..., Path]
 ) -> None:

@@ -41,7 +41,10 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("swin_tiny", "resnet50")]
+
+
+@pytest.fixture(scope="module", params=["vit_small", *SLOWER])
 def trained(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
     choices, recipe = FAMILIES[request.param]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from foreign_shards import with_foreign_shard
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from small_disks import assert_refused_in_one_line, files_up_to
 from tiny_persons import PARAMS, training_arguments, write_heatmaps, write_persons
 from tiny_stores import noise, write_store
@@ -179,7 +179,10 @@ def test_killed_and_resumed_equals_uninterrupted(whole, persons, tmp_path, momen
     ("number", "code", "step", "words"),
     [
         (signal.SIGTERM, 143, 3, ("stopped after step 5", "going on after step 5, epoch 2")),
-        (signal.SIGTERM, 143, 2, ("stopped after step 3", "going on after step 3, epoch 2")),
+        pytest.param(
+            *(signal.SIGTERM, 143, 2, ("stopped after step 3", "going on after step 3, epoch 2")),
+            marks=pytest.mark.slow,
+        ),
         (signal.SIGINT, 130, 4, ("stopped after step 6", "going on after step 6, epoch 3")),
     ],
 )
@@ -492,6 +495,31 @@ def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, m
     assert_same_run(whole[0], out)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model.safetensors", "is not of a run of `pirt-train` and would be replaced"),
+        ("run.json", "is not of a run of `pirt-train` and would be replaced"),
+        ("logs/plots/notes.txt", "holds notes.txt, which would be lost"),
+        ("logs/plots/metrics/loss/mine.csv", "holds metrics/loss/mine.csv, which would be lost"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_a_user_has_in_a_run_folder_stays(whole, persons, tmp_path, name, said, finished):
+    out = tmp_path / "run"
+    if finished:
+        shutil.copytree(whole[0], out)
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).write_text('{"mine": 1}')
+    if name.endswith("safetensors"):
+        save_file({"encoder.weight": torch.ones(2)}, out / name)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    refused = run(*training_arguments(persons, out, "--restart"))
+    assert refused.exit_code == 2
+    assert said in refused.output
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("fault", ["weights", "heatmaps", "batch", "image"])
 def test_a_restart_that_cannot_begin_destroys_nothing(whole, persons, tmp_path, fault):
     out = shutil.copytree(whole[0], tmp_path / "run")
@@ -536,6 +564,10 @@ def test_junk_and_distractors_are_nobody_to_learn(tmp_path):
     result = run(*training_arguments(tmp_path, tmp_path / "run"))
     assert result.exit_code == 0, result.output
     assert "20 images of 5 identities" in result.output
+    write_manifest(tmp_path / "manifest.csv", [replace(row, pid=-1) for row in rows], tmp_path)
+    refused = run(*training_arguments(tmp_path, tmp_path / "other"))
+    assert refused.exit_code == 2
+    assert "none of the 24 train images is of a person (pid 1 or more), so there is nobody to learn" in refused.output
 
 
 def test_the_baseline_needs_no_heatmaps(arguments, tmp_path):
@@ -583,7 +615,7 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("found", [(0.5, 0.9), (0.9, 0.5)])
+@pytest.mark.parametrize("found", [pytest.param((0.5, 0.9), marks=pytest.mark.slow), (0.9, 0.5)])
 def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch, found):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
     measured = []
@@ -687,7 +719,7 @@ def test_float32_on_a_gpu_is_wholly_tf32_or_not_at_all(arguments, persons, tmp_p
     assert load_run(tmp_path / "run")[1].params.train.tf32 is allowed
 
 
-@pytest.mark.parametrize("size", [512, 400_000])
+@pytest.mark.parametrize("size", [pytest.param(512, marks=pytest.mark.slow), 400_000])
 def test_a_disk_without_room_is_one_line_and_is_gone_on_from_when_there_is(whole, persons, tmp_path, size):
     with files_up_to(size):
         ended = run(*training_arguments(persons, tmp_path / "run"))

@@ -21,7 +21,7 @@ def bodies(params: RenderParams) -> set[Body]:
     return {identity_of(params.seed, LOOKALIKES * group).body for group in {n // LOOKALIKES for n in shown}}
 
 
-@pytest.mark.parametrize("name", list(BENCHMARKS))
+@pytest.mark.parametrize("name", ["demo", pytest.param("study", marks=pytest.mark.slow)])
 def test_no_person_of_the_pretraining_is_in_a_benchmark(name: str) -> None:
     # Whoever walks by before a camera is drawn from the world's seed, too.
     assert BENCHMARKS[name].seed != PRETRAINING.seed
