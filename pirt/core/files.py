@@ -78,7 +78,7 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
         # A rename would replace a link to a folder instead of the folder.
         path = path.resolve()
     folder = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with made(path.parent), _held_folder(folder):
+    with made_folder(path.parent), _held_folder(folder):
         # Its own folder is locked by now, so it is passed over.
         remove_left_over(path)
         beside = folder / path.name
@@ -103,7 +103,7 @@ def _refuse_image(path: Path) -> None:
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[None]:
+def made_folder(folder: Path) -> Iterator[None]:
     """Make a folder and those above it; when the block raises, those that were made and are still empty go again."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pirt.core.errors import PirtError
-from pirt.core.files import made
+from pirt.core.files import made_folder
 
 # File systems that have no locks: some network mounts, FUSE.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -33,7 +33,7 @@ def held(out: Path) -> Iterator[None]:
     out = out.resolve() if out.is_dir() else out.absolute()
     path = out.with_name(f".{out.name}.lock")
     # A command that is refused leaves none of the folders that were made for its lock.
-    with made(out.parent):
+    with made_folder(out.parent):
         descriptor = _locked(path, out)
         try:
             yield

@@ -60,17 +60,26 @@ def test_a_recipe_differs_from_the_papers_only_where_it_says(
     assert said == [(name, yaml_text(ours), yaml_text(papers)) for name, papers, ours in differing]
 
 
-@pytest.mark.parametrize("name", ["vit", "swin"])
-def test_the_recipes_of_other_backbones_build(name: str) -> None:
-    path = PIPELINES / "occluded_duke" / f"{name}.yaml"
-    for variant in read_yaml(path)["variants"]:
-        params = load_params(path, variant)
-        with without_memory():
-            model = build_model(2, params).eval()
-        with torch.device("meta"):
-            height, width = params.train.image_size
-            outputs = model(torch.empty(1, 3, height, width), torch.empty(1, 17, height // 4, width // 4))
-        assert outputs[model.global_names[0]].shape == (1, model.feature_channels)
+FAST_ROWS = ("baseline", "pirt")
+RECIPES = {name: PIPELINES / "occluded_duke" / f"{name}.yaml" for name in ("vit", "swin")}
+ROWS = [
+    pytest.param(
+        path, variant, id=f"{name}-{variant}", marks=[pytest.mark.slow] * (variant not in ("baseline", "pirt"))
+    )
+    for name, path in RECIPES.items()
+    for variant in read_yaml(path)["variants"]
+]
+
+
+@pytest.mark.parametrize(("path", "variant"), ROWS)
+def test_the_recipes_of_other_backbones_build(path: Path, variant: str) -> None:
+    params = load_params(path, variant)
+    with without_memory():
+        model = build_model(2, params).eval()
+    with torch.device("meta"):
+        height, width = params.train.image_size
+        outputs = model(torch.empty(1, 3, height, width), torch.empty(1, 17, height // 4, width // 4))
+    assert outputs[model.global_names[0]].shape == (1, model.feature_channels)
     assert read_yaml(path)["pose"]["extract"]["input_size"] == [height, width]
 
 
