@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pirt.core.errors import ReportError
-from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, written_whole
+from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, refuse_stream, written_whole
 from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
 from pirt.visual.style import FIGURE_FILES, save
@@ -102,13 +102,14 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     tables = join_tables(table for part in parts for table in part.tables)
     joined = Report(tables=tables, runs=tuple(run for part in parts for run in part.runs))
     refuse_other_files(out / FIGURES, {*_figure_names(joined), *_earlier_figures(out)})
-    write_tables(joined, out)
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
         for name, report in zip(names, reports, strict=True):
             for figure in [*figure_files(report), *summary_files(report)]:
                 (folder / name).mkdir(exist_ok=True)
                 shutil.copyfile(figure, folder / name / figure.name)
+        # Only now: a figure that cannot be read leaves the earlier tables.
+        write_tables(joined, out)
 
 
 def _figure_names(report: Report) -> Iterator[str]:
@@ -144,4 +145,7 @@ def figure_files(out: Path) -> list[Path]:
     """Return the pictures of the report folder in order of their names."""
     files = [*sorted((out / FIGURES).rglob("*.png")), *sorted((out / PLOTS).glob("*.png"))]
     # A Mac's ._ files end in .png too.
-    return [path for path in files if not is_clutter(path.name)]
+    files = [path for path in files if not is_clutter(path.name)]
+    for path in files:
+        refuse_stream(path)
+    return files

@@ -115,6 +115,20 @@ def test_links_are_followed_in_every_layout(layout: str, importing: Import, tmp_
     assert rows(tmp_path) == expected
 
 
+@pytest.mark.parametrize("cameras", [("cam1", "cam2"), ("Cam A", "Cam B"), ("c1", "c12"), ("camera_01", "camera_02")])
+def test_cameras_around_persons_are_asked_about(
+    importing: Import, refused: Import, tmp_path: Path, cameras: tuple[str, str]
+) -> None:
+    root = tmp_path / "root"
+    images(root, *(f"{camera}/p{person}/{n}.jpg" for camera in cameras for person in range(4) for n in range(2)))
+    said = refused(root, "--layout", "person-folders")
+    assert f"has folders such as {cameras[0]!r}, which look like cameras, around others such as 'p0'" in said
+    importing(root, "--layout", "person-folders", "--levels", "camera/person")
+    assert len({pid for *_, pid, _ in rows(tmp_path)}) == 4
+    importing(root, "--layout", "person-folders", "--levels", "person/camera")
+    assert len({pid for *_, pid, _ in rows(tmp_path)}) == 2
+
+
 def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path) -> None:
     """A lock of the import itself lies beside its output, which people put beside their images."""
     images(tmp_path, "a/1.jpg", ".m.csv.0123abcd.partial/m.csv.jpg")

@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -176,6 +177,16 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
         assert f"figures holds {name}, which would be lost" in refused.output
         (tmp_path / "both/figures" / name).unlink()
     run(*again)
+    before = {path: path.read_bytes() for path in (tmp_path / "both").rglob("*") if path.is_file()}
+    figure = tmp_path / "dukemtmc-reid/figures/curves.png"
+    for make in (figure.mkdir, lambda: figure.symlink_to("nowhere"), lambda: os.mkfifo(figure)):
+        figure.rmdir() if figure.is_dir() else figure.unlink()
+        make()
+        for command in (again, ["html", tmp_path / "dukemtmc-reid"]):
+            refused = CliRunner().invoke(main, [str(word) for word in command])
+            assert refused.exit_code == 2, refused.output
+            assert "curves.png" in refused.output
+    assert {path: path.read_bytes() for path in (tmp_path / "both").rglob("*") if path.is_file()} == before
 
 
 def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Own data: a folder for each person, perhaps one for each camera in it or above, split by identity or by folders."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,8 @@ _LIKE_SPLITS = frozenset(
     )
 )
 """What others call their splits: where all folders have such names, they are not persons."""
+_LIKE_CAMERAS = re.compile(r"(?:c|cam|camera|view)[\s_-]*(?:\d{1,3}|[a-z])", re.IGNORECASE)
+"""Names of cameras: where only the outer folders have such names, they are not persons."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,13 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
     if depths == [1 + around]:
         return *wrapper, "person"
     if depths == [2 + around]:
+        outer, inner = ({parts[around + level] for parts in folders} for level in (0, 1))
+        if all(map(_LIKE_CAMERAS.fullmatch, outer)) and not all(map(_LIKE_CAMERAS.fullmatch, inner)):
+            raise DataError(
+                f"{root} has folders such as {min(outer)!r}, which look like cameras, around others such as "
+                f"{min(inner)!r}; say what they stand for, with --levels {'/'.join((*wrapper, 'camera'))}/person or "
+                f"{'/'.join((*wrapper, 'person'))}/camera"
+            )
         return *wrapper, "person", "camera"
     raise DataError(
         f"images lie {' and '.join(map(str, depths)) or 'no'} folders deep in {root}; say what the folders stand for, "
