@@ -43,6 +43,7 @@ def stores(
     return {path.stem: open_store(path) for path in out.glob("*.zarr")} | {"network": network}, truth, strangers
 
 
+@pytest.mark.slow
 def test_the_truth_is_a_gaussian_around_each_labelled_keypoint(stores: Any) -> None:
     made, truth, _ = stores
     for place, key in enumerate(made["truth"].keys):

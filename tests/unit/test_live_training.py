@@ -55,6 +55,7 @@ def test_heatmaps_are_made_of_the_augmented_images(persons: Path, benchmark: dic
     assert len(asked) == 3
 
 
+@pytest.mark.slow
 def test_live_heatmaps_that_equal_the_cached_ones_train_the_same_weights(
     persons: Path, benchmark: dict[str, Any], tmp_path: Path
 ) -> None:

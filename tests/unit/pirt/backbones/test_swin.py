@@ -33,7 +33,10 @@ def microsofts(state):
     return {"model": {**state, **buffers, "head.weight": torch.rand(9, 64), "head.bias": torch.rand(9)}}
 
 
-@pytest.mark.parametrize(("size", "window"), [((64, 32), 7), ((96, 64), 4), ((64, 32), 2)])
+WINDOWS = [pytest.param((64, 32), 7, marks=pytest.mark.slow), ((96, 64), 4), ((64, 32), 2)]
+
+
+@pytest.mark.parametrize(("size", "window"), WINDOWS)
 def test_equals_a_forward_pass_by_microsofts_names(saved, size, window):
     network, state = tiny(size, window).eval(), swin_state(WIDTH, HEADS, DEPTHS, window)
     assert load_published(network, saved(microsofts(state))) == ["left out head.bias, head.weight"]

@@ -81,6 +81,7 @@ print(sorted({forked(chance.uniform(0.0005, 0.02)) for _ in range(100)} - {0, 1}
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_kill_hdf5(tmp_path: Path) -> None:
     script = [sys.executable, "-c", _INTERRUPTED, str(tmp_path / "a.h5")]
     done = subprocess.run(script, capture_output=True, text=True)

@@ -108,6 +108,7 @@ def test_the_same_bytes_with_any_number_of_processes() -> None:
     assert list(render_all(0, shots, 2)) == list(render_all(0, shots, 1))
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_told_by_one_process() -> None:
     shots = [entry.shot for entry in plan(PROFILES["smoke"], 0)][:4]
     pictures = render_all(0, shots, 2)
@@ -171,6 +172,7 @@ def test_a_second_run_replaces_the_first_but_nothing_else(
     assert run("synthesize", "--profile", "smoke", "--out", out, "--force").exit_code == 0
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree_hash: Callable[[Path], dict[str, str]]
 ) -> None:

@@ -413,7 +413,8 @@ def test_unlabelled_galleries_are_embedded_without_metrics(arguments_for, evalua
     assert (gallery.query_count, len(gallery.keys)) == (0, 18)
 
 
-@pytest.mark.parametrize("size", [pytest.param(0, marks=pytest.mark.slow), 4000])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 4000])
 def test_a_disk_without_room_is_one_line(arguments_for, tmp_path: Path, size: int):
     assert_refused_in_a_process(size, "pirt_stages.evaluate", *arguments_for(tmp_path / "out"))
     assert not list(tmp_path.rglob("*.partial"))

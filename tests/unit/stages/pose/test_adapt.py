@@ -110,6 +110,7 @@ def test_only_statistics_change_and_they_are_the_training_images(
     assert torch.allclose(after["backbone.bn1.running_var"], values.var(1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_any_number_of_threads_gives_the_same_bytes_and_other_images_others(
     people: People, params: ExtractParams, options: AdaptOptions, tmp_path: Path
 ) -> None:

@@ -47,7 +47,10 @@ def mmpose_0(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.replace("head.", "keypoint_head.", 1): value for key, value in weights.items()}
 
 
-@pytest.mark.parametrize("name", [HRNET, SIMPLE_BASELINE], ids=["HRNet", "SimpleBaseline"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(HRNET, id="HRNet", marks=pytest.mark.slow), pytest.param(SIMPLE_BASELINE, id="SimpleBaseline")],
+)
 def test_all_published_names_load_to_the_same_network(tmp_path: Path, name: str) -> None:
     config = narrow(name)
     estimator, weights = weights_of(config, name)

@@ -93,7 +93,8 @@ def _require_parity(config: str, folder: Path, flip_test: bool = False) -> None:
     assert np.abs(ours - forward).max() <= 1e-5
 
 
-@pytest.mark.parametrize("flip_test", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("flip_test", [False, True])
 def test_parity_with_mmposes_own_inference(tmp_path: Path, flip_test: bool) -> None:
     _require_parity(LITE, tmp_path, flip_test)
 

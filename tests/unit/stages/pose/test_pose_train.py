@@ -118,7 +118,7 @@ def test_what_is_not_labelled_does_not_count(people: People) -> None:
     assert heatmap_loss(network, heatmaps, keypoints).item() > 0
 
 
-@pytest.mark.parametrize(("epochs", "highest_at"), [(5, 1), (10, 1), (15, 2)])
+@pytest.mark.parametrize(("epochs", "highest_at"), [(5, 1), pytest.param(10, 1, marks=pytest.mark.slow), (15, 2)])
 def test_the_learning_rate_rises_and_falls_however_short_the_training(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, highest_at: int
 ) -> None:

@@ -167,8 +167,10 @@ def test_images_that_were_or_are_bad_are_not_taken(extract: Extract, tiny: TinyN
     [
         (["--codec", "float16"], "its codec is 'tau8' and not 'float16'"),
         (["--batch-size", "4"], "its batch_size is 3 and not 4"),
-        (["--flip-test"], "its flip_test is False and not True"),
-        (["--input-size", "128", "64"], "its input_size is (64, 32) and not (128, 64)"),
+        pytest.param(["--flip-test"], "its flip_test is False and not True", marks=pytest.mark.slow),
+        pytest.param(
+            ["--input-size", "128", "64"], "its input_size is (64, 32) and not (128, 64)", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_other_settings_are_refused_when_asked_for_and_computed_when_replaced(

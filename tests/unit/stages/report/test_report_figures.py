@@ -221,6 +221,7 @@ def draw(
     return out / "figures"
 
 
+@pytest.mark.slow
 def test_figures_have_the_same_bytes_each_time_and_tell_no_time(
     tmp_path: Path, manifest: Manifest, store: Path, runs: Path, write_metrics: object
 ) -> None:

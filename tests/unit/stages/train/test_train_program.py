@@ -227,6 +227,7 @@ def test_the_state_is_saved_by_the_clock_and_at_the_end(arguments, monkeypatch, 
     assert saved == saved_after
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_killed_costs_no_step(persons, tmp_path, monkeypatch):
     parameters = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
     uninterrupted, out = tmp_path / "whole", tmp_path / "run"
@@ -251,6 +252,7 @@ def killed(*_):
     raise _Killed
 
 
+@pytest.mark.slow
 def test_a_signal_at_an_epochs_end_does_not_wait_for_its_evaluation(persons, tmp_path, monkeypatch):
     arguments = training_arguments(persons, tmp_path / "run")
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 1"))
@@ -275,6 +277,7 @@ def stopped_in_step(monkeypatch, arguments, step=4):
         assert run(*arguments).exit_code == 143
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_step_comes_too_late(whole, arguments, tmp_path, monkeypatch):
     seed_step = recipe.seed_step
 
@@ -615,7 +618,8 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("found", [pytest.param((0.5, 0.9), marks=pytest.mark.slow), (0.9, 0.5)])
+@pytest.mark.slow
+@pytest.mark.parametrize("found", [(0.5, 0.9), (0.9, 0.5)])
 def test_evaluation_keeps_the_best_model_through_a_kill(arguments, persons, tmp_path, monkeypatch, found):
     arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 2"))
     measured = []
