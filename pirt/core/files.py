@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from pirt.core.errors import PirtError
 
-_TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.partial|former|lock)")
+_TRACE = re.compile(r"\..+\.(([0-9a-f]{8}|former)\.partial|lock)")
 """Names of what is beside an output while it is written, and may stay there after a kill."""
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 """How files of JPEG, PNG, GIF, TIFF and BMP begin."""
@@ -196,7 +196,7 @@ def put_in_place(made: Path, path: Path) -> None:
 
 def _former(path: Path) -> Path:
     """Return where an earlier folder waits while the new one takes its place."""
-    return path.with_name(f".{path.name}.former")
+    return path.with_name(f".{path.name}.former.partial")
 
 
 def _make_removable(folder: Path) -> None:
