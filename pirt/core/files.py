@@ -15,8 +15,10 @@ from urllib.request import url2pathname
 
 from pirt.core.errors import PirtError
 
-_TRACE = re.compile(r"\..+\.(([0-9a-f]{8}|former)\.partial|lock)")
+_TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.(former\.)?partial|lock)")
 """Names of what is beside an output while it is written, and may stay there after a kill."""
+_FORMER = ".former.partial"
+"""How the name ends by which an earlier folder waits while the new one takes its place."""
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
 """How files of JPEG, PNG, GIF, TIFF and BMP begin."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota, `ulimit -f`
@@ -136,9 +138,9 @@ def remove_left_over(path: Path) -> None:
 
     Removed is whatever has such a name and is locked by nobody.
     """
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(former\.)?partial")
     for left in path.parent.iterdir():
-        if (ours.fullmatch(left.name) or left == _former(path)) and not left.is_symlink():
+        if ours.fullmatch(left.name) and not left.is_symlink():
             _remove_unless_held(left, path)
 
 
@@ -150,7 +152,7 @@ def _remove_unless_held(left: Path, path: Path) -> None:
     try:
         if not _lock(descriptor):
             return
-        if left == _former(path) and not path.exists():
+        if left.name.endswith(_FORMER) and not path.exists():
             left.rename(path)  # killed between two renames
         elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -180,7 +182,8 @@ def put_in_place(made: Path, path: Path) -> None:
         return
     # A rename takes the place of a file, but never of a folder with something in it: that one has to go aside first.
     _make_removable(path)
-    former, descriptor = _former(path), os.open(path, os.O_RDONLY)
+    former = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_FORMER}")
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         _lock(descriptor)  # so that others tell it from one that a kill left
         path.rename(former)
@@ -192,11 +195,6 @@ def put_in_place(made: Path, path: Path) -> None:
         shutil.rmtree(former)
     finally:
         os.close(descriptor)
-
-
-def _former(path: Path) -> Path:
-    """Return where an earlier folder waits while the new one takes its place."""
-    return path.with_name(f".{path.name}.former.partial")
 
 
 def _make_removable(folder: Path) -> None:

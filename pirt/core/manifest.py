@@ -116,9 +116,9 @@ def make_manifest(rows: Iterable[ImageRow], root: Path, name: Path, stand_in: bo
 
 def is_manifest(path: Path) -> bool:
     """Tell a manifest by its first line, as `write_manifest` writes it."""
-    with path.open("rb") as file:
-        # One byte more, for the quotation mark of a spreadsheet.
-        return file.read(len(_ROOT_LINE) + 1).removeprefix(b'"').startswith(_ROOT_LINE.encode())
+    with path.open(encoding=encoding_of(path), errors="replace") as file:
+        head = SEPARATOR_LINE.sub("", file.read(64), count=1)
+        return head.removeprefix('"').startswith(_ROOT_LINE)
 
 
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:

@@ -228,15 +228,17 @@ def write_metrics(metrics: Metrics, folder: Path) -> None:
 
 
 def refuse_other_metrics(folder: Path) -> None:
-    """Raise DataError when a file in `folder` that an evaluation would replace or remove is not one's."""
+    """Raise DataError when a file in `folder` that an evaluation would replace or remove is not one's; damage is."""
     for name, field in ((METRICS_FILE, "confidence_modes"), (SCORES_FILE, "mAP")):
         path = folder / name
         if not path.is_file():
             continue
         try:
             ours = field in json_in(path)
-        except (ValueError, TypeError):
+        except TypeError:  # another kind of JSON
             ours = False
+        except ValueError:
+            ours = True
         if not ours:
             raise DataError(f"{path} is not of `pirt-eval` and would be replaced; name another --out")
 

@@ -48,7 +48,10 @@ class RunRecord(Frozen):
 
 
 def refuse_other_run(folder: Path) -> None:
-    """Raise CheckpointError when weights or a record in `folder`, which a training is to replace, are of no run."""
+    """Raise CheckpointError when weights or a record in `folder`, which a training is to replace, are of no run.
+
+    Damaged ones count as a run's: to train anew is what mends them.
+    """
     for path, ours in ((folder / WEIGHTS_FILE, _has_weights), (folder / RECORD_FILE, _has_record)):
         if path.is_file() and not ours(path):
             raise CheckpointError(f"{path} is not of a run of `pirt-train` and would be replaced; name another --out")
@@ -59,14 +62,16 @@ def _has_weights(path: Path) -> bool:
         with safe_open(path, "pt") as file:
             return any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118  # no mapping
     except SafetensorError:
-        return False
+        return True
 
 
 def _has_record(path: Path) -> bool:
     try:
         return "manifest_fingerprint" in json_in(path)
-    except (ValueError, TypeError):
+    except TypeError:  # another kind of JSON
         return False
+    except ValueError:
+        return True
 
 
 def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:

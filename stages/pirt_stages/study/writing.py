@@ -5,6 +5,7 @@ import io
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -47,7 +48,8 @@ def as_csv(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def with_spread(values: Sequence[float]) -> str:
     """Return mean ± standard deviation over seeds; one seed has none."""
     mean = f"{fmean(values):.2f}".replace("-", "−")
-    return mean + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    # Of no number, such as the correlation of a constant, Python's stdev knows nothing.
+    return mean + (f" ± {stdev(values):.2f}" if len(values) > 1 and isfinite(fmean(values)) else "")
 
 
 @contextmanager

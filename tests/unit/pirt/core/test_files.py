@@ -231,7 +231,26 @@ def test_a_kill_between_two_renames_loses_neither_folder(tmp_path: Path) -> None
         refuse()
     assert (out / "deep" / "kept").read_text() == "years"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    refuse_other_files(tmp_path, (), ("out/deep/kept",))
+
+
+def test_folders_that_could_not_be_removed_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with too many open files, when the earlier folder is aside."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def refused(folder: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(folder))
+
+    for _ in range(2):
+        (tmp_path / "new").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr("shutil.rmtree", refused)
+            with pytest.raises(OSError, match="Too many"):
+                put_in_place(tmp_path / "new", out)
+    refuse_other_files(tmp_path, ("out",))
+    with written_whole(out) as beside:
+        beside.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_failure_leaves_the_earlier_output_and_nothing_else(tmp_path: Path) -> None:

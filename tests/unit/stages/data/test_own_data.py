@@ -438,9 +438,14 @@ def test_what_is_no_manifest_is_not_replaced_by_one(name: str, people: Path, run
     assert f"{name} is not a manifest and would be replaced" in refused.output
 
 
-def test_a_manifest_without_a_suffix_is_replaced(people: Path, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("first", ["", "sep=,\n"])
+def test_a_manifest_is_replaced_whatever_saved_it(
+    people: Path, run: Run, tmp_path: Path, encoding: str, first: str
+) -> None:
     for _ in range(2):
         assert run("import", people, "--layout", "folder", "--out", tmp_path / "list").exit_code == 0
+        (tmp_path / "list").write_text(first + (tmp_path / "list").read_text(), encoding=encoding)
 
 
 def test_a_table_is_not_read_in_another_layout(people: Path, refused: Import) -> None:

@@ -224,7 +224,7 @@ def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(arguments_f
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "scores.json"])
-@pytest.mark.parametrize("content", ['{"pck": 0.9}', "[1]", "notes"])
+@pytest.mark.parametrize("content", ['{"pck": 0.9}', "[1]", "5"])
 def test_metrics_of_other_programs_are_not_replaced(arguments_for, embeddings_file, tmp_path, name, content):
     (tmp_path / name).write_text(content)
     from_embeddings = ["--from-embeddings", embeddings_file, "--out", tmp_path]

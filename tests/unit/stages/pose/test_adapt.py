@@ -156,7 +156,8 @@ def test_bad_input_is_refused_and_leaves_what_was_there(
     people: People, params: ExtractParams, options: AdaptOptions, tmp_path: Path
 ) -> None:
     out = tmp_path / "adapted.pth"
-    out.write_bytes(b"before")
+    torch.save({"state_dict": {}}, out)
+    there = out.read_bytes()
     first = people.manifest.image_path(people.manifest.rows[0])
     first.write_bytes(b"")
     refused: list[tuple[Manifest, AdaptOptions, type[PirtError], str]] = [
@@ -170,7 +171,11 @@ def test_bad_input_is_refused_and_leaves_what_was_there(
             adapt(manifest, out, params, how)
     with pytest.raises(ParamsError, match="a batch of one image has no statistics"):
         adapt(people.manifest, out, params.model_copy(update={"batch_size": 1}), options)
-    assert out.read_bytes() == b"before"
+    assert out.read_bytes() == there
+    (tmp_path / "base.py").write_text("model = dict()")
+    with pytest.raises(PirtError, match=r"base\.py is not a checkpoint and would be replaced"):
+        adapt(people.manifest, tmp_path / "base.py", params, options)
+    assert (tmp_path / "base.py").read_text() == "model = dict()"
     for source in (params.config, params.checkpoint):
         before = Path(str(source)).read_bytes()
         with pytest.raises(PirtError, match="is read by this command and would be replaced"):

@@ -523,6 +523,17 @@ def test_what_a_user_has_in_a_run_folder_stays(whole, persons, tmp_path, name, s
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "run.json"])
+@pytest.mark.parametrize("share", [0, 2])
+def test_a_damaged_run_is_trained_anew(whole, persons, tmp_path, name, share):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    content = (out / name).read_bytes()
+    (out / name).write_bytes(content[: len(content) * share // 4])
+    ended = run(*training_arguments(persons, out, "--restart"))
+    assert ended.exit_code == 0, ended.output
+    assert_same_run(whole[0], out)
+
+
 @pytest.mark.parametrize("fault", ["weights", "heatmaps", "batch", "image"])
 def test_a_restart_that_cannot_begin_destroys_nothing(whole, persons, tmp_path, fault):
     out = shutil.copytree(whole[0], tmp_path / "run")
