@@ -82,6 +82,15 @@ def json_in(path: Path, most: int = LARGEST_JSON) -> Any:
     return json_of(bytes_within(path, most))
 
 
+def is_json_without(name: str, path: Path) -> bool:
+    """Tell whether a file is JSON of another kind than ours, which has a field `name`; a damaged one may be ours."""
+    try:
+        content = json_in(path)
+    except ValueError:
+        return False
+    return not (isinstance(content, dict) and name in content)
+
+
 def write_json(path: Path, content: Any, indent: int | None = None) -> None:
     """Write a JSON file; what is there is replaced only if it is one too, and not weights, a program or a table."""
     if path.is_file() and path.stat().st_size:

@@ -14,7 +14,7 @@ from pirt.core.files import written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
-from pirt.core.texts import MEBIBYTE, bytes_within, json_in
+from pirt.core.texts import MEBIBYTE, bytes_within, is_json_without
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.intervals import bootstrap
@@ -231,15 +231,7 @@ def refuse_other_metrics(folder: Path) -> None:
     """Raise DataError when a file in `folder` that an evaluation would replace or remove is not one's; damage is."""
     for name, field in ((METRICS_FILE, "confidence_modes"), (SCORES_FILE, "mAP")):
         path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            ours = field in json_in(path)
-        except TypeError:  # another kind of JSON
-            ours = False
-        except ValueError:
-            ours = True
-        if not ours:
+        if path.is_file() and is_json_without(field, path):
             raise DataError(f"{path} is not of `pirt-eval` and would be replaced; name another --out")
 
 

@@ -1,5 +1,6 @@
 """The run folder: trained weights, and the record of what they were trained with and on."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from pirt.core.files import sha256_of, written_whole
 from pirt.core.params import Frozen, Positive, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.sizes import require_buildable
-from pirt.core.texts import LARGEST_JSON, bytes_within, json_in
+from pirt.core.texts import LARGEST_JSON, bytes_within, is_json_without
 from pirt.core.weights import read_weights
 from pirt.models import Pirt, build_pirt
 from pirt.runs.params import Params
@@ -52,26 +53,18 @@ def refuse_other_run(folder: Path) -> None:
 
     Damaged ones count as a run's: to train anew is what mends them.
     """
-    for path, ours in ((folder / WEIGHTS_FILE, _has_weights), (folder / RECORD_FILE, _has_record)):
-        if path.is_file() and not ours(path):
+    weights, record = folder / WEIGHTS_FILE, folder / RECORD_FILE
+    for path, other in ((weights, _is_another_models), (record, partial(is_json_without, "manifest_fingerprint"))):
+        if path.is_file() and other(path):
             raise CheckpointError(f"{path} is not of a run of `pirt-train` and would be replaced; name another --out")
 
 
-def _has_weights(path: Path) -> bool:
+def _is_another_models(path: Path) -> bool:
     try:
         with safe_open(path, "pt") as file:
-            return any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118  # no mapping
+            return not any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118  # no mapping
     except SafetensorError:
-        return True
-
-
-def _has_record(path: Path) -> bool:
-    try:
-        return "manifest_fingerprint" in json_in(path)
-    except TypeError:  # another kind of JSON
         return False
-    except ValueError:
-        return True
 
 
 def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:

@@ -63,9 +63,7 @@ def test_a_recipe_differs_from_the_papers_only_where_it_says(
 FAST_ROWS = ("baseline", "pirt")
 RECIPES = {name: PIPELINES / "occluded_duke" / f"{name}.yaml" for name in ("vit", "swin")}
 ROWS = [
-    pytest.param(
-        path, variant, id=f"{name}-{variant}", marks=[pytest.mark.slow] * (variant not in ("baseline", "pirt"))
-    )
+    pytest.param(path, variant, id=f"{name}-{variant}", marks=() if variant in FAST_ROWS else pytest.mark.slow)
     for name, path in RECIPES.items()
     for variant in read_yaml(path)["variants"]
 ]
