@@ -66,7 +66,7 @@ for path, content in contents.items():
 
 def copy_with_stubs(folder: Path, *parts: str) -> Path:
     """Copy `parts` of the project, and its code, into a DVC repository of its own with stub programs."""
-    for name in (*parts, ".dvcignore", "pirt", "stages"):
+    for name in (*parts, ".dvcignore", "pipelines/arithmetic.yaml", "pirt", "stages"):
         source = ROOT / name
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -18,7 +18,7 @@ def commands(pipeline: Path) -> Iterator[tuple[str, set[str]]]:
         keys = {"${key}"} if "foreach" in stage and "${" not in str(stage["foreach"]) else set()
         command = stage.get("do", stage)["cmd"]
         for line in [command] if isinstance(command, str) else command:
-            yield line, {"${item}"} | keys | {f"${{item.{name}}}" for name in listed}
+            yield line, {"${item}", "${arithmetic}"} | keys | {f"${{item.{name}}}" for name in listed}
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: path.parent.name)
