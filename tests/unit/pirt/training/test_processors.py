@@ -1,4 +1,4 @@
-"""Training and matching call no function that processors of different makers round differently."""
+"""Training, embedding and matching call no function that processors of different makers round differently."""
 
 import pytest
 import torch
@@ -40,6 +40,15 @@ def test_a_step(backbone, optimizer):
     with MklFunctions() as mkl:
         objective(*batch())[TOTAL].backward()
         learning.step()
+    assert mkl.called == set()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_embedding(backbone):
+    network = build_pirt(5, backbone=backbone, image_size=IMAGE_SIZE, **BACKBONES[backbone]).eval()
+    images, heatmaps, _ = batch()
+    with torch.inference_mode(), MklFunctions() as mkl:
+        network(images, heatmaps)
     assert mkl.called == set()
 
 
