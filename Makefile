@@ -89,7 +89,7 @@ bench-heatmaps: demo  ## In mAP, over hours: live against cached heatmaps in tra
 	python benchmarks/live_training.py
 	python benchmarks/heatmap_quality.py
 
-bench-arithmetic: demo  ## Whether other processors' instructions give other bytes
+bench-arithmetic: $(INSTALLED)  ## Whether other processors' instructions give other bytes
 	python benchmarks/arithmetic.py
 
 bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium

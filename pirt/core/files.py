@@ -19,8 +19,8 @@ _TRACE = re.compile(r"\..+\.([0-9a-f]{8}\.(former\.)?partial|lock)")
 """Names of what is beside an output while it is written, and may stay there after a kill."""
 _FORMER = ".former.partial"
 """How the name ends by which an earlier folder waits while the new one takes its place."""
-_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
-"""How files of JPEG, PNG, GIF, TIFF and BMP begin."""
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF")
+"""How files of JPEG, PNG, GIF, TIFF, BMP and WebP begin."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota, `ulimit -f`
 _CLUTTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", ".directory"})
 
@@ -67,15 +67,15 @@ def refuse_stream_as_output(path: Path) -> None:
 def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
     """Yield a path in a folder beside `path`; what is there when the block ends well (file or folder) becomes `path`.
 
-    An earlier `path` is replaced, but a folder never by a file, and an image only by a `picture`: else a PirtError.
+    An earlier `path` is replaced, but a folder never by a file, and an image only by a `picture`, which replaces
+    nothing else: a PirtError.
     When the block raises, nothing is left behind and `path` is untouched. What a kill left behind is removed when the
     same `path` is written again.
     """
     if path.name in ("", ".."):
         raise PirtError(f"{path} does not name what to write; name the file or folder itself")
     refuse_stream_as_output(path)
-    if not picture:
-        _refuse_image(path)
+    refuse_other_kind(path, picture)
     if path.is_dir():
         # A rename would replace a link to a folder instead of the folder.
         path = path.resolve()
@@ -96,12 +96,13 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
         put_in_place(beside, path)
 
 
-def _refuse_image(path: Path) -> None:
-    """Raise PirtError where an image would be replaced by what is none; most likely it is of somebody's data."""
+def refuse_other_kind(path: Path, picture: bool) -> None:
+    """Raise PirtError where an image would be replaced by what is none, or by a `picture` what is none."""
     if path.is_file():
         with reading(path), path.open("rb") as file:
-            if file.read(4).startswith(_IMAGES):
-                raise PirtError(f"{path} is an image and would be replaced; name another file")
+            begins = file.read(4)
+        if begins and begins.startswith(_IMAGES) != picture:
+            raise PirtError(f"{path} is {'not ' if picture else ''}an image and would be replaced; name another file")
 
 
 @contextmanager

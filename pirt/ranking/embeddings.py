@@ -9,7 +9,7 @@ Every chunk carries a checksum, and behind HDF5's last byte stands the SHA-256 o
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,14 @@ class EmbeddingsLineage(Frozen):
     image_size: Size
     unreadable: tuple[str, ...] = ()
     """Keys of the images that stage 1 could not read; they are left out."""
+
+
+def refuse_other_embeddings(path: Path) -> None:
+    """Raise StoreError when `path`, which is to be replaced, is an HDF5 file of something else; damage is not."""
+    if path.is_file() and h5py.is_hdf5(path):
+        with suppress(OSError), h5py.File(path) as file:
+            if ATTRIBUTES not in file.attrs:
+                raise StoreError(f"{path} is not of `pirt-eval` and would be replaced; name another --out")
 
 
 def write_embeddings(

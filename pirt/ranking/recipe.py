@@ -11,7 +11,7 @@ from pirt.core.files import written_whole
 from pirt.core.manifest import Manifest, Split
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
-from pirt.ranking.embeddings import Embeddings, open_embeddings
+from pirt.ranking.embeddings import Embeddings, open_embeddings, refuse_other_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
@@ -34,7 +34,7 @@ EMBEDDINGS_FILE = "embeddings.h5"
 
 def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed) -> Metrics:
     """Write `embeddings.h5` and `metrics.json` into `out`; a finished evaluation there stays until this one is."""
-    refuse_other_metrics(out)
+    _refuse_other_evaluation(out)
     rows, place = rows_to_measure(source), out / EMBEDDINGS_FILE
     # Where nothing is replaced, embeddings are kept even if measuring them is stopped.
     with written_whole(place) if (out / METRICS_FILE).exists() else nullcontext(place) as file:
@@ -44,11 +44,16 @@ def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed
 
 def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
     """Write `embeddings.h5` of whatever queries and gallery images there are; metrics of earlier ones are removed."""
-    refuse_other_metrics(out)
+    _refuse_other_evaluation(out)
     embed(source, rows_to_embed(source.manifest), out / EMBEDDINGS_FILE, speed)
     for measured in (METRICS_FILE, SCORES_FILE):
         (out / measured).unlink(missing_ok=True)
     return open_embeddings(out / EMBEDDINGS_FILE)
+
+
+def _refuse_other_evaluation(out: Path) -> None:
+    refuse_other_metrics(out)
+    refuse_other_embeddings(out / EMBEDDINGS_FILE)
 
 
 def evaluate_embeddings(

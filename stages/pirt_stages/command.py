@@ -48,6 +48,8 @@ _FILES_OR_URLS = ("config", "checkpoint")
 """Options that are paths without being of click's type for them."""
 _WHOLE_FOLDERS = ("run", "store_path", "heatmaps")
 """Options whose folder is read whole, so that no file in it may be written either."""
+_STORES = ("store_path", "heatmaps")
+"""Options whose folder is a store, where nothing else belongs."""
 _OUTPUTS = ("out", "contact_sheet", "copy_to")
 """Options that say where to write."""
 
@@ -220,16 +222,18 @@ def _require_apart(ctx: click.Context, option: str, out: Path) -> None:
         ):
             continue
         for given in value if isinstance(value, tuple) else (value,):
-            if given is None or not out.exists() or not Path(given).exists():
+            if given is None or not Path(given).exists():
                 continue
             # Compared as files and not as texts, since links and `..` give a file many names.
-            of_it = param.name in _WHOLE_FOLDERS and out.is_file() and out.resolve().is_relative_to(given.resolve())
-            if of_it or out.samefile(given):
-                name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            of_it = param.name in _WHOLE_FOLDERS and Path(given).resolve() in out.resolve().parents
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            if (of_it and out.is_file()) or (out.exists() and out.samefile(given)):
                 raise ParamsError(
                     f"{option} {out} is {'a part of' if of_it else 'also'} {name} {given} and would be replaced; name "
                     f"another {option}"
                 )
+            if of_it and param.name in _STORES:
+                raise ParamsError(f"{option} {out} lies in {name} {given}, a store; name another {option}")
 
 
 def _refusal(error: OSError) -> str:

@@ -29,6 +29,7 @@ from pirt_stages.options import (
 )
 from pirt_stages.search.found import SearchChoice, ThresholdName, choose_acceptance
 from pirt_stages.search.index import IndexKind
+from pirt_stages.search.output import refuse_other_results
 from pirt_stages.search.recipe import IndexChoice, Pictures, embedded_queries, index_of, run_search
 
 _COUNT = count()
@@ -134,6 +135,7 @@ def main(
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
     if run is not None and (manifest is None or queries is not None):
         raise ParamsError("new queries need --run and --manifest; leave out --queries")
+    refuse_other_results(out)  # before an index is saved
     index = index_of(opened, IndexChoice(kind, recall, index_at))
     known: AbstractContextManager[Path] = nullcontext(gallery if queries is None else queries)
     if run is not None and manifest is not None:

@@ -11,6 +11,7 @@ from pirt.core.errors import DataError
 from pirt.core.files import written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
+from pirt.core.texts import json_in
 from pirt.visual.rank_list import Shown, draw_nearest, verdict_of
 from pirt_stages.search.found import FoundList, RankedImage
 
@@ -42,10 +43,23 @@ def _as_text(confidence: dict[str, float]) -> str:
     return "".join(f"  {name} {value:.2f}" for name, value in confidence.items())
 
 
-def refuse_other_picture(out: Path) -> None:
-    """Raise DataError when a picture that no search left would be replaced or removed."""
-    if (out / PICTURE_FILE).is_file() and not (out / RESULTS_FILE).is_file():
-        raise DataError(f"{out / PICTURE_FILE} is not of a search and would be lost; name another --out")
+def refuse_other_results(out: Path) -> None:
+    """Raise DataError when results or a picture that no search left would be replaced or removed; damage is not."""
+    results, picture = out / RESULTS_FILE, out / PICTURE_FILE
+    if results.is_file():
+        other = results if _is_other_json(results) else None
+    else:
+        other = picture if picture.is_file() else None
+    if other:
+        raise DataError(f"{other} is not of a search and would be lost; name another --out")
+
+
+def _is_other_json(path: Path) -> bool:
+    try:
+        lists = json_in(path)
+    except ValueError:
+        return False
+    return not (isinstance(lists, list) and all(isinstance(found, dict) and "query" in found for found in lists))
 
 
 def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: Path) -> None:

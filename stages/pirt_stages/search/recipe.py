@@ -10,12 +10,12 @@ from pirt.core.files import written_whole
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed
-from pirt.ranking.embeddings import Embeddings
+from pirt.ranking.embeddings import Embeddings, refuse_other_embeddings
 from pirt.runs.cache import without_skipped
 from pirt.runs.run import weights_sha256
 from pirt_stages.search.found import SearchChoice, choose_queries, require_same_model, search
 from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, MadeFor, open_index
-from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, refuse_other_picture, write_results
+from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, write_results
 
 QUERIES_FILE = "queries.h5"
 
@@ -64,6 +64,7 @@ def embedded_queries(
     known = [query.key for query in without_skipped(source.heatmaps, queries)]
     if unknown := [key for key in keys if key not in known]:
         raise DataError(f"the manifest has no readable query {unknown[0]!r}; it has {next(iter(known), 'none')!r}")
+    refuse_other_embeddings(out / QUERIES_FILE)
     with written_whole(out / QUERIES_FILE) as beside:
         embed(source, queries, beside, speed)
         yield beside
@@ -80,7 +81,6 @@ def run_search(
 ) -> str:
     """Write the results, and the picture where there is one; return them as a table."""
     require_same_model(gallery, queries)
-    refuse_other_picture(out)
     lists = search(gallery, queries, choose_queries(queries, keys), index, choice)
     drawn = None
     if pictures.queries is not None and pictures.gallery is not None and pictures.count:

@@ -70,6 +70,7 @@ def fail(number: int) -> None:
 
 @program.command()
 @click.option("--run", type=click.Path(path_type=Path))
+@click.option("--heatmaps", type=click.Path(path_type=Path))
 @click.option("--checkpoint")
 @click.option("--variant")
 @click.option("--seed", type=int)
@@ -97,6 +98,10 @@ def make(out: Path, **others: object) -> None:
             "--contact-sheet weights.pth is also --checkpoint weights.pth",
         ),
         (["--run", "run", "--out", "run/new"], None),
+        (
+            ["--heatmaps", "run", "--out", "run/new"],
+            "--out run/new lies in --heatmaps run, a store; name another --out",
+        ),
         (["--variant", "weights.pth", "--out", "weights.pth"], None),
         (["--checkpoint", "https://host/weights.pth", "--out", "weights.pth"], None),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import refuse_folder, refuse_other_files, written_whole
+from pirt.core.files import refuse_folder, refuse_other_files, refuse_other_kind, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -33,6 +33,7 @@ def synthesize(
         refuse_other_files(out, {KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))}, forms)
     if sheet is not None:
         refuse_folder(sheet)  # now, and not after rendering for minutes
+        refuse_other_kind(sheet, picture=True)
     with written_whole(out) as folder:
         contact = ContactSheet(entries)
         pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)

@@ -361,3 +361,14 @@ def test_an_image_is_only_replaced_by_a_picture(tmp_path: Path, suffix: str) -> 
     with written_whole(path, picture=True) as beside:
         beside.write_bytes(b"another")
     assert path.read_bytes() == b"another"
+
+
+def test_a_picture_only_replaces_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("years")
+    with (
+        pytest.raises(PirtError, match=r"notes.txt is not an image and would be replaced"),
+        written_whole(path, picture=True),
+    ):
+        pass
+    assert path.read_text() == "years"

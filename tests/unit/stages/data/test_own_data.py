@@ -115,7 +115,13 @@ def test_links_are_followed_in_every_layout(layout: str, importing: Import, tmp_
     assert rows(tmp_path) == expected
 
 
-@pytest.mark.parametrize("cameras", [("cam1", "cam2"), ("Cam A", "Cam B"), ("c1", "c12"), ("camera_01", "camera_02")])
+@pytest.mark.parametrize(
+    "cameras",
+    [
+        *(("cam1", "cam2"), ("Cam A", "Cam B"), ("c1", "c12"), ("camera_01", "camera_02")),
+        *(("cam_back", "cam_front"), ("Kamera 1", "Kamera 2"), ("caméra-1", "caméra-2"), ("c1s1", "c2s1")),
+    ],
+)
 def test_cameras_around_persons_are_asked_about(
     importing: Import, refused: Import, tmp_path: Path, cameras: tuple[str, str]
 ) -> None:
@@ -127,6 +133,19 @@ def test_cameras_around_persons_are_asked_about(
     assert len({pid for *_, pid, _ in rows(tmp_path)}) == 4
     importing(root, "--layout", "person-folders", "--levels", "person/camera")
     assert len({pid for *_, pid, _ in rows(tmp_path)}) == 2
+
+
+def test_an_odd_folder_beside_cameras_hides_no_question(refused: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    images(root, *(f"{camera}/p{n}/{n}.jpg" for camera in ("cam1", "cam2", "garage") for n in range(3)))
+    assert "'cam1', which look like cameras, around others such as 'p0'" in refused(root, "--layout", "person-folders")
+
+
+def test_persons_with_short_names_are_no_cameras(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    images(root, *(f"{person}/{camera}/1.jpg" for person in ("ca", "cb", "Cameron") for camera in ("left", "right")))
+    importing(root, "--layout", "person-folders")
+    assert len({pid for *_, pid, _ in rows(tmp_path)}) == 3
 
 
 def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path) -> None:
@@ -639,7 +658,7 @@ def test_the_suffixes_are_those_of_the_reader() -> None:
     Image.init()
     registered = {suffix for suffix, kind in Image.EXTENSION.items() if kind in FORMATS}
     # .pfm holds 32-bit numbers, which are refused; .mpo is a JPEG.
-    assert registered - {".pfm"} == IMAGE_SUFFIXES - {".mpo"}
+    assert registered - {".pfm"} == IMAGE_SUFFIXES - {".mpo", ".jfi", ".jif"}
     assert not IMAGE_SUFFIXES & UNREAD_SUFFIXES
     assert {".heic", ".avif", ".jp2", ".tga"} <= UNREAD_SUFFIXES
 

@@ -235,6 +235,17 @@ def test_metrics_of_other_programs_are_not_replaced(arguments_for, embeddings_fi
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: content}
 
 
+@pytest.mark.parametrize("embed_only", [False, True])
+def test_embeddings_of_other_programs_are_not_replaced(arguments_for, tmp_path, embed_only):
+    with h5py.File(tmp_path / "embeddings.h5", "w") as file:
+        file["mine"] = [1]
+    before = (tmp_path / "embeddings.h5").read_bytes()
+    refused = invoke(*arguments_for(tmp_path), *(["--embed-only"] if embed_only else []))
+    assert refused.exit_code == 2
+    assert "embeddings.h5 is not of `pirt-eval` and would be replaced" in refused.output
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 def test_two_steps_come_to_the_same_as_one(evaluated, arguments_for, tmp_path):
     named = tmp_path / "{variant}-seed{seed}"
     ours = ("--variant", "pirt", "--seed", 0)

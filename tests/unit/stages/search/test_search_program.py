@@ -71,14 +71,16 @@ def test_picture_shows_all_queries(search, evaluated, tmp_path):
     assert picture.getpixel((16 + 1, 45)) == (40, 40, 40)  # the first query's frame
 
 
+@pytest.mark.parametrize("name", ["rank_lists.png", "results.json"])
 @pytest.mark.parametrize("drawn", [False, True])
-def test_a_picture_of_somebody_else_stays(search, evaluated, tmp_path, drawn):
+def test_files_of_somebody_else_stay(search, evaluated, tmp_path, drawn, name):
     (tmp_path / "found").mkdir()
-    (tmp_path / "found" / "rank_lists.png").write_bytes(b"mine")
-    refused = search(*(("--manifest", evaluated / "manifest.csv") if drawn else ()))
+    (tmp_path / "found" / name).write_bytes(b'{"mine": 1}')
+    refused = search("--index-at", tmp_path / "index", *(("--manifest", evaluated / "manifest.csv") if drawn else ()))
     assert refused.exit_code == 2
-    assert "rank_lists.png is not of a search and would be lost" in refused.output
-    assert [path.read_bytes() for path in (tmp_path / "found").iterdir()] == [b"mine"]
+    assert f"{name} is not of a search and would be lost" in refused.output
+    assert [path.read_bytes() for path in (tmp_path / "found").iterdir()] == [b'{"mine": 1}']
+    assert not (tmp_path / "index").exists()
 
 
 def test_new_images_have_no_known_identity(search, evaluated, tmp_path):

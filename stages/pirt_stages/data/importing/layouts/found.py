@@ -16,7 +16,7 @@ from pirt_stages.data.importing.archives import MARK
 IMAGE_SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "bmp"),
+        *("jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "mpo", "png", "apng", "bmp"),
         *("tif", "tiff", "webp", "gif", "ppm", "pgm", "pbm", "pnm"),
     )
 )

@@ -40,8 +40,11 @@ _LIKE_SPLITS = frozenset(
     )
 )
 """What others call their splits: where all folders have such names, they are not persons."""
-_LIKE_CAMERAS = re.compile(r"(?:c|cam|camera|view)[\s_-]*(?:\d{1,3}|[a-z])", re.IGNORECASE)
-"""Names of cameras: where only the outer folders have such names, they are not persons."""
+_LIKE_CAMERAS = re.compile(
+    r"c\d{1,3}(?:s\d{1,3})?|(?:cam|camera|kamera|caméra|cámara|câmera|view)(?:[\s_-]*\d{1,3}|[\s_-]*[a-z]|[\s_-]+\w+)",
+    re.IGNORECASE,
+)
+"""Names of cameras: where most outer folders have such names and inner ones have not, they are not persons."""
 
 
 @dataclass(frozen=True)
@@ -230,9 +233,10 @@ def _levels_of(paths: Sequence[PurePosixPath], root: Path) -> tuple[str, ...]:
         return *wrapper, "person"
     if depths == [2 + around]:
         outer, inner = ({parts[around + level] for parts in folders} for level in (0, 1))
-        if all(map(_LIKE_CAMERAS.fullmatch, outer)) and not all(map(_LIKE_CAMERAS.fullmatch, inner)):
+        cameras = set(filter(_LIKE_CAMERAS.fullmatch, map(composed, outer)))
+        if 2 * len(cameras) > len(outer) and not all(map(_LIKE_CAMERAS.fullmatch, inner)):
             raise DataError(
-                f"{root} has folders such as {min(outer)!r}, which look like cameras, around others such as "
+                f"{root} has folders such as {min(cameras)!r}, which look like cameras, around others such as "
                 f"{min(inner)!r}; say what they stand for, with --levels {'/'.join((*wrapper, 'camera'))}/person or "
                 f"{'/'.join((*wrapper, 'person'))}/camera"
             )
