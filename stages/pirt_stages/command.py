@@ -199,17 +199,19 @@ def _lacks_memory(error: MemoryError | RuntimeError | ImportError) -> bool:
 
 def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
     """Lock the command's --out, if it has one; of several processes under torchrun only the first does."""
-    variant, seed = ctx.params.get("variant"), ctx.params.get("seed")
-    for name in _OUTPUTS:
-        if isinstance(place := ctx.params.get(name), Path):
-            refuse_stream_as_output(place)
-            place = place if seed is None else filled(place, variant, seed) or place
-            _require_apart(ctx, f"--{name.replace('_', '-')}", place)
-    out = ctx.params.get("out")
-    if not isinstance(out, Path) or out.name in ("", "..") or os.environ.get("RANK", "0") != "0":
-        return nullcontext()
+    places = {name: place for name in _OUTPUTS if (place := _place(ctx, name))}
+    for name, place in places.items():
+        refuse_stream_as_output(place)
+        _require_apart(ctx, f"--{name.replace('_', '-')}", place)
+    out = places.get("out")
+    return nullcontext() if out is None or out.name in ("", "..") or os.environ.get("RANK", "0") != "0" else held(out)
+
+
+def _place(ctx: click.Context, name: str) -> Path | None:
+    """Return what an option for an output names, with variant and seed filled in."""
+    place, seed = ctx.params.get(name), ctx.params.get("seed")
     # The seed may stand in the parameter file, which is not read yet; then all seeds of a variant share one lock.
-    return held(out if seed is None else filled(out, variant, seed) or out)
+    return place if not isinstance(place, Path) or seed is None else filled(place, ctx.params.get("variant"), seed)
 
 
 def _require_apart(ctx: click.Context, option: str, out: Path) -> None:
