@@ -128,7 +128,7 @@ def _export(
 ) -> None:
     store.require_images(manifest)
     names = [names_of(row) for row in manifest.rows]
-    _require_apart(names, manifest)
+    _require_distinct_names(names, manifest)
     refuse_other_files(out, {file for files in names for file in files})
     with written_whole(out) as beside:
         for files, (row, _, heatmaps) in zip(names, decoded_images(store, manifest), strict=True):
@@ -138,7 +138,7 @@ def _export(
                 write(path, row, heatmaps)
 
 
-def _require_apart(names: list[list[str]], manifest: Manifest) -> None:
+def _require_distinct_names(names: list[list[str]], manifest: Manifest) -> None:
     seen: dict[str, str] = {}
     for (name, *_), row in zip(names, manifest.rows, strict=True):
         if name in seen:
