@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from urllib.request import url2pathname
@@ -222,6 +222,12 @@ def require_apart(out: Path, *sources: str | Path | None) -> None:
         path = Path(url2pathname(str(source).removeprefix("file://")))
         if out.is_file() and path.is_file() and out.samefile(path):
             raise PirtError(f"{out} is read by this command and would be replaced; name another --out")
+
+
+def refuse_unlike(path: Path, is_like: Callable[[Path], bool], what: str) -> None:
+    """Raise PirtError where a file that is to be replaced is not `what` it becomes; nobody misses an empty one."""
+    if path.is_file() and path.stat().st_size and not is_like(path):
+        raise PirtError(f"{path} is not {what} and would be replaced; name another --out")
 
 
 def refuse_other_files(path: Path, ours: Collection[str], forms: Collection[str] = ()) -> None:

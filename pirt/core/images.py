@@ -14,7 +14,7 @@ from pirt.core.files import is_refusal, is_stream
 MAX_PIXELS = 100_000_000
 # Named ones only: Pillow also opens formats that start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-_MAX_SAMPLE_VALUE, _BITS_PER_SAMPLE = 281, 258  # tags of TIFF
+_MAX_SAMPLE_VALUE, _BITS_PER_SAMPLE, _PHOTOMETRIC = 281, 258, 262  # tags of TIFF
 _DEEP_COLOURS = re.compile(r";16[BLN]")
 _ALL_16 = 65_535
 _DARK = 64
@@ -75,8 +75,12 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         # By the depth that the file has, not by its brightest pixel: a dark photograph stays dark.
         bits = None if undecided else _bits_said(image)
+        white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
         values = np.asarray(_upright(image)).astype(np.int64)
-        return Image.fromarray((values >> (max(bits or 0, _bits_held(values)) - 8)).astype(np.uint8)).convert("RGB")
+        depth = max(bits or 0, _bits_held(values))
+        if white_is_zero:  # which Pillow minds of 8 bits alone
+            values = 2**depth - 1 - values
+        return Image.fromarray((values >> (depth - 8)).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}); save it with 8 or 16")
     colours = _upright(image).convert("RGB")

@@ -149,8 +149,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     `root` overrides the recorded data root; without either it is the manifest's folder.
     """
     try:
-        # Untranslated, so that what is quoted comes back as it was written.
-        with path.open(encoding=encoding_of(path), newline="") as file:
+        with path.open(encoding=encoding_of(path), newline=_newline_of(path)) as file:
             rows, recorded, stand_in = _read(file, path)
     except FileNotFoundError:
         raise ManifestError(f"manifest {path} does not exist; make one with `pirt-data import`") from None
@@ -158,6 +157,16 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         raise ManifestError(f"manifest {path} cannot be read as UTF-8 text: {error}") from error
     _require_sound(rows, path)
     return Manifest(rows, path.parent / (recorded or ".") if root is None else root, stand_in)
+
+
+def _newline_of(path: Path) -> str | None:
+    """Return how to open a manifest: untranslated, so that what is quoted comes back as it was written.
+
+    One whose lines end as on old Macs, as Excel still saves them, is translated.
+    """
+    with path.open(encoding=encoding_of(path), newline="") as file:
+        head = _block(file)
+    return None if "\r" in head and "\n" not in head else ""
 
 
 def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:
@@ -295,7 +304,8 @@ def require_inside(path: str) -> None:
     if _LINE_ENDS.search(path):
         raise ManifestError(f"path {path!r} has a line break in it, which a manifest cannot hold; rename the file")
     if not stays_inside(path):
-        raise ManifestError(f"path {path!r} leaves the data root; use relative posix paths")
+        drive = ", as one that begins with a drive's letter does on Windows" if ":" in path[1:2] else ""
+        raise ManifestError(f"path {path!r} leaves the data root{drive}; use relative posix paths")
 
 
 def _require_sound(rows: Rows, path: Path) -> None:

@@ -14,8 +14,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from pirt.core.errors import PirtError
-from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream, written_whole
+from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream, refuse_unlike, written_whole
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
@@ -91,13 +90,17 @@ def is_json_without(name: str, path: Path) -> bool:
     return not (isinstance(content, dict) and name in content)
 
 
-def write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Write a JSON file; what is there is replaced only if it is one too, and not weights, a program or a table."""
-    if path.is_file() and path.stat().st_size:
+def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
+    """Write a JSON file; what is there is replaced only if it has the same fields."""
+
+    def is_alike(there: Path) -> bool:
         try:
-            json_in(path)
+            found = json_in(there)
         except ValueError:
-            raise PirtError(f"{path} is not JSON and would be replaced; name another --out") from None
+            return False
+        return isinstance(found, dict) and found.keys() == content.keys()
+
+    refuse_unlike(path, is_alike, f"JSON with {' and '.join(content)}")
     with written_whole(path) as beside:
         beside.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
 

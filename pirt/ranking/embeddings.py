@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from pirt.core.disk import require_seal
 from pirt.core.errors import DataError, PirtError, StoreError
-from pirt.core.files import pass_on_refusal, sha256_of
+from pirt.core.files import pass_on_refusal, refuse_unlike, sha256_of
 from pirt.core.manifest import SPLITS, ImageRow, Rows, Split
 from pirt.core.params import Frozen, Size, first_problem
 from pirt.core.sealed import sealed, unsealed
@@ -63,11 +63,14 @@ class EmbeddingsLineage(Frozen):
 
 
 def refuse_other_embeddings(path: Path) -> None:
-    """Raise StoreError when `path`, which is to be replaced, is an HDF5 file of something else; damage is not."""
-    if path.is_file() and h5py.is_hdf5(path):
-        with suppress(OSError), h5py.File(path) as file:
-            if ATTRIBUTES not in file.attrs:
-                raise StoreError(f"{path} is not of `pirt-eval` and would be replaced; name another --out")
+    """Raise PirtError when `path`, which is to be replaced, is an HDF5 file of something else; damage is not."""
+    refuse_unlike(path, _may_be_embeddings, "of `pirt-eval`")
+
+
+def _may_be_embeddings(path: Path) -> bool:
+    with suppress(OSError), h5py.File(path) as file:
+        return ATTRIBUTES in file.attrs
+    return True
 
 
 def write_embeddings(

@@ -13,8 +13,8 @@ echo "$(basename "$0") $*" >> calls
 """
 
 
-@pytest.mark.parametrize("history", [True, False])
-def test_the_demo_runs_with_and_without_git(history: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("history", ["its own", "one that leaves it out", None])
+def test_the_demo_runs_with_and_without_git(history: str | None, tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
@@ -25,8 +25,10 @@ def test_the_demo_runs_with_and_without_git(history: bool, tmp_path: Path) -> No
         (tmp_path / name).touch()
     if history:
         subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    if history == "one that leaves it out":
+        (tmp_path / ".gitignore").write_text("*\n")
     environment = os.environ | {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
     subprocess.run(["make", "demo"], cwd=tmp_path, check=True, env=environment, capture_output=True)
     calls = (tmp_path / "calls").read_text().splitlines()
-    first = [] if history else ["dvc config --local core.no_scm true"]
+    first = [] if history == "its own" else ["dvc config --local core.no_scm true"]
     assert calls == [*first, "dvc repro", "pirt-report show runs/report"]

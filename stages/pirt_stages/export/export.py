@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pirt.core.errors import ParamsError, PirtError
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_unlike, written_whole
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.models import Pirt
 from pirt.ranking.params import EvaluateParams
@@ -48,6 +48,7 @@ def export(run: Path, out: Path) -> dict[str, float]:
     the model's in evaluation, by name. The file's metadata says how to prepare the inputs.
     """
     require_packages()
+    refuse_unlike(out, _is_onnx, "ONNX")
     model, record = load_run(run)
     model.eval()
     with written_whole(out) as beside:
@@ -56,6 +57,12 @@ def export(run: Path, out: Path) -> dict[str, float]:
         program.model.metadata_props.update(metadata_of(model, record, str(record.weights_sha256)))
         program.save(str(beside))
         return check(model, record, beside)
+
+
+def _is_onnx(path: Path) -> bool:
+    """Tell by the first byte, which is the tag of the format's version."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x08"
 
 
 def require_packages() -> None:

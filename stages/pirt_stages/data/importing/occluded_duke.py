@@ -51,7 +51,7 @@ def occluded_duke(
         )
     reading = Reading(split.images, source.passed_over, source.examples, [*_remarks(split, source), *remarks])
     reading.require(*SPLITS, root=root, title=_TITLE)
-    require_persons(reading.images, root)
+    require_persons(reading.images, root, "rename them, with persons numbered from 1")
     mark = mark_of(root)
     if copy_to is not None:
         _copy(split.images, root, copy_to, mark)

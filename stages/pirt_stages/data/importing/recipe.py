@@ -57,6 +57,8 @@ def import_data_set(
         )
     images = reading.images
     if choice.pids_from_zero:
+        if "person" in reading.names:
+            raise DataError(f"--pids-from-zero is for numbers, but {source} has names of persons; leave it out")
         # Junk stays junk.
         images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
         reading.remarks.append("pids are those of the data set + 1")
@@ -69,14 +71,17 @@ def import_data_set(
     return Imported(found.title, manifest, reading)
 
 
-def require_persons(images: Sequence[FoundImage], root: Path) -> None:
+def require_persons(
+    images: Sequence[FoundImage],
+    root: Path,
+    fix: str = "if persons are numbered from 0, number them from 1 with --pids-from-zero",
+) -> None:
     """Raise where a query or training image has pid 0, and so would be of nobody."""
     counts = Counter(image.split for image in images if image.pid == 0 and image.split != "gallery")
     if counts:
         said = " and ".join(f"{count:,} {split} images" for split, count in counts.items())
         raise DataError(
-            f"{said} of {root} have pid {DISTRACTOR_PID}, which means a distractor that matches nobody; if persons are "
-            "numbered from 0, number them from 1 with --pids-from-zero"
+            f"{said} of {root} have pid {DISTRACTOR_PID}, which means a distractor that matches nobody; {fix}"
         )
 
 

@@ -13,8 +13,8 @@ from zipfile import is_zipfile
 import numpy as np
 import torch
 
-from pirt.core.errors import DataError, ParamsError, PirtError
-from pirt.core.files import refuse_folder, require_apart, written_whole
+from pirt.core.errors import DataError, ParamsError
+from pirt.core.files import refuse_folder, refuse_unlike, require_apart, written_whole
 from pirt.core.manifest import Manifest
 from pirt.progress import note, progress
 from pirt_stages.pose.adaptation.statistics import MomentsByName, normalising_by_batch, write_statistics
@@ -52,8 +52,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     """
     refuse_folder(out)
     require_apart(out, params.config, params.checkpoint)
-    if out.is_file() and out.stat().st_size and not is_zipfile(out):
-        raise PirtError(f"{out} is not a checkpoint and would be replaced; name another --out")
+    refuse_unlike(out, is_zipfile, "a checkpoint")
     source = find_network(params.config, params.checkpoint, "float32", options.device, flip_test=False)
     batch_size = params.batch_size or BATCH_SIZE[options.device]
     if batch_size < 2:

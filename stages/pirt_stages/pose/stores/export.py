@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import refuse_folder, refuse_other_files, stays_inside, written_whole
+from pirt.core.files import refuse_folder, refuse_other_files, refuse_unlike, stays_inside, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.texts import LARGEST_LABELS, json_in
@@ -30,6 +31,7 @@ _READ_TOGETHER = 256
 def export_hdf5(store: HeatmapStore, out: Path) -> None:
     """Write `heatmaps` N×K×Hm×Wm and `scores` N×K float32, `keys` N strings, and the store's attributes."""
     refuse_folder(out)
+    refuse_unlike(out, _is_hdf5_of_heatmaps, "HDF5 of a store")
     count, shape = store.layout.count, store.layout.image_shape
     with written_hdf5(out) as (file, disk):
         heatmaps = file.create_dataset(
@@ -45,6 +47,12 @@ def export_hdf5(store: HeatmapStore, out: Path) -> None:
         file.attrs["keypoints"] = list(store.attributes.keypoints)
         file.attrs["attributes"] = json.dumps(store.attributes.as_table())
         file.attrs["fingerprint"] = store.fingerprint
+
+
+def _is_hdf5_of_heatmaps(path: Path) -> bool:
+    with suppress(OSError), h5py.File(path) as file:
+        return all(name in file for name in ("heatmaps", "scores", "keys"))
+    return False
 
 
 def export_npy(store: HeatmapStore, out: Path) -> None:
@@ -75,6 +83,7 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     """
     store.require_images(manifest)
     refuse_folder(out)
+    refuse_unlike(out, _is_keypoint_results, "keypoint results")
     ids = _image_ids(manifest, annotations)
     results = []
     for image_id, (image, row, heatmaps) in zip(ids, decoded_images(store, manifest), strict=True):
@@ -84,6 +93,16 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
             results.append(_result(image_id, image.path, places, scores))
     with written_whole(out) as beside:
         beside.write_text(json.dumps(results), encoding="utf-8")
+
+
+def _is_keypoint_results(path: Path) -> bool:
+    try:
+        results = json_in(path, LARGEST_LABELS)
+    except ValueError:
+        return False
+    return isinstance(results, list) and all(
+        isinstance(result, dict) and {"image_id", "keypoints"} <= result.keys() for result in results
+    )
 
 
 def keypoints_of(

@@ -30,6 +30,13 @@ def test_lossless_formats_come_back(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(pixels(saved(tmp_path / f"a.{suffix}", Image.fromarray(PHOTO))), PHOTO)
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+def test_white_may_be_zero(tmp_path: Path, bits: int) -> None:
+    brightness = np.linspace(0, 2**bits - 1, 60).reshape(6, 10).astype(np.uint16)
+    path = saved(tmp_path / "a.tif", Image.fromarray(2**bits - 1 - brightness), tiffinfo={262: 0})
+    np.testing.assert_array_equal(pixels(path)[..., 0], brightness >> (bits - 8))
+
+
 def test_one_pixel(tmp_path: Path) -> None:
     assert pixels(saved(tmp_path / "a.jpg", Image.new("RGB", (1, 1), "white"))).tolist() == [[[255, 255, 255]]]
 

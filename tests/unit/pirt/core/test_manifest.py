@@ -159,6 +159,13 @@ def test_a_wrong_file_is_not_printed_whole(tmp_path: Path) -> None:
     assert len(str(raised.value)) < 500 + len(str(tmp_path))
 
 
+def test_a_path_that_windows_takes_for_a_drive_is_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"'p:1/0.jpg' leaves the data root, as one that begins with a drive's letter"
+    ):
+        write_manifest(tmp_path / "m.csv", [replace(ROWS[0], path="p:1/0.jpg")], tmp_path)
+
+
 def test_numbers_that_no_program_reads_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="pid -2"):
         write_manifest(tmp_path / "m.csv", [replace(ROWS[0], pid=-2)], tmp_path)
@@ -174,19 +181,20 @@ def test_missing_and_binary_manifests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
 @pytest.mark.parametrize("root", ["/data", "/da,ta", "/data ", '/"da"ta', "/a,,,,,", "/a;b;;;;;"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-@pytest.mark.parametrize(("encoding", "above"), [("utf-8-sig", ""), ("utf-16", ""), ("utf-8", "sep={}\r\n")])
+@pytest.mark.parametrize(("encoding", "above"), [("utf-8-sig", ""), ("utf-16", ""), ("utf-8", "sep={}")])
 def test_a_manifest_that_a_spreadsheet_saved_comes_back(
-    tmp_path: Path, delimiter: str, root: str, quoting: Literal[0, 1], encoding: str, above: str
+    tmp_path: Path, delimiter: str, ends: str, root: str, quoting: Literal[0, 1], encoding: str, above: str
 ) -> None:
     written = write_manifest(tmp_path / "m.csv", ROWS, Path(root), stand_in=True)
     assert read_manifest(tmp_path / "m.csv").root == Path(root)
     with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
         cells = [[*row, *[""] * (len(COLUMNS) - len(row))] for row in csv.reader(file)]
     with (tmp_path / "saved.csv").open("w", newline="", encoding=encoding) as file:
-        file.write(above.format(delimiter))
-        table = csv.writer(file, delimiter=delimiter, lineterminator="\r\n", quoting=quoting)
+        file.write(above.format(delimiter) + (ends if above else ""))
+        table = csv.writer(file, delimiter=delimiter, lineterminator=ends, quoting=quoting)
         table.writerows([*cells, [""] * len(COLUMNS)])
     read = read_manifest(tmp_path / "saved.csv")
     assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)

@@ -7,6 +7,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,32 @@ def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path)
     result = run("import", tmp_path, "--layout", "folder", "--out", tmp_path / "m.csv")
     assert "gallery 1 with" in result.output
     assert "passed over" not in result.output
+
+
+@pytest.mark.parametrize("linked", ["persons", "splits", "one to the other"])
+def test_splits_may_link_to_the_same_persons(importing: Import, tmp_path: Path, linked: str) -> None:
+    root, pool = tmp_path / "root", tmp_path / "pool"
+    images(pool, *(f"{person}/{camera}/1.jpg" for person in "AB" for camera in ("c1", "c2")))
+    if linked == "persons":
+        for split, person in product(("query", "gallery"), "AB"):
+            (root / split).mkdir(parents=True, exist_ok=True)
+            (root / split / person).symlink_to(pool / person)
+    else:
+        root.mkdir()
+        (root / "gallery").symlink_to(pool)
+        (root / "query").symlink_to(root / "gallery" if linked == "one to the other" else pool)
+    assert "passed over" not in importing(root, "--layout", "person-folders")
+    assert splits(tmp_path) == [0, 4, 4]
+
+
+def test_a_split_that_links_back_ends(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    images(root, *(f"{split}/{person}/1.jpg" for split in ("query", "gallery") for person in "AB"))
+    (root / "query/A/up").symlink_to(root)
+    (root / "query/A/again").symlink_to(root / "query")
+    said = importing(root, "--layout", "person-folders", "--levels", "split/person")
+    assert len(rows(tmp_path)) == 4
+    assert "2 × links to a folder that is read elsewhere" in said
 
 
 def test_links_in_circles_upwards_and_to_nothing_are_counted(importing: Import, tmp_path: Path) -> None:
@@ -626,6 +653,16 @@ def test_folders_that_are_right_with_names_that_are_not(
     assert said in refused(tmp_path / "root")
 
 
+def test_msmt17_counts_images_in_no_list(importing: Import, refused: Import, run: Run, tmp_path: Path) -> None:
+    assert run("standin", "msmt17", "--out", tmp_path / "MSMT17").exit_code == 0
+    train = next((tmp_path / "MSMT17").rglob("list_train.txt")).parent / "train"
+    images(train, *(f"0000/0000_{900 + n:03}_01_0303morning_0008_0.jpg" for n in range(3)))
+    assert "3 × images in no list, such as 'train/0000/0000_900_01" in importing(tmp_path / "MSMT17")
+    (tmp_path / "m.csv").unlink()
+    said = refused(tmp_path / "MSMT17", "--pids-from-zero")
+    assert "--pids-from-zero is for numbers of the data set's own, but MSMT17 is numbered here" in said
+
+
 def test_msmt17_without_its_folders_says_so(refused: Import, tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     for name in ("train", "query", "gallery"):
@@ -668,6 +705,26 @@ def test_images_of_a_format_that_is_not_read_alone_are_named(refused: Import, tm
     (tmp_path / "root/a.heic").touch()
     said = refused(tmp_path / "root", "--layout", "folder")
     assert "no image (1 odd files passed over: 1 × *.heic (a format that is not read" in said
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        ("person-folders", "Anna/IMG_1.HEIC"),
+        ("market1501", "query/0001_c1s1_000151_01.avif"),
+        ("occluded_reid", "occluded_body_images/001/001_01.jp2"),
+        (None, "query/0001_c1s1_000151_01.tga"),
+    ],
+)
+def test_a_data_set_of_a_format_that_is_not_read_names_it(
+    refused: Import, tmp_path: Path, layout: str | None, name: str
+) -> None:
+    for number in range(3):
+        place = tmp_path / "root" / name.replace("1.", f"{number}.")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    said = refused(tmp_path / "root", *(["--layout", layout] if layout else []))
+    assert f"(3 × *{Path(name).suffix.lower()} (a format that is not read; save as JPEG or PNG))" in said
 
 
 # Folders a person

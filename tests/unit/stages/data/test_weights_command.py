@@ -54,14 +54,16 @@ def test_each_variant_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert found == {"pirt": SHA["backbone"], "scratch": None, "other": SHA["other"]}
 
 
-@pytest.mark.parametrize("out", ["backbone.pth", "{variant}.pth", "notes.txt"])
+@pytest.mark.parametrize("out", ["backbone.pth", "{variant}.pth", "notes.txt", "mine.json"])
 def test_nothing_is_replaced_but_another_such_file(out: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("years")
+    (tmp_path / "mine.json").write_text('{"mine": 1}')
     code, output = told(tmp_path, PARAMS, "--out", str(tmp_path / out))
     assert code == 2
     assert "would be replaced; name another --out" in output
     assert [(tmp_path / f"{name}.pth").read_text() for name in SHA] == list(SHA)
     assert (tmp_path / "notes.txt").read_text() == "years"
+    assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
 
 
 @pytest.mark.parametrize(

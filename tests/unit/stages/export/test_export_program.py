@@ -39,6 +39,14 @@ def test_exported_network_computes_the_same_at_any_batch(evaluated, tmp_path, ru
             torch.testing.assert_close(torch.from_numpy(found), expected[name], atol=1e-4, rtol=0)
 
 
+def test_onnx_replaces_only_onnx(evaluated, tmp_path):
+    (tmp_path / "notes.txt").write_text("years")
+    refused = invoke("onnx", "--run", evaluated / "run", "--out", tmp_path / "notes.txt")
+    assert refused.exit_code == 2
+    assert "notes.txt is not ONNX and would be replaced" in refused.output
+    assert (tmp_path / "notes.txt").read_text() == "years"
+
+
 @pytest.mark.slow
 def test_grids_that_do_not_divide_are_exported_too(tmp_path):
     import onnxruntime

@@ -433,6 +433,24 @@ def test_export_npy_stays_in_its_folder(
     assert not (tmp_path / "deep" / "npy").exists()
 
 
+@pytest.mark.parametrize("form", ["hdf5", "coco"])
+@pytest.mark.parametrize("content", [b"my notes", b'{"images": []}', b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"])
+def test_an_export_replaces_only_another_one(
+    cli: Cli, tmp_path: Path, manifest: Manifest, store: Path, form: str, content: bytes
+) -> None:
+    out = tmp_path / "out"
+    out.write_bytes(content)
+    words = ["export", store, "--format", form, "--out", out]
+    words += [] if form == "hdf5" else ["--manifest", tmp_path / "manifest.csv"]
+    refused = cli(*words)
+    assert refused.exit_code == 2
+    assert "and would be replaced; name another --out" in refused.output
+    assert out.read_bytes() == content
+    out.unlink()
+    for _ in range(2):
+        assert cli(*words).exit_code == 0
+
+
 @pytest.mark.parametrize("to", ["hdf5", "coco", "npy"])
 @pytest.mark.parametrize("place", ["thesis", "."])
 def test_export_leaves_a_folder_that_it_did_not_make(

@@ -12,7 +12,7 @@ from pirt_stages.data.importing.layouts.body_images import (
     PARTIAL_REID,
     BodyImagesLayout,
 )
-from pirt_stages.data.importing.layouts.found import Layout, subfolders
+from pirt_stages.data.importing.layouts.found import Layout, subfolders, unread_in
 from pirt_stages.data.importing.layouts.market import (
     CUHK03_NP,
     DUKEMTMC_REID,
@@ -96,6 +96,8 @@ def as_chosen(layout: Layout, choice: Choice, root: Path) -> Layout:
     for option, (value, kind, whose) in told.items():
         if value and not isinstance(layout, kind):
             raise DataError(f"{option} is for {whose}, but {root} is {layout.title}")
+    if choice.pids_from_zero and isinstance(layout, (MSMT17Layout, PersonFoldersLayout, PlainLayout)):
+        raise DataError(f"--pids-from-zero is for numbers of the data set's own, but {layout.title} is numbered here")
     match layout:
         case MSMT17Layout():
             return replace(layout, with_val=choice.with_val)
@@ -130,10 +132,11 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout
         near += [f"{folder} has {said}" for folder in level for layout in layouts if (said := layout.nearly(folder))]
         # Each folder once, though links may lead to it too.
         level = list({child.resolve(): child for folder in level for child in subfolders(folder)}.values())
+    unread = unread_in(root)
     if near:
-        raise DataError(f"no data set found in {root}: {'; '.join(near[:3])}")
+        raise DataError(f"no data set found in {root}{unread}: {'; '.join(near[:3])}")
     expected = _expected((*layouts, *_ON_REQUEST) if len(layouts) > 1 else layouts)
-    raise DataError(f"no data set found in {root}; expected {expected}")
+    raise DataError(f"no data set found in {root}{unread}; expected {expected}")
 
 
 def _recognised(folder: Path, layouts: tuple[Layout, ...]) -> list[Layout]:

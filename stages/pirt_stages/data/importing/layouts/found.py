@@ -3,7 +3,7 @@
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -106,9 +106,12 @@ class Layout(Protocol):
         """List the images under `root`."""
 
 
-def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Path]]:
-    """Yield (path relative to `folder`, path) of the image files below `folder`, sorted; count the others."""
-    found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading)]
+def files_in(folder: Path, reading: Reading, apart: Collection[str] = ()) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Yield (path relative to `folder`, path) of the image files below `folder`, sorted; count the others.
+
+    Folders with names in `apart`, in small letters, may link to the same images.
+    """
+    found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading, apart)]
     # By folder and then by name: as texts, a.b/1.jpg would come before a/1.jpg.
     for relative, path in sorted(found, key=lambda pair: pair[0].parts):
         suffix = relative.suffix.lower()
@@ -128,6 +131,14 @@ def files_in(folder: Path, reading: Reading) -> Iterator[tuple[PurePosixPath, Pa
             yield relative, path
 
 
+def unread_in(folder: Path) -> str:
+    """Say in brackets what images there are below `folder` of formats that are not read; nothing of none."""
+    reading = Reading()
+    found = sum(1 for _ in files_in(folder, reading))
+    kinds = [f"{count:,} × {kind}" for kind, count in reading.passed_over.most_common() if UNREAD in kind]
+    return f" ({', '.join(kinds)})" if kinds and not found else ""
+
+
 def has_image(folder: Path) -> bool:
     """Say whether there is an image file below `folder`."""
     return any(True for _ in images_below(folder))
@@ -141,29 +152,31 @@ def images_below(folder: Path) -> Iterator[PurePosixPath]:
                 yield PurePosixPath(path.relative_to(folder).as_posix())
 
 
-def _walk(folder: Path, reading: Reading) -> Iterator[Path]:
+def _walk(folder: Path, reading: Reading, apart: Collection[str] = ()) -> Iterator[Path]:
     """Yield what is below `folder` and not a folder, through links too.
 
-    Every folder is entered once and none above `folder`, so links in circles end. Links come last: what lies here keeps
-    the path it has here.
+    Every folder is entered once, or once below each folder of a name in `apart`, and `folder` and those above it never
+    again, so links in circles end. Links come last: what lies here keeps the path it has here.
     """
     # A link to a folder above would come back to this one.
-    entered = {_identity(above) for above in folder.resolve().parents}
-    ahead, links = deque([folder]), deque[Path]()
+    above = {_identity(place) for place in folder.resolve().parents}
+    entered = set[tuple[str, tuple[int, int]]]()
+    ahead, links = deque([(folder, "")]), deque[tuple[Path, str]]()
     while ahead or links:
-        linked = not ahead
-        place = links.popleft() if linked else ahead.popleft()
-        if (identity := _identity(place)) in entered:
+        place, within = ahead.popleft() if ahead else links.popleft()
+        if (identity := _identity(place)) in above or (within, identity) in entered:
             reading.pass_over("links to a folder that is read elsewhere", place.relative_to(folder))
             continue
-        entered.add(identity)
+        entered.add((within, identity))
+        if place == folder:
+            above.add(identity)
         for entry in _listed(place):
             if not _is_folder(entry):
                 yield Path(entry)
-            elif entry.is_symlink():
-                links.append(Path(entry))
-            else:
-                ahead.append(Path(entry))
+                continue
+            name = entry.name.lower()
+            next_one = Path(entry), within or (name if name in apart else "")
+            (links if entry.is_symlink() else ahead).append(next_one)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from pirt.core.errors import DataError
 from pirt.core.files import stays_inside
 from pirt.core.manifest import Split
-from pirt_stages.data.importing.layouts.found import FoundImage, Reading, folder_named, is_there, refuse_alike
+from pirt_stages.data.importing.layouts.found import FoundImage, Reading, files_in, folder_named, is_there, refuse_alike
 from pirt_stages.data.importing.texts import text_in
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -57,6 +57,13 @@ class MSMT17Layout:
         for split, name in lists:
             folder, first = (train, 1) if split == "train" else (test, 1 + TEST_PIDS)
             reading.images.extend(_listed(root, name, folder, split, first))
+        listed = {image.path for image in reading.images}
+        if not self.with_val and (root / VALIDATION).is_file():
+            listed |= {f"{train}/{path}" for path, _ in map(_cut, lines_of(root / VALIDATION))}
+        for folder in {train, test}:
+            for relative, _ in files_in(root / folder, reading):
+                if f"{folder}/{relative}" not in listed:
+                    reading.pass_over("images in no list", f"{folder}/{relative}")
         return reading.require("train", "query", "gallery", root=root, title=self.title)
 
 
@@ -64,8 +71,8 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
     """Read one list; lines are `0000/0000_000_01_0303morning_0008_0.jpg 0`, the camera is the name's third field."""
     images, missing = [], []
     for number, line in enumerate(lines_of(root / name), 1):
-        path, _, label = line.replace("\\", "/").rpartition(" ")
-        parts, fields = PurePosixPath(path.strip()), PurePosixPath(path.strip()).name.split("_")
+        parts, label = _cut(line)
+        fields = parts.name.split("_")
         # A list may come from anybody, and must name nothing outside of the data set.
         if not stays_inside(str(parts)) or len(fields) < 3 or not (label + fields[2]).isdecimal():
             raise DataError(
@@ -78,6 +85,12 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
     if missing:
         raise DataError(f"{root}: {len(missing):,} images of {name} are missing, the first is {missing[0]!r}")
     return images
+
+
+def _cut(line: str) -> tuple[PurePosixPath, str]:
+    """Return the path and the label of a line."""
+    path, _, label = line.replace("\\", "/").rpartition(" ")
+    return PurePosixPath(path.strip()), label
 
 
 def lines_of(path: Path) -> list[str]:

@@ -78,7 +78,7 @@ class PersonFoldersLayout:
     def read(self, root: Path) -> Reading:
         """List the images; persons and cameras are numbered in the order of their names."""
         reading = Reading()
-        paths = [relative for relative, _ in files_in(root, reading)]
+        paths = [relative for relative, _ in files_in(root, reading, SPLIT_FOLDERS)]
         levels = self.levels or _levels_of(paths, root)
         kept = []
         for path in paths:
