@@ -28,7 +28,7 @@ install: $(INSTALLED)  ## Install everything into .venv
 
 .PHONY: demo
 demo: $(INSTALLED)  ## Run the whole pipeline on rendered pedestrians and print its tables
-	@{ git rev-parse --git-dir && ! git check-ignore dvc.yaml; } >/dev/null 2>&1 || \
+	@{ git rev-parse --git-dir && ! git check-ignore dvc.yaml dvc.lock; } >/dev/null 2>&1 || \
 	  dvc config --local core.no_scm true  # a copy without its Git history
 	dvc repro
 	pirt-report show runs/report

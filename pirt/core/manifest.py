@@ -162,11 +162,11 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
 def _newline_of(path: Path) -> str | None:
     """Return how to open a manifest: untranslated, so that what is quoted comes back as it was written.
 
-    One whose lines end as on old Macs, as Excel still saves them, is translated.
+    One whose lines end as on old Macs, as Excel still saves them, is translated, also if an editor ended it otherwise.
     """
     with path.open(encoding=encoding_of(path), newline="") as file:
         head = _block(file)
-    return None if "\r" in head and "\n" not in head else ""
+    return None if head.count("\r") > head.count("\n") else ""
 
 
 def _read(file: TextIO, path: Path) -> tuple[Rows, str | None, bool]:

@@ -48,7 +48,7 @@ def export(run: Path, out: Path) -> dict[str, float]:
     the model's in evaluation, by name. The file's metadata says how to prepare the inputs.
     """
     require_packages()
-    refuse_unlike(out, _is_onnx, "ONNX")
+    refuse_unlike(out, _is_ours, "ONNX of a run")
     model, record = load_run(run)
     model.eval()
     with written_whole(out) as beside:
@@ -59,10 +59,8 @@ def export(run: Path, out: Path) -> dict[str, float]:
         return check(model, record, beside)
 
 
-def _is_onnx(path: Path) -> bool:
-    """Tell by the first byte, which is the tag of the format's version."""
-    with path.open("rb") as file:
-        return file.read(1) == b"\x08"
+def _is_ours(path: Path) -> bool:
+    return b"pirt.image_mean" in path.read_bytes()  # of `metadata_of`
 
 
 def require_packages() -> None:

@@ -196,6 +196,7 @@ def test_a_manifest_that_a_spreadsheet_saved_comes_back(
         file.write(above.format(delimiter) + (ends if above else ""))
         table = csv.writer(file, delimiter=delimiter, lineterminator=ends, quoting=quoting)
         table.writerows([*cells, [""] * len(COLUMNS)])
+        file.write("\n" if ends == "\r" else "")  # as an editor may end it
     read = read_manifest(tmp_path / "saved.csv")
     assert (read.rows, read.root, read.fingerprint) == (ROWS, Path(root), written.fingerprint)
 

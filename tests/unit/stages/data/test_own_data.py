@@ -158,19 +158,42 @@ def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path)
 
 
 @pytest.mark.parametrize("linked", ["persons", "splits", "one to the other"])
-def test_splits_may_link_to_the_same_persons(importing: Import, tmp_path: Path, linked: str) -> None:
-    root, pool = tmp_path / "root", tmp_path / "pool"
+@pytest.mark.parametrize("around", [".", "test"])
+def test_splits_may_link_to_the_same_persons(importing: Import, tmp_path: Path, linked: str, around: str) -> None:
+    root, pool = tmp_path / "root" / around, tmp_path / "pool"
     images(pool, *(f"{person}/{camera}/1.jpg" for person in "AB" for camera in ("c1", "c2")))
     if linked == "persons":
         for split, person in product(("query", "gallery"), "AB"):
             (root / split).mkdir(parents=True, exist_ok=True)
             (root / split / person).symlink_to(pool / person)
     else:
-        root.mkdir()
+        root.mkdir(parents=True)
         (root / "gallery").symlink_to(pool)
         (root / "query").symlink_to(root / "gallery" if linked == "one to the other" else pool)
-    assert "passed over" not in importing(root, "--layout", "person-folders")
+    assert "passed over" not in importing(tmp_path / "root", "--layout", "person-folders")
     assert splits(tmp_path) == [0, 4, 4]
+
+
+def test_another_name_of_the_same_split_is_no_second_one(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    names = {"train": "bounding_box_train", "probe": "query", "gallery": "bounding_box_test"}
+    images(root, *(f"{folder}/{person}/1.jpg" for folder in names.values() for person in "AB"))
+    for link, folder in names.items():
+        (root / link).symlink_to(root / folder)
+    said = importing(root, "--layout", "person-folders", "--levels", "split/person")
+    assert splits(tmp_path) == [2, 2, 2]
+    assert "3 × links to a folder that is read elsewhere" in said
+
+
+def test_links_from_one_split_deep_into_another_are_not_followed(importing: Import, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    images(root, *(f"{split}/{person}/c1/1.jpg" for split in ("query", "gallery") for person in "AB"))
+    (root / "query/A/loop").symlink_to(root / "gallery")
+    (root / "gallery/A/loop").symlink_to(root / "query")
+    (root / "gallery/B/c3").symlink_to(root / "query/B")
+    said = importing(root, "--layout", "person-folders")
+    assert splits(tmp_path) == [0, 2, 2]
+    assert "3 × links to a folder that is read elsewhere" in said
 
 
 def test_a_split_that_links_back_ends(importing: Import, tmp_path: Path) -> None:
@@ -723,6 +746,7 @@ def test_a_data_set_of_a_format_that_is_not_read_names_it(
         place = tmp_path / "root" / name.replace("1.", f"{number}.")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
+    images(tmp_path / "root", "cover.jpg")
     said = refused(tmp_path / "root", *(["--layout", layout] if layout else []))
     assert f"(3 × *{Path(name).suffix.lower()} (a format that is not read; save as JPEG or PNG))" in said
 

@@ -43,7 +43,7 @@ def test_onnx_replaces_only_onnx(evaluated, tmp_path):
     (tmp_path / "notes.txt").write_text("years")
     refused = invoke("onnx", "--run", evaluated / "run", "--out", tmp_path / "notes.txt")
     assert refused.exit_code == 2
-    assert "notes.txt is not ONNX and would be replaced" in refused.output
+    assert "notes.txt is not ONNX of a run and would be replaced" in refused.output
     assert (tmp_path / "notes.txt").read_text() == "years"
 
 

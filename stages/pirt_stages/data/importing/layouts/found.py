@@ -3,8 +3,10 @@
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -31,6 +33,8 @@ UNREAD_SUFFIXES = frozenset(
 """Names of images that it does not."""
 UNREAD = "a format that is not read; save as JPEG or PNG"
 CLUTTER = "hidden or __MACOSX"
+_LOOKED_AT = 100_000
+"""Files at most, where no data set was found: it may be the whole disk."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,25 @@ class Layout(Protocol):
         """List the images under `root`."""
 
 
-def files_in(folder: Path, reading: Reading, apart: Collection[str] = ()) -> Iterator[tuple[PurePosixPath, Path]]:
+NO_SPLITS: Mapping[str, Split | None] = {}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder to be entered, the split around it, how deep it lies below that, and whether splits may share it."""
+
+    path: Path
+    split: str = ""
+    depth: int = 0
+    shared: bool = False
+
+
+def files_in(
+    folder: Path, reading: Reading, apart: Mapping[str, Split | None] = NO_SPLITS
+) -> Iterator[tuple[PurePosixPath, Path]]:
     """Yield (path relative to `folder`, path) of the image files below `folder`, sorted; count the others.
 
-    Folders with names in `apart`, in small letters, may link to the same images.
+    Folders of different splits, by the names in `apart`, in small letters, may link to the same images.
     """
     found = [(PurePosixPath(path.relative_to(folder).as_posix()), path) for path in _walk(folder, reading, apart)]
     # By folder and then by name: as texts, a.b/1.jpg would come before a/1.jpg.
@@ -133,10 +152,12 @@ def files_in(folder: Path, reading: Reading, apart: Collection[str] = ()) -> Ite
 
 def unread_in(folder: Path) -> str:
     """Say in brackets what images there are below `folder` of formats that are not read; nothing of none."""
-    reading = Reading()
-    found = sum(1 for _ in files_in(folder, reading))
-    kinds = [f"{count:,} × {kind}" for kind, count in reading.passed_over.most_common() if UNREAD in kind]
-    return f" ({', '.join(kinds)})" if kinds and not found else ""
+    kinds = Counter[str]()
+    with suppress(DataError):  # a folder that cannot be listed is reported where it is read
+        for path in islice(_walk(folder, Reading()), _LOOKED_AT):
+            if (suffix := path.suffix.lower()) in UNREAD_SUFFIXES and not is_clutter(path.name):
+                kinds[f"*{suffix} ({UNREAD})"] += 1
+    return f" ({', '.join(f'{count:,} × {kind}' for kind, count in kinds.most_common())})" if kinds else ""
 
 
 def has_image(folder: Path) -> bool:
@@ -152,31 +173,38 @@ def images_below(folder: Path) -> Iterator[PurePosixPath]:
                 yield PurePosixPath(path.relative_to(folder).as_posix())
 
 
-def _walk(folder: Path, reading: Reading, apart: Collection[str] = ()) -> Iterator[Path]:
+def _walk(folder: Path, reading: Reading, apart: Mapping[str, Split | None] = NO_SPLITS) -> Iterator[Path]:
     """Yield what is below `folder` and not a folder, through links too.
 
-    Every folder is entered once, or once below each folder of a name in `apart`, and `folder` and those above it never
-    again, so links in circles end. Links come last: what lies here keeps the path it has here.
+    Every folder is entered once, and `folder` and those above it never again, so links in circles end. Links come last:
+    what lies here keeps the path it has here. Folders that stand for different splits, by the names in `apart`, may be
+    links, or hold links, to the same folders.
     """
     # A link to a folder above would come back to this one.
     above = {_identity(place) for place in folder.resolve().parents}
-    entered = set[tuple[str, tuple[int, int]]]()
-    ahead, links = deque([(folder, "")]), deque[tuple[Path, str]]()
+    entered, within = set[tuple[int, int]](), set[tuple[str, tuple[int, int]]]()
+    ahead, links = deque([_Place(folder)]), deque[_Place]()
     while ahead or links:
-        place, within = ahead.popleft() if ahead else links.popleft()
-        if (identity := _identity(place)) in above or (within, identity) in entered:
-            reading.pass_over("links to a folder that is read elsewhere", place.relative_to(folder))
+        place = ahead.popleft() if ahead else links.popleft()
+        identity = _identity(place.path)
+        there = (place.split, identity) in within if place.shared else identity in entered
+        if there or identity in above:
+            reading.pass_over("links to a folder that is read elsewhere", place.path.relative_to(folder))
             continue
-        entered.add((within, identity))
-        if place == folder:
+        entered.add(identity)
+        within.add((place.split, identity))
+        if place.path == folder:
             above.add(identity)
-        for entry in _listed(place):
+        for entry in _listed(place.path):
             if not _is_folder(entry):
                 yield Path(entry)
                 continue
             name = entry.name.lower()
-            next_one = Path(entry), within or (name if name in apart else "")
-            (links if entry.is_symlink() else ahead).append(next_one)
+            split, depth = (apart[name] or name, 0) if name in apart else (place.split, place.depth + 1)
+            linked = entry.is_symlink()
+            # Links deeper down lead elsewhere in the data set, perhaps to another person.
+            shared = depth <= 1 and bool(split) if linked else place.shared
+            (links if linked else ahead).append(_Place(Path(entry), split, depth, shared))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

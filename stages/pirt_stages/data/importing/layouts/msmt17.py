@@ -1,5 +1,6 @@
 """MSMT17, both versions: lists of paths with labels."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -58,9 +59,9 @@ class MSMT17Layout:
             folder, first = (train, 1) if split == "train" else (test, 1 + TEST_PIDS)
             reading.images.extend(_listed(root, name, folder, split, first))
         listed = {image.path for image in reading.images}
-        if not self.with_val and (root / VALIDATION).is_file():
+        with suppress(DataError, FileNotFoundError):  # it may be left out whatever is in it
             listed |= {f"{train}/{path}" for path, _ in map(_cut, lines_of(root / VALIDATION))}
-        for folder in {train, test}:
+        for folder in dict.fromkeys((train, test)):
             for relative, _ in files_in(root / folder, reading):
                 if f"{folder}/{relative}" not in listed:
                     reading.pass_over("images in no list", f"{folder}/{relative}")
