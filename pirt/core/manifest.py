@@ -304,7 +304,8 @@ def require_inside(path: str) -> None:
     if _LINE_ENDS.search(path):
         raise ManifestError(f"path {path!r} has a line break in it, which a manifest cannot hold; rename the file")
     if not stays_inside(path):
-        drive = ", as one that begins with a drive's letter does on Windows" if ":" in path[1:2] else ""
+        is_drive = path[1:2] == ":" and not path.startswith("/")
+        drive = ", as one that begins with a drive's letter does on Windows" if is_drive else ""
         raise ManifestError(f"path {path!r} leaves the data root{drive}; use relative posix paths")
 
 

@@ -44,7 +44,10 @@ def require_sound(rows: list[ImageRow], path: Path) -> None:
                 "rename the file"
             )
         if not stays_inside(row.path):
-            raise ManifestError(f"manifest {path}: path {row.path!r} leaves the data root; use relative posix paths")
+            drive = ", as one that begins with a drive's letter does on Windows" if re.match("[^/]:", row.path) else ""
+            raise ManifestError(
+                f"manifest {path}: path {row.path!r} leaves the data root{drive}; use relative posix paths"
+            )
         if not row.key or row.key in seen or LINE_ENDS.search(row.key):
             raise ManifestError(
                 f"manifest {path}: key {row.key!r} is empty, appears twice or has a line break; keys must be unique"
