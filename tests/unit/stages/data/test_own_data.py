@@ -157,13 +157,18 @@ def test_our_own_files_are_not_among_those_passed_over(run: Run, tmp_path: Path)
     assert "passed over" not in result.output
 
 
-@pytest.mark.parametrize("linked", ["persons", "splits", "one to the other"])
+@pytest.mark.parametrize("linked", ["cameras", "persons", "splits", "one to the other"])
 @pytest.mark.parametrize("around", [".", "test"])
 def test_splits_may_link_to_the_same_persons(importing: Import, tmp_path: Path, linked: str, around: str) -> None:
     root, pool = tmp_path / "root" / around, tmp_path / "pool"
-    images(pool, *(f"{person}/{camera}/1.jpg" for person in "AB" for camera in ("c1", "c2")))
-    if linked == "persons":
-        for split, person in product(("query", "gallery"), "AB"):
+    persons, cameras = ("A", "train"), ("c1", "c2")
+    images(pool, *(f"{person}/{camera}/1.jpg" for person in persons for camera in cameras))
+    if linked == "cameras":
+        for split, person, camera in product(("query", "gallery"), persons, cameras):
+            (root / split / person).mkdir(parents=True, exist_ok=True)
+            (root / split / person / camera).symlink_to(pool / person / camera)
+    elif linked == "persons":
+        for split, person in product(("query", "gallery"), persons):
             (root / split).mkdir(parents=True, exist_ok=True)
             (root / split / person).symlink_to(pool / person)
     else:
@@ -674,6 +679,17 @@ def test_folders_that_are_right_with_names_that_are_not(
 ) -> None:
     images(tmp_path / "root", *files)
     assert said in refused(tmp_path / "root")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_hides_no_data_set(importing: Import, refused: Import, tmp_path: Path) -> None:
+    (tmp_path / "root/lost+found").mkdir(parents=True, mode=0o000)
+    assert "root/lost+found cannot be listed" in refused(tmp_path / "root")
+    images(
+        tmp_path / "root/Market", *(f"{folder}/0001_c1s1_000151_01.jpg" for folder in ("bounding_box_train", "query"))
+    )
+    images(tmp_path / "root/Market", "bounding_box_test/0001_c2s1_000151_01.jpg")
+    importing(tmp_path / "root")
 
 
 def test_msmt17_counts_images_in_no_list(importing: Import, refused: Import, run: Run, tmp_path: Path) -> None:

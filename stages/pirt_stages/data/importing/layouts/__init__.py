@@ -1,5 +1,6 @@
 """Every layout that can be imported."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,7 +132,10 @@ def find_data_set(root: Path, layouts: tuple[Layout, ...]) -> tuple[Path, Layout
             return found[0]
         near += [f"{folder} has {said}" for folder in level for layout in layouts if (said := layout.nearly(folder))]
         # Each folder once, though links may lead to it too.
-        level = list({child.resolve(): child for folder in level for child in subfolders(folder)}.values())
+        below = {child.resolve(): child for folder in level for child in subfolders(folder)}.values()
+        level = [child for child in below if os.access(child, os.R_OK | os.X_OK)]
+        # Such as lost+found, which must not hide what lies beside it.
+        near += [f"{child} cannot be listed" for child in below if child not in level]
     unread = unread_in(root)
     if near:
         raise DataError(f"no data set found in {root}{unread}: {'; '.join(near[:3])}")

@@ -200,10 +200,14 @@ def _walk(folder: Path, reading: Reading, apart: Mapping[str, Split | None] = NO
                 yield Path(entry)
                 continue
             name = entry.name.lower()
-            split, depth = (apart[name] or name, 0) if name in apart else (place.split, place.depth + 1)
+            split, depth = place.split, place.depth + 1
+            if name in apart:  # perhaps within another such name, of a folder around all
+                split, depth = f"{split}/{apart[name] or name}", 0
             linked = entry.is_symlink()
-            # Links deeper down lead elsewhere in the data set, perhaps to another person.
-            shared = depth <= 1 and bool(split) if linked else place.shared
+            shared = place.shared
+            if linked:
+                # One from deeper down into another split may lead to another person.
+                shared = bool(split) and (depth <= 1 or not Path(entry).resolve().is_relative_to(folder.resolve()))
             (links if linked else ahead).append(_Place(Path(entry), split, depth, shared))
 
 
@@ -240,9 +244,9 @@ def is_there(path: Path) -> bool:
 
 def folder_named(root: Path, name: str) -> Path | None:
     """Return the folder of this name in `root`, however it is capitalised."""
-    if (root / name).is_dir():
-        return root / name
     try:
+        if (root / name).is_dir():
+            return root / name
         alike = sorted(entry for entry in root.iterdir() if entry.name.lower() == name.lower())
     except OSError:  # not a folder, or one that cannot be listed, which is reported when it is read
         return None
