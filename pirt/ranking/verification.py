@@ -181,24 +181,27 @@ def fit_logistic(distances: Floats, same: Floats, different: Floats) -> Calibrat
     weights, ones, distances = weights[kept], same[kept], distances[kept]
     n_same, n_different = ones.sum(), (weights - ones).sum()
     targets = (ones * (n_same + 1) / (n_same + 2) + (weights - ones) / (n_different + 2)) / weights
-    inputs = np.stack([np.ones_like(distances), -distances])
     found = np.array([math.log((n_same + 1) / (n_different + 1)), 0.0])
-    loss = _cross_entropy(found @ inputs, targets, weights)
+    loss = _cross_entropy(found, distances, targets, weights)
     for _ in range(_ITERATIONS):
-        likely = _logistic(found @ inputs)
-        gradient = inputs @ (weights * (likely - targets))
-        curvature = (inputs * (weights * likely * (1 - likely))) @ inputs.T
+        likely = _logistic(found[0] - found[1] * distances)
+        # Plain sums: the last digits of a matrix product depend on the processor.
+        slopes, bends = weights * (likely - targets), weights * likely * (1 - likely)
+        gradient = [slopes.sum(), -(slopes * distances).sum()]
+        across = -(bends * distances).sum()
+        curvature = [[bends.sum(), across], [across, (bends * distances**2).sum()]]
         # With one distance only, the curvature is singular and the offset alone is fitted.
         step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
-        # Newton's step may overshoot; half of it, or half of that, goes downhill.
-        while (new := _cross_entropy((found - step) @ inputs, targets, weights)) > loss:
+        # Newton's step may overshoot; half of it, or half of that, goes downhill. Near the end the loss changes by less
+        # than its rounding, which must not stop the fit.
+        while (new := _cross_entropy(found - step, distances, targets, weights)) > loss * (1 + 1e-12):
             step = step / 2
-            if np.abs(step).max() < 1e-12:
-                return Calibration(*map(float, found))
         found, loss = found - step, new
+        # Each step squares the error, so that the next one would be lost in rounding.
         if np.abs(step).max() < 1e-9:
             break
-    return Calibration(*map(float, found))
+    offset, slope = (float(f"{value:.12g}") for value in found)
+    return Calibration(offset, slope)
 
 
 def _logistic(values: Floats) -> Floats:
@@ -207,5 +210,6 @@ def _logistic(values: Floats) -> Floats:
     return likely
 
 
-def _cross_entropy(logits: Floats, targets: Floats, weights: Floats) -> float:
+def _cross_entropy(found: Floats, distances: Floats, targets: Floats, weights: Floats) -> float:
+    logits = found[0] - found[1] * distances
     return float((weights * (np.logaddexp(0, logits) - targets * logits)).sum())

@@ -156,6 +156,28 @@ def test_the_fit_is_where_the_likelihood_of_all_pairs_is_highest():
     assert fit.probability(0.5) > 0.5 > fit.probability(2)
 
 
+@given(
+    seed=st.integers(0, 10**6),
+    few=st.integers(1, 300),
+    many=st.integers(1, 10**6),
+    apart=st.floats(0, 3),
+    wide=st.floats(0.05, 1),
+)
+def test_the_fit_does_not_depend_on_the_order_of_its_sums(seed, few, many, apart, wide):
+    chance = np.random.default_rng(seed)
+    distances = np.arange(3000) / 1000 + 0.0005
+    same = chance.multinomial(few, _bell(distances, 1.5 - apart / 2, wide)).astype(float)
+    different = chance.multinomial(many, _bell(distances, 1.5 + apart / 2, wide)).astype(float)
+    order = chance.permutation(3000)
+    fit, again = fit_logistic(distances, same, different), fit_logistic(distances[order], same[order], different[order])
+    assert (again.offset, again.slope) == pytest.approx((fit.offset, fit.slope), rel=2e-12, abs=2e-12)
+
+
+def _bell(values, middle, width):
+    heights = np.exp(-(((values - middle) / width) ** 2))
+    return heights / heights.sum()
+
+
 @pytest.mark.parametrize("gap", [0.0, 5.0])
 def test_a_fit_without_overlap_or_without_difference_is_finite(gap):
     fit = fit_logistic(np.array([1.0, 1.0 + gap]), np.array([3.0, 0.0]), np.array([0.0, 900.0]))
