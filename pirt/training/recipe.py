@@ -183,8 +183,10 @@ class Training:
     def discard_earlier(self) -> None:
         """Forget what `restart` is to replace; only now, when all inputs are checked and a first step was done."""
         self.replaces = False
+        # Before anything is removed, since it is here that a full disk shows.
+        self.save()
         if self.fabric.is_global_zero:
-            remove_state(self.job.out)
+            shutil.rmtree(resume_folder(self.job.out) / BEST_FOLDER, ignore_errors=True)
             # From here on the folder holds no finished run.
             (self.job.out / RECORD_FILE).unlink(missing_ok=True)
 

@@ -484,11 +484,12 @@ def test_a_finished_run_is_left_alone(whole, persons, tmp_path):
 
 
 def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, monkeypatch):
-    out = shutil.copytree(whole[0], tmp_path / "run")
+    out, seed_step = shutil.copytree(whole[0], tmp_path / "run"), recipe.seed_step
 
     def stopped(seed, step, rank):
         if step == 1:
             raise KeyboardInterrupt
+        seed_step(seed, step, rank)
 
     with monkeypatch.context() as patch:
         patch.setattr(recipe, "seed_step", stopped)
@@ -496,6 +497,18 @@ def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, m
     assert not (out / "run.json").exists()
     assert run(*training_arguments(persons, out)).exit_code == 0
     assert_same_run(whole[0], out)
+
+
+def test_a_restart_whose_state_has_no_room_destroys_nothing(whole, persons, tmp_path):
+    out = shutil.copytree(whole[0], tmp_path / "run")
+    (resume_folder(out) / "best").mkdir(parents=True)
+    (resume_folder(out) / "best/run.json").write_text("kept")
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    with files_up_to((out / "model.safetensors").stat().st_size // 2):
+        refused = run(*training_arguments(persons, out, "--restart"))
+    assert refused.exit_code == 2, refused.output
+    assert "File too large" in refused.output
+    assert before.items() <= {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}.items()
 
 
 @pytest.mark.parametrize(
