@@ -180,13 +180,18 @@ def test_wrong_input_leaves_what_is_there(finished: Path, name: str, wrong: str,
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"kpr"}))
 def test_without_room_what_is_there_stays(finished: Path, name: str) -> None:
-    before = outputs(finished)
-    with files_up_to(256):
-        ended = typed(COMMANDS[name])
-    assert ended.exit_code == 2, (ended.output, ended.exception)
-    assert outputs(finished) == before
-    for folder in ("heatmaps.zarr.partial", "runs/pirt.resume"):
-        shutil.rmtree(finished / folder, ignore_errors=True)
+    # The first file that does not fit is the first of all, or one that is written late.
+    for size in (256, 4_096, 65_536):
+        before = outputs(finished)
+        with files_up_to(size):
+            ended = typed(COMMANDS[name])
+        for folder in ("heatmaps.zarr.partial", "runs/pirt.resume"):
+            shutil.rmtree(finished / folder, ignore_errors=True)
+        if ended.exit_code == 0:
+            assert size > 256
+            return
+        assert ended.exit_code == 2, (ended.output, ended.exception)
+        assert outputs(finished) == before
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
