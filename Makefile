@@ -58,8 +58,8 @@ test-python:  ## Stage 2's tests on another Python, in .venv-stage2 (make test-p
 	$(OTHER)/pip install --quiet '.[search,export]' hypothesis pytest pytest-timeout pytest-xdist
 	OMP_NUM_THREADS=1 $(OTHER)/pytest --numprocesses auto $(STAGE_2)
 
-.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps bench-arithmetic
-bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-explore  ## All benchmarks, as Markdown; those of trained parts use the demo's
+.PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps bench-arithmetic bench-backbones
+bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-backbones bench-explore  ## All of these, as Markdown, but those on a GPU, over hours and of processors; trained parts are the demo's
 
 bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
 	python benchmarks/manifest.py
@@ -92,6 +92,9 @@ bench-heatmaps: demo  ## In mAP, over hours: live against cached heatmaps in tra
 
 bench-arithmetic: $(INSTALLED)  ## Whether other processors' instructions give other bytes
 	python benchmarks/arithmetic.py
+
+bench-backbones: $(INSTALLED)  ## A forward pass of each backbone at 384×128
+	python benchmarks/backbones.py --batch-size 2 --rounds 2
 
 bench-explore: demo  ## The explorer of two evaluations at Occluded-DukeMTMC's size, and its page in Chromium
 	python benchmarks/explore.py --manifest runs/manifest.csv
