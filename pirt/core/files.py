@@ -35,6 +35,12 @@ def is_trace(name: str) -> bool:
     return _TRACE.fullmatch(name) is not None
 
 
+def files_named(name: str, folder: Path) -> list[Path]:
+    """Return the files of this name in and below `folder`, sorted, but for those of a command at work or killed."""
+    found = folder.rglob(name)
+    return sorted(path for path in found if not any(map(is_trace, path.relative_to(folder).parts)))
+
+
 def is_free(path: Path) -> bool:
     """Tell whether nothing is at `path` that anybody would miss: nothing at all, or a folder of clutter."""
     if path.is_dir():

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import written_whole
+from pirt.core.files import files_named, written_whole
 from pirt.core.manifest import Manifest, Split
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
@@ -37,7 +37,8 @@ def evaluate_run(source: Source, params: EvaluateParams, out: Path, speed: Speed
     _refuse_other_evaluation(out)
     rows, place = rows_to_measure(source), out / EMBEDDINGS_FILE
     # Where nothing is replaced, embeddings are kept even if measuring them is stopped.
-    with written_whole(place) if (out / METRICS_FILE).exists() else nullcontext(place) as file:
+    replaces = place.exists() or (out / METRICS_FILE).exists()
+    with written_whole(place) if replaces else nullcontext(place) as file:
         embed(source, rows, file, speed)
         return _measure_into(out, open_embeddings(file), params, speed.device)
 
@@ -105,7 +106,7 @@ def embeddings_of(measured: Mapping[Path, Metrics], places: Sequence[Path]) -> l
     beside = {folder: path for folder, path in beside.items() if path.is_file()}
     # Only where some lack theirs: listing and opening all files below the places takes long.
     searched = places if len(beside) < len(measured) else ()
-    elsewhere = [open_embeddings(path) for place in searched for path in sorted(place.rglob(EMBEDDINGS_FILE))]
+    elsewhere = [open_embeddings(path) for place in searched for path in files_named(EMBEDDINGS_FILE, place)]
     found = []
     for folder, metrics in measured.items():
         candidates = [open_embeddings(beside[folder])] if folder in beside else elsewhere

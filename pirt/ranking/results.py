@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from pirt.core.errors import DataError
-from pirt.core.files import written_whole
+from pirt.core.files import files_named, written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
@@ -222,8 +222,9 @@ def write_metrics(metrics: Metrics, folder: Path) -> None:
     """
     table = metrics.model_dump(mode="json", by_alias=True)
     headline = {field.alias: table[field.alias] for field in Scores.model_fields.values() if field.alias}
-    for name, content in ((METRICS_FILE, table), (SCORES_FILE, headline)):
-        with written_whole(folder / name) as beside:
+    # Both are written before either takes its place.
+    with written_whole(folder / METRICS_FILE) as metrics_file, written_whole(folder / SCORES_FILE) as scores_file:
+        for beside, content in ((metrics_file, table), (scores_file, headline)):
             beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -237,7 +238,7 @@ def refuse_other_metrics(folder: Path) -> None:
 
 def metrics_files(folder: Path) -> list[Path]:
     """Return every `metrics.json` in and below a folder, sorted by path."""
-    return sorted(folder.rglob(METRICS_FILE))
+    return files_named(METRICS_FILE, folder)
 
 
 def read_metrics(path: Path) -> Metrics:

@@ -70,12 +70,12 @@ def _is_another_models(path: Path) -> bool:
 def save_run(folder: Path, model: nn.Module, record: RunRecord) -> None:
     """Write the weights, then the record: a folder with a record is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    # First of all: an earlier record must not stand beside new weights.
-    (folder / RECORD_FILE).unlink(missing_ok=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with written_whole(folder / WEIGHTS_FILE) as beside:
         # Not by save_file, whose files only their owner can read.
         beside.write_bytes(save(weights))
+        # An earlier record must not stand beside new weights.
+        (folder / RECORD_FILE).unlink(missing_ok=True)
     write_record(folder, record.model_copy(update={"weights_sha256": sha256_of(folder / WEIGHTS_FILE)}))
 
 

@@ -102,8 +102,10 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
     # Now, and not when the training is over and the folder is to be replaced.
     refuse_other_files(job.out / BEST_FOLDER, (WEIGHTS_FILE, RECORD_FILE))
     refuse_other_run(job.out)
-    for weights in (job.out / WEIGHTS_FILE, job.out / BEST_FOLDER / WEIGHTS_FILE):
-        require_apart(weights, job.params.train.backbone_weights, job.init_from and job.init_from / WEIGHTS_FILE)
+    for folder in (job.out, job.out / BEST_FOLDER, resume_folder(job.out) / BEST_FOLDER):
+        require_apart(
+            folder / WEIGHTS_FILE, job.params.train.backbone_weights, job.init_from and job.init_from / WEIGHTS_FILE
+        )
     fabric = launch(job.device, job.params.train.precision)
     told = listener if fabric.is_global_zero else Listener()
     dataset = training_set(job.manifest, job.heatmaps, job.params)
@@ -186,7 +188,6 @@ class Training:
         # Before anything is removed, since it is here that a full disk shows.
         self.save()
         if self.fabric.is_global_zero:
-            shutil.rmtree(resume_folder(self.job.out) / BEST_FOLDER, ignore_errors=True)
             # From here on the folder holds no finished run.
             (self.job.out / RECORD_FILE).unlink(missing_ok=True)
 
@@ -206,10 +207,12 @@ class Training:
         """Write the trained weights, move the best ones beside them and forget the state."""
         save_run(self.job.out, self.network, self.record)
         best, kept = self.job.out / BEST_FOLDER, resume_folder(self.job.out) / BEST_FOLDER
+        # What lies there is of an earlier training where this one has measured nothing.
+        has_best = kept.exists() and self.state.best >= 0
         # An earlier training's best does not belong to these weights; this one's, moved before a kill, has to stay.
-        if best.exists() and (kept.exists() or not self.recipe.evaluate_every):
+        if best.exists() and (has_best or not self.recipe.evaluate_every):
             shutil.rmtree(best)
-        if kept.exists():
+        if has_best:
             shutil.move(kept, best)
         # Last: as long as there is a state, the run does not count as finished.
         remove_state(self.job.out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pirt.core.errors import ReportError
-from pirt.core.files import refuse_other_files, written_whole
+from pirt.core.files import files_named, refuse_other_files, written_whole
 from pirt.core.manifest import Manifest
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import NamedGroups, named_groups
@@ -43,7 +43,7 @@ def find_sources(
     runs: Path, evaluations: Sequence[Path], manifest: Manifest, store: Path, selection: Selection | None
 ) -> Sources:
     """Find the runs, and the evaluations with their embeddings; with a `selection` only those that it holds."""
-    folders = sorted(path.parent for path in runs.rglob(RECORD_FILE))
+    folders = [path.parent for path in files_named(RECORD_FILE, runs)]
     records = [(folder, read_record(folder)) for folder in folders if not _is_kept_best(folder, runs)]
     if selection:
         records = [(folder, r) for folder, r in records if selection.holds(r.variant, r.params.seed)]

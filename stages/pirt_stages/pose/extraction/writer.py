@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pirt.core.errors import StoreError
-from pirt.core.files import is_free, put_in_place, refuse_other_files, written_whole
+from pirt.core.files import is_free, put_in_place, refuse_other_files, remove_left_over, written_whole
 from pirt.core.manifest import ImageRow
 from pirt.heatmaps.codec import Codes, encode
 from pirt.heatmaps.reader import HeatmapStore, is_store, open_store, open_unsealed, partial_path
@@ -155,9 +155,10 @@ def create_store(
     if restart:
         _require_stores(path, partial)
     with _reported(path):
-        if restart and partial.exists():
-            shutil.rmtree(partial)
-        if partial.exists():
+        if path.parent.is_dir():
+            remove_left_over(path)
+        # What `restart` discards stays until all that the new store begins with is written.
+        if partial.exists() and not restart:
             # Looked at before a finished store: beside one it belongs to a --restart that was stopped.
             _require_same(open_unsealed(partial), layout, images)
             for left in partial.glob(f"{_BESIDE}*"):

@@ -12,6 +12,7 @@ from PIL import Image
 from pirt.core.disk import require_seal
 from pirt.core.errors import PirtError
 from pirt.core.files import (
+    files_named,
     is_free,
     is_refusal,
     put_in_place,
@@ -280,6 +281,15 @@ with written_whole(Path(sys.argv[1])) as beside:
     print("writing", flush=True)
     sys.stdin.read()
 """
+
+
+def test_files_that_are_being_written_are_not_found(tmp_path: Path) -> None:
+    for folder in ("a.b", "a"):
+        (tmp_path / folder).mkdir()
+        _write_file(tmp_path / folder / "out")
+    with written_whole(tmp_path / "a" / "out") as beside:
+        beside.touch()
+        assert files_named("out", tmp_path) == [tmp_path / "a" / "out", tmp_path / "a.b" / "out"]
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

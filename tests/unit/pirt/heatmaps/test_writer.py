@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -154,6 +155,29 @@ def test_restart_keeps_the_finished_store_until_the_new_one_is(begin: Begin, fil
     assert writer.pending() == (0, 1, 2)
     fill(writer)
     assert open_store(store_path).attributes.tau == 0.01
+
+
+def test_a_restart_that_cannot_begin_keeps_the_unfinished_store(
+    tmp_path: Path, begin: Begin, heatmaps: Heatmaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_one(begin(tmp_path / "s.zarr"), 1, heatmaps)
+    before = contents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pirt_stages.pose.extraction.writer._put", _full)
+        with pytest.raises(StoreError, match="finished shards are kept"):
+            begin(tmp_path / "s.zarr", restart=True)
+    assert contents(tmp_path) == before
+    assert begin(tmp_path / "s.zarr").pending() == (0, 2)
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_earlier_store_that_a_kill_left_aside_is_removed(begin: Begin, fill: Fill, store_path: Path) -> None:
+    shutil.copytree(store_path, store_path.with_name(f".{store_path.name}.0123abcd.former.partial"))
+    fill(begin(store_path, restart=True))
+    assert list(store_path.parent.iterdir()) == [store_path]
 
 
 @pytest.mark.parametrize("place", ["s.zarr", "s.zarr.partial"])

@@ -212,13 +212,18 @@ def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
 
 
-def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(arguments_for, tmp_path, monkeypatch):
-    def refused(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "metrics.json"))
+@pytest.mark.parametrize("more", [(), ("--embed-only",)])
+def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one(arguments_for, tmp_path, monkeypatch, more):
+    write_text = Path.write_text
 
-    assert invoke(*arguments_for(tmp_path)).exit_code == 0
+    def refused(path, *given, **named):
+        if path.name == "scores.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_text(path, *given, **named)
+
+    assert invoke(*arguments_for(tmp_path), *more).exit_code == 0
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr("pirt.ranking.recipe.write_metrics", refused)
+    monkeypatch.setattr(Path, "write_text", refused)
     assert invoke(*arguments_for(tmp_path, "baseline")).exit_code == 2
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 

@@ -627,12 +627,12 @@ def test_fine_tuning_writes_where_it_came_from(whole, tmp_path):
     assert record.initial_weights_sha256 == sha256_of(whole[0] / "model.safetensors")
     weights = sha256_of(tmp_path / "run" / "model.safetensors")
     (tmp_path / "pirt").symlink_to("run")
-    refused = run(
-        *training_arguments(others, tmp_path / "{variant}", "--init-from", str(tmp_path / "run"), "--restart")
-    )
-    assert refused.exit_code == 2
-    assert "would be replaced; name another --out" in refused.output
-    assert sha256_of(tmp_path / "run" / "model.safetensors") == weights
+    best = shutil.copytree(tmp_path / "run", resume_folder(tmp_path / "pirt") / "best")
+    for source in (tmp_path / "run", best):
+        refused = run(*training_arguments(others, tmp_path / "{variant}", "--init-from", str(source), "--restart"))
+        assert refused.exit_code == 2
+        assert "would be replaced; name another --out" in refused.output
+        assert sha256_of(source / "model.safetensors") == weights
 
 
 def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_path):
@@ -640,6 +640,13 @@ def test_fine_tuning_from_another_architecture_is_refused(whole, arguments, tmp_
     assert refused.exit_code == 2
     assert "has another architecture: intra is True there, False here; inter_layers is 1 there" in refused.output
     assert not (tmp_path / "run").exists()
+
+
+def test_the_best_of_an_earlier_training_does_not_become_this_ones(whole, persons, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole[0], resume_folder(out) / "best")
+    assert run(*training_arguments(persons, out)).exit_code == 0
+    assert_same_run(whole[0], out)
 
 
 @pytest.mark.slow
