@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from pirt.core.errors import DataError
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_folder, written_whole
 from pirt.core.images import read_image
 from pirt.core.manifest import Manifest
 from pirt.core.texts import json_in
@@ -46,6 +46,8 @@ def _as_text(confidence: dict[str, float]) -> str:
 def refuse_other_results(out: Path) -> None:
     """Raise DataError when results or a picture that no search left would be replaced or removed; damage is not."""
     results, picture = out / RESULTS_FILE, out / PICTURE_FILE
+    for path in (results, picture):
+        refuse_folder(path)
     if results.is_file():
         other = results if _is_other_json(results) else None
     else:
@@ -66,12 +68,13 @@ def write_results(lists: Sequence[FoundList], picture: Image.Image | None, out: 
     """Write the rank lists as JSON, and their picture, or remove that of an earlier search."""
     with written_whole(out / RESULTS_FILE) as beside:
         beside.write_text(json.dumps([asdict(found) for found in lists], indent=1) + "\n", encoding="utf-8")
-    # A picture of an earlier search would look like one of these results.
-    if picture is None:
-        (out / PICTURE_FILE).unlink(missing_ok=True)
-        return
-    with written_whole(out / PICTURE_FILE, picture=True) as beside:
-        picture.save(beside, format="PNG")
+        # A picture of an earlier search would look like one of these results.
+        if picture is None:
+            (out / PICTURE_FILE).unlink(missing_ok=True)
+            return
+        # Before the results are in place, so that a disk that it does not fit on leaves the earlier ones.
+        with written_whole(out / PICTURE_FILE, picture=True) as beside:
+            picture.save(beside, format="PNG")
 
 
 def draw_results(lists: Sequence[FoundList], queries: Manifest, gallery: Manifest) -> Image.Image:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_folder, written_whole
 from pirt.core.manifest import Manifest
 from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed
@@ -64,6 +64,7 @@ def embedded_queries(
     known = [query.key for query in without_skipped(source.heatmaps, queries)]
     if unknown := [key for key in keys if key not in known]:
         raise DataError(f"the manifest has no readable query {unknown[0]!r}; it has {next(iter(known), 'none')!r}")
+    refuse_folder(out / QUERIES_FILE)
     refuse_other_embeddings(out / QUERIES_FILE)
     with written_whole(out / QUERIES_FILE) as beside:
         embed(source, queries, beside, speed)

@@ -83,6 +83,34 @@ def test_files_of_somebody_else_stay(search, evaluated, tmp_path, drawn, name):
     assert not (tmp_path / "index").exists()
 
 
+def test_without_room_for_the_picture_the_earlier_results_stay(search, evaluated, tmp_path):
+    drawn = ("--manifest", evaluated / "manifest.csv")
+    assert search(*drawn).exit_code == 0
+    before = contents(tmp_path)
+    with files_up_to(len(before["found/results.json"])):
+        ended = search(*drawn, "--top-k", 3)
+    assert_refused_in_one_line(ended)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["results.json", "rank_lists.png", "queries.h5"])
+def test_a_folder_in_the_place_of_an_output_is_refused_before_the_others_are_replaced(
+    search, evaluated, tmp_path, name
+):
+    new = ("--run", evaluated / "run", "--manifest", evaluated / "manifest.csv")
+    new = (*new, "--heatmaps", evaluated / "heatmaps.zarr", "--device", "cpu")
+    assert search(*new).exit_code == 0
+    (tmp_path / "found" / name).unlink()
+    (tmp_path / "found" / name).mkdir()
+    before = contents(tmp_path)
+    assert_refused(search(*new, "--top-k", 3), f"{name} is a folder")
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_new_images_have_no_known_identity(search, evaluated, tmp_path):
     rows = [replace(row, pid=99) for row in read_manifest(evaluated / "manifest.csv").split("query")]
     manifest = write_manifest(tmp_path / "new.csv", rows, evaluated)
