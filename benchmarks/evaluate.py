@@ -158,8 +158,8 @@ def search(scratch: Path) -> Iterator[str]:
     kinds: tuple[IndexKind, ...] = ("flat", "ivf")
     for kind in kinds:
         began = time.perf_counter()
-        index = open_index(embeddings, kind, 0.99, scratch / f"{kind}.index", lambda images: None)
-        built = time.perf_counter() - began
+        with open_index(embeddings, kind, 0.99, scratch / f"{kind}.index") as index:
+            built = time.perf_counter() - began
         images, single, together = search_times(index, chosen, 20 if kind == "flat" else SEARCHED)
         exact = images if exact is None else exact
         median, late = np.percentile(single, [50, 99]) * 1e3

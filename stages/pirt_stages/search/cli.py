@@ -30,7 +30,7 @@ from pirt_stages.options import (
 from pirt_stages.search.found import SearchChoice, ThresholdName, choose_acceptance
 from pirt_stages.search.index import IndexKind
 from pirt_stages.search.output import refuse_other_results
-from pirt_stages.search.recipe import IndexChoice, Pictures, embedded_queries, index_of, run_search
+from pirt_stages.search.recipe import IndexChoice, Pictures, embedded_queries, run_search
 
 _COUNT = count()
 
@@ -126,6 +126,8 @@ def main(
         raise ParamsError("--gallery-root needs --gallery-manifest; the root of --manifest is --root")
     if threshold is None and metrics_file is not None:
         raise ParamsError("--metrics holds thresholds; say which one with --threshold")
+    if index_at is not None and out.resolve().is_relative_to(index_at.resolve()):
+        raise ParamsError("--out is --index-at or lies in it, and would be replaced by the index; name another --out")
     opened = open_embeddings(gallery)
     acceptance = None
     if threshold is not None:
@@ -135,8 +137,7 @@ def main(
     shown = manifest if gallery_manifest is None else read_manifest(gallery_manifest, gallery_root)
     if run is not None and (manifest is None or queries is not None):
         raise ParamsError("new queries need --run and --manifest; leave out --queries")
-    refuse_other_results(out)  # before an index is saved
-    index = index_of(opened, IndexChoice(kind, recall, index_at))
+    refuse_other_results(out)  # before queries are embedded and an index is built
     known: AbstractContextManager[Path] = nullcontext(gallery if queries is None else queries)
     if run is not None and manifest is not None:
         store = None if heatmaps is None else store_for(heatmaps, manifest)
@@ -148,7 +149,7 @@ def main(
             open_embeddings(place),
             keys,
             SearchChoice(top_k, top_n, confidence, group_distance, acceptance),
-            index,
+            IndexChoice(kind, recall, index_at),
             Pictures(manifest, shown, pictured),
             out,
         )

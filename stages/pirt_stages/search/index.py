@@ -1,7 +1,8 @@
 """The coarse stage of a search: global features in a faiss index."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,11 @@ from pirt.core.params import Fraction, Frozen, Positive
 from pirt.core.sealed import sealed, unsealed
 from pirt.core.texts import MEBIBYTE, bytes_within
 from pirt.nearest import RankLists
+from pirt.progress import progress
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.matching import Features
 
 IndexKind = Literal["flat", "ivf", "hnsw"]
-Progress = Callable[[int], object]
 
 RECALLED = 100
 """The recall of an index is measured on this many nearest images."""
@@ -74,11 +75,11 @@ class CoarseIndex:
         return replace(self, made_for=self.made_for.model_copy(update={"effort": effort}))
 
 
-def open_index(
-    gallery: Embeddings, kind: IndexKind, recall: float, saved: Path | None, progress: Progress
-) -> CoarseIndex:
-    """Build the index of a gallery, or read the one that the folder `saved` holds; a new one is saved there.
+@contextmanager
+def open_index(gallery: Embeddings, kind: IndexKind, recall: float, saved: Path | None) -> Iterator[CoarseIndex]:
+    """Build the index of a gallery, or read the one that the folder `saved` holds.
 
+    A new one becomes `saved` when the block ends well.
     "flat" is exact. The effort of the others is raised until they find the share `recall` of the truly nearest.
     """
     if saved is not None:
@@ -86,23 +87,26 @@ def open_index(
     # A kept index that reaches another recall is tuned again, not built again.
     known = _read(saved, gallery, kind) if saved is not None and saved.exists() else None
     if known is not None and known.made_for.wanted == recall:
-        return known.with_effort(known.made_for.effort)
+        yield known.with_effort(known.made_for.effort)
+        return
     made_for = MadeFor(gallery=gallery.fingerprint, kind=kind, wanted=recall, reached=1.0, effort=1)
-    index = build_index(gallery, kind, progress) if known is None else known.index
+    index = build_index(gallery, kind) if known is None else known.index
     coarse = tuned(CoarseIndex(index, len(gallery.global_names), made_for), gallery)
-    if saved is not None:
-        with written_whole(saved) as folder:
-            folder.mkdir()
-            # faiss hides why a disk refuses its writes.
-            with written_through(folder / _INDEX) as disk:
-                _faiss().write_index(index, _faiss().PyCallbackIOWriter(disk.write))
-            # faiss reads a damaged index without a word.
-            record = {**coarse.made_for.model_dump(mode="json"), _INDEX_SHA256: sha256_of(folder / _INDEX)}
-            (folder / _MADE_FOR).write_text(sealed(record) + "\n", encoding="utf-8")
-    return coarse
+    if saved is None:
+        yield coarse
+        return
+    with written_whole(saved) as folder:
+        folder.mkdir()
+        # faiss hides why a disk refuses its writes.
+        with written_through(folder / _INDEX) as disk:
+            _faiss().write_index(index, _faiss().PyCallbackIOWriter(disk.write))
+        # faiss reads a damaged index without a word.
+        record = {**coarse.made_for.model_dump(mode="json"), _INDEX_SHA256: sha256_of(folder / _INDEX)}
+        (folder / _MADE_FOR).write_text(sealed(record) + "\n", encoding="utf-8")
+        yield coarse
 
 
-def build_index(gallery: Embeddings, kind: IndexKind, progress: Progress) -> Any:
+def build_index(gallery: Embeddings, kind: IndexKind) -> Any:
     """Put the gallery's global features into a new index, a block at a time."""
     rows = gallery.rows("gallery")
     if rows.start == rows.stop:
@@ -111,9 +115,10 @@ def build_index(gallery: Embeddings, kind: IndexKind, progress: Progress) -> Any
     index = _empty_index(kind, channels, rows.stop - rows.start)
     if kind == "ivf":
         index.train(spread(gallery, rows, index.nlist * _TRAINED_PER_LIST).numpy())
-    for block in _blocks(rows):
-        index.add(gallery.unit_globals(block).numpy())
-        progress(block.stop - block.start)
+    with progress(rows.stop - rows.start, "indexing", "image") as bar:
+        for block in _blocks(rows):
+            index.add(gallery.unit_globals(block).numpy())
+            bar.update(block.stop - block.start)
     return index
 
 

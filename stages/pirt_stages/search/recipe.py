@@ -8,13 +8,12 @@ from pathlib import Path
 from pirt.core.errors import DataError, StoreError
 from pirt.core.files import refuse_folder, written_whole
 from pirt.core.manifest import Manifest
-from pirt.progress import progress
 from pirt.ranking.embed import Source, Speed, embed
 from pirt.ranking.embeddings import Embeddings, refuse_other_embeddings
 from pirt.runs.cache import without_skipped
 from pirt.runs.run import weights_sha256
 from pirt_stages.search.found import SearchChoice, choose_queries, require_same_model, search
-from pirt_stages.search.index import RECALLED, CoarseIndex, IndexKind, MadeFor, open_index
+from pirt_stages.search.index import RECALLED, IndexKind, MadeFor, open_index
 from pirt_stages.search.output import RESULTS_FILE, as_table, draw_results, write_results
 
 QUERIES_FILE = "queries.h5"
@@ -36,13 +35,6 @@ class Pictures:
     queries: Manifest | None
     gallery: Manifest | None
     count: int
-
-
-def index_of(gallery: Embeddings, choice: IndexChoice) -> CoarseIndex:
-    """Build the index of the coarse stage, or read the one that is kept."""
-    images = gallery.rows("gallery")
-    with progress(images.stop - images.start, "indexing", "image") as bar:
-        return open_index(gallery, choice.kind, choice.recall, choice.folder, bar.update)
 
 
 @contextmanager
@@ -76,18 +68,21 @@ def run_search(
     queries: Embeddings,
     keys: Sequence[str],
     choice: SearchChoice,
-    index: CoarseIndex,
+    coarse: IndexChoice,
     pictures: Pictures,
     out: Path,
 ) -> str:
     """Write the results, and the picture where there is one; return them as a table."""
     require_same_model(gallery, queries)
-    lists = search(gallery, queries, choose_queries(queries, keys), index, choice)
-    drawn = None
-    if pictures.queries is not None and pictures.gallery is not None and pictures.count:
-        # Before anything is written, so that an image that is missing leaves the earlier results.
-        drawn = draw_results(lists[: pictures.count], pictures.queries, pictures.gallery)
-    write_results(lists, drawn, out)
+    rows = choose_queries(queries, keys)
+    # Whatever is refused in here leaves the index that is kept too.
+    with open_index(gallery, coarse.kind, coarse.recall, coarse.folder) as index:
+        lists = search(gallery, queries, rows, index, choice)
+        drawn = None
+        if pictures.queries is not None and pictures.gallery is not None and pictures.count:
+            # Before anything is written, so that an image that is missing leaves the earlier results.
+            drawn = draw_results(lists[: pictures.count], pictures.queries, pictures.gallery)
+        write_results(lists, drawn, out)
     lines = [as_table(lists), f"coarse stage: {described(index.made_for)}"]
     if gallery.has_parts:
         lines.append(

@@ -44,14 +44,19 @@ def embedded(folder, gallery):
     return open_embeddings(path)
 
 
+def kept_index(*asked):
+    with open_index(*asked) as index:
+        return index
+
+
 def test_a_gallery_without_images_is_told(tmp_path):
     with pytest.raises(StoreError, match="has no gallery images"):
-        open_index(embedded(tmp_path, 0), "flat", 1.0, None, lambda images: None)
+        kept_index(embedded(tmp_path, 0), "flat", 1.0, None)
 
 
 @pytest.mark.parametrize("file", ["index.faiss", "made_for.json"])
 def test_a_damaged_index_is_refused_and_kept(embeddings, tmp_path, file):
-    opened = lambda: open_index(embeddings, "hnsw", 0.5, tmp_path / "index", lambda images: None)  # noqa: E731
+    opened = lambda: kept_index(embeddings, "hnsw", 0.5, tmp_path / "index")  # noqa: E731
     assert opened().search(Features(torch.ones(1, 12), 1), 5).images.shape == (1, 5)
     assert opened().made_for.kind == "hnsw"
     content = bytearray((tmp_path / "index" / file).read_bytes())
@@ -63,20 +68,20 @@ def test_a_damaged_index_is_refused_and_kept(embeddings, tmp_path, file):
 
 
 def test_a_record_of_any_size_is_not_read(embeddings, tmp_path):
-    open_index(embeddings, "ivf", 0.5, tmp_path / "index", lambda images: None)
+    kept_index(embeddings, "ivf", 0.5, tmp_path / "index")
     with (tmp_path / "index" / "made_for.json").open("a") as file:
         file.write(" " * (1 << 20))  # which JSON may end with
     with pytest.raises(StoreError, match="over the limit of 1,048,576"):
-        open_index(embeddings, "ivf", 0.5, tmp_path / "index", lambda images: None)
+        kept_index(embeddings, "ivf", 0.5, tmp_path / "index")
 
 
 def test_an_index_of_another_folder_is_refused(embeddings, tmp_path):
     for recall in (0.5, 0.9):
-        open_index(embeddings, "ivf", recall, tmp_path / f"{recall}", lambda images: None)
+        kept_index(embeddings, "ivf", recall, tmp_path / f"{recall}")
     index = (tmp_path / "0.5" / "index.faiss").read_bytes()
     (tmp_path / "0.9" / "index.faiss").write_bytes(index[:-1] + b"\0")
     with pytest.raises(StoreError, match=r"index.faiss is not the file that made_for.json records"):
-        open_index(embeddings, "ivf", 0.9, tmp_path / "0.9", lambda images: None)
+        kept_index(embeddings, "ivf", 0.9, tmp_path / "0.9")
 
 
 def test_exact_nearest_reads_in_blocks(embeddings, monkeypatch):
@@ -96,7 +101,7 @@ def test_recall_counts_what_was_found():
 def test_effort_rises_until_the_recall_is_reached(embeddings, kind):
     query = Features(embeddings.unit_globals(embeddings.rows("query")), 1)
     exact = exact_nearest(query.globals, embeddings)
-    low, high = (open_index(embeddings, kind, recall, None, lambda images: None) for recall in (0.3, 0.99))
+    low, high = (kept_index(embeddings, kind, recall, None) for recall in (0.3, 0.99))
     assert low.made_for.effort < high.made_for.effort
     high = high.with_effort(high.made_for.effort)
     assert recall_of(high.search(query, 100).images, exact) >= 0.99
@@ -105,11 +110,11 @@ def test_effort_rises_until_the_recall_is_reached(embeddings, kind):
 def test_recall_out_of_reach_is_told(embeddings, monkeypatch):
     monkeypatch.setattr(coarse_index, "_MOST_EFFORT", 2)
     with pytest.raises(ParamsError, match=r"--recall asks for 0\.99"):
-        open_index(embeddings, "ivf", 0.99, None, lambda images: None)
+        kept_index(embeddings, "ivf", 0.99, None)
 
 
 def test_flat_needs_no_tuning_and_is_exact(embeddings):
-    index = open_index(embeddings, "flat", 0.99, None, lambda images: None)
+    index = kept_index(embeddings, "flat", 0.99, None)
     query = Features(embeddings.unit_globals(embeddings.rows("query")), 1)
     found = index.search(query, 100)
     assert recall_of(found.images, exact_nearest(query.globals, embeddings)) == 1.0

@@ -168,6 +168,21 @@ def test_index_is_kept_and_refused_for_another_gallery(search, tmp_path):
     assert_refused(search(*kept, "--recall", 0.5), "is damaged or not an index")
 
 
+def test_what_is_refused_leaves_the_index_that_is_kept(search, evaluated, tmp_path):
+    kept = ("--index", "hnsw", "--index-at", tmp_path / "index")
+    new = (*kept, "--run", evaluated / "run", "--manifest", evaluated / "manifest.csv")
+    assert search(*kept).exit_code == 0
+    before = contents(tmp_path)
+    assert_refused(search(*kept, "--recall", 0.3, "--key", "none"), "has no query 'none'")
+    assert_refused(search(*new, "--recall", 0.3, "--key", "none"), "no readable query 'none'")
+    assert_refused(search(*new, "--recall", 0.3, "--run", evaluated / "baseline"), "features of different models")
+    shown = ("--manifest", evaluated / "manifest.csv", "--root", tmp_path / "index")
+    assert_refused(search(*kept, "--recall", 0.3, *shown), "index")
+    with files_up_to(len(before["found/results.json"]) - 1):  # the index fits
+        assert_refused_in_one_line(search(*kept, "--recall", 0.3))
+    assert contents(tmp_path) == before
+
+
 def assert_refused(ended: Result, told: str) -> None:
     assert ended.exit_code == 2
     assert told in ended.output
@@ -218,6 +233,8 @@ def test_wrong_requests_are_one_line(search, evaluated, embeddings_file, tmp_pat
     assert_refused(search("--root", tmp_path), "need --manifest, the manifest of the queries")
     roots = ["--manifest", evaluated / "manifest.csv", "--gallery-root", tmp_path]
     assert_refused(search(*roots), "--gallery-root needs --gallery-manifest")
+    for folder in (tmp_path / "found", tmp_path):
+        assert_refused(search("--index-at", folder), "--out is --index-at or lies in it")
     copy = shutil.copy(embeddings_file, tmp_path / "cut.h5")
     Path(copy).write_bytes(embeddings_file.read_bytes()[:9000])
     assert_refused(search("--queries", copy), "damaged")
