@@ -39,16 +39,16 @@ def write_tables(report: Report, out: Path) -> None:
     names = {*table_names(report), *_earlier_names(out)}
     refuse_other_files(out / TABLES, {*files, *(f"{name}{suffix}" for name in names for suffix in _SUFFIXES)})
     refuse_other_files(out / PLOTS, {f"{name}.png" for name in names})
-    # All of a folder at once: tables of an earlier report that this one has no more would stay.
-    with written_whole(out / TABLES) as folder:
+    # All of a folder at once: tables of an earlier report that this one has no more would stay. The tables are in place
+    # first: they tell that the plots are of a report.
+    with written_whole(out / PLOTS) as plots, written_whole(out / TABLES) as folder:
         folder.mkdir()
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
-    with written_whole(out / PLOTS) as folder:
-        folder.mkdir()
+        plots.mkdir()
         for name, table in zip(table_names(report), report.tables, strict=True):
             if table.number == 4:
-                save(draw_layers(table), folder / f"{name}.png")
+                save(draw_layers(table), plots / f"{name}.png")
 
 
 def _earlier_names(out: Path) -> set[str]:

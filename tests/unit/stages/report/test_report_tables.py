@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import json
 import re
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.runs.params import ModelParams, Params
 from pirt.runs.run import build_model
+from pirt_stages.report import writing
 from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, laid_out
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
@@ -449,3 +452,48 @@ def test_what_somebody_put_beside_the_tables_stays(write_metrics: Write, tmp_pat
     # Of another benchmark, of which there are fewer tables with other names.
     other = [*asked[:2], "yours", *asked[3:4], str(folder / "pirt-seed0"), *asked[5:]]
     assert CliRunner().invoke(main, other).exit_code == 0
+
+
+def typed(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def tables(write_metrics: Write, tmp_path: Path) -> Callable[..., Result]:
+    """Write a report with Table 4, of a benchmark and results of that score, into a folder of that name."""
+
+    def run(benchmark: str, score: float) -> Result:
+        write_metrics("pirt-n1", 0, 0.4)
+        folder = write_metrics("pirt", 0, score)
+        return typed("tables", "--benchmark", benchmark, "--metrics", folder, "--out", tmp_path / benchmark)
+
+    return run
+
+
+def test_without_room_for_a_plot_the_earlier_report_stays(tables: Callable[..., Result], tmp_path: Path) -> None:
+    assert tables("mine", 0.5).exit_code == 0
+    before = contents(tmp_path / "mine")
+    with files_up_to(1 << 14):  # all of the tables fit
+        assert_refused_in_one_line(tables("mine", 0.3))
+    assert contents(tmp_path / "mine") == before
+
+
+def test_without_room_for_a_plot_the_earlier_joined_report_stays(
+    tables: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    join = ("join", tmp_path / "mine", tmp_path / "yours", "--out", tmp_path / "joined")
+    assert [tables("mine", 0.5).exit_code, tables("yours", 0.5).exit_code, typed(*join).exit_code] == [0, 0, 0]
+    assert tables("yours", 0.3).exit_code == 0
+    before = contents(tmp_path)
+    # The copies of the reports' plots, which are of the same size, are written before.
+    monkeypatch.setattr(writing, "save", refuse)
+    ended = typed(*join)
+    assert (ended.exit_code, "No space left on device" in ended.stderr) == (2, True)
+    assert contents(tmp_path) == before
