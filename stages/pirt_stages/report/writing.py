@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pirt.core.errors import ReportError
-from pirt.core.files import is_clutter, is_free, pass_on_refusal, refuse_other_files, refuse_stream, written_whole
+from pirt.core.files import (
+    is_clutter,
+    is_free,
+    pass_on_refusal,
+    refuse_other_files,
+    refuse_stream,
+    remove_left_over,
+    written_whole,
+)
 from pirt.core.texts import LARGEST_JSON, bytes_within
 from pirt.visual.data_summary import SUMMARY_FILE, read_summary
 from pirt.visual.style import FIGURE_FILES, save
@@ -38,7 +46,8 @@ def write_tables(report: Report, out: Path) -> None:
     _refuse_unless_a_report(out, TABLES, PLOTS)
     names = {*table_names(report), *_earlier_names(out)}
     refuse_other_files(out / TABLES, {*files, *(f"{name}{suffix}" for name in names for suffix in _SUFFIXES)})
-    refuse_other_files(out / PLOTS, {f"{name}.png" for name in names})
+    # Not by the tables that are there: a kill may have left them beside plots of an earlier report.
+    refuse_other_files(out / PLOTS, {"table4.png"}, {"table4-*.png"})
     # All of a folder at once: tables of an earlier report that this one has no more would stay. The tables are in place
     # first: they tell that the plots are of a report.
     with written_whole(out / PLOTS) as plots, written_whole(out / TABLES) as folder:
@@ -60,7 +69,9 @@ def _earlier_names(out: Path) -> set[str]:
 
 
 def _refuse_unless_a_report(out: Path, *folders: str) -> None:
-    """Raise when a folder that no report made would be replaced."""
+    """Raise when a folder that no report made would be replaced; tables that a kill left aside are put back first."""
+    if out.is_dir():
+        remove_left_over(out / TABLES)
     for folder in (out / name for name in folders):
         if folder.is_file():
             raise ReportError(f"{folder} is a file, not a folder; name another --out or remove it")

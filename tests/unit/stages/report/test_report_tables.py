@@ -3,6 +3,7 @@ import errno
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -497,3 +498,34 @@ def test_without_room_for_a_plot_the_earlier_joined_report_stays(
     ended = typed(*join)
     assert (ended.exit_code, "No space left on device" in ended.stderr) == (2, True)
     assert contents(tmp_path) == before
+
+
+def test_tables_that_a_kill_left_aside_are_put_back(tables: Callable[..., Result], tmp_path: Path) -> None:
+    join = ("join", tmp_path / "mine", "--out", tmp_path / "joined")
+    assert [tables("mine", 0.5).exit_code, typed(*join).exit_code] == [0, 0]
+    before = contents(tmp_path)
+    aside = ".tables.0123abcd.former.partial"
+    for out in ("mine", "joined"):
+        (tmp_path / out / "tables").rename(tmp_path / out / aside)
+    (tmp_path / "mine/plots/notes.png").write_text("mine")
+    refused = tables("mine", 0.5)
+    assert (refused.exit_code, "holds notes.png" in refused.output) == (2, True)
+    (tmp_path / "mine/plots/notes.png").unlink()
+    assert contents(tmp_path / "mine") == {n[5:]: content for n, content in before.items() if n.startswith("mine/")}
+    (tmp_path / "mine/tables").rename(tmp_path / "mine" / aside)
+    assert [tables("mine", 0.5).exit_code, typed(*join).exit_code] == [0, 0]
+    assert contents(tmp_path) == before
+
+
+def test_plots_that_a_kill_left_beside_newer_tables_are_replaced(
+    tables: Callable[..., Result], write_metrics: Write, tmp_path: Path
+) -> None:
+    assert tables("mine", 0.5).exit_code == 0
+    shutil.copytree(tmp_path / "mine/plots", tmp_path / "earlier")
+    without = ("tables", "--benchmark", "mine", "--metrics", write_metrics("pirt", 0, 0.5) / "pirt-seed0")
+    without = (*without, "--out", tmp_path / "mine")
+    assert typed(*without).exit_code == 0
+    after = contents(tmp_path / "mine")
+    shutil.copytree(tmp_path / "earlier", tmp_path / "mine/plots", dirs_exist_ok=True)
+    assert typed(*without).exit_code == 0
+    assert contents(tmp_path / "mine") == after
