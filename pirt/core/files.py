@@ -93,8 +93,10 @@ def written_whole(path: Path, *, picture: bool = False) -> Iterator[Path]:
         try:
             yield beside
         except OSError as error:
-            # Writing names no file, reading does; and what was written is not of this name anyway.
-            if error.errno in _NO_ROOM or error.filename is None:
+            # Writing names no file, reading does; and what was written is not of this name anyway. The block of another
+            # output, within this one, has named its own.
+            named = error.filename
+            if named is None or (error.errno in _NO_ROOM and Path(str(named)).is_relative_to(folder)):
                 error.filename = str(path)
             raise
         if not beside.is_dir():

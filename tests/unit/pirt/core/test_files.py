@@ -320,6 +320,13 @@ def test_a_write_that_fails_names_the_output_and_a_read_its_own_file(tmp_path: P
     with pytest.raises(OSError, match="Input/output error: 'image'"):
         fail(errno.EIO, "image")
 
+    def fill_both() -> None:
+        with written_whole(tmp_path / "out"), written_whole(tmp_path / "inner") as beside:
+            raise OSError(errno.ENOSPC, "No space left on device", str(beside))
+
+    with pytest.raises(OSError, match=r"No space left on device: '\S+/inner'"):
+        fill_both()
+
 
 def test_a_place_before_a_files_beginning_is_damage_and_no_refusal(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
