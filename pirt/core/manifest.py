@@ -7,6 +7,7 @@ import os
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -123,6 +124,13 @@ def is_manifest(path: Path) -> bool:
 
 def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Manifest:
     """Check `rows` and write them to `path`; a relative `root` is recorded relative to the manifest's folder."""
+    with written_manifest(path, rows, root, stand_in) as manifest:
+        return manifest
+
+
+@contextmanager
+def written_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: bool = False) -> Iterator[Manifest]:
+    """Do the same beside `path`, which is replaced when the block ends well."""
     manifest = make_manifest(rows, root, path, stand_in)
     recorded = (root if root.is_absolute() else _relative(root, path.parent)).as_posix()
     if _LINE_ENDS.search(recorded):
@@ -132,7 +140,7 @@ def write_manifest(path: Path, rows: Iterable[ImageRow], root: Path, stand_in: b
         with beside.open("w", encoding="utf-8", newline="") as file:
             file.write(head)
             file.writelines(_rows_as_csv(manifest.rows))
-    return manifest
+        yield manifest
 
 
 def _relative(root: Path, folder: Path) -> Path:

@@ -147,7 +147,10 @@ def _archives() -> Iterator[tuple[str, Target]]:
 def _unpacked(path: Path) -> object:
     target = path.with_name("unpacked")
     shutil.rmtree(target, ignore_errors=True)
-    return unpacked(path, target) if is_archive(path) else None
+    if not is_archive(path):
+        return None
+    with unpacked(path, target) as (_, folder):
+        return folder
 
 
 def _pictures() -> Iterator[tuple[str, Target]]:

@@ -68,11 +68,15 @@ def is_archive(path: Path) -> bool:
         return True
 
 
-def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(), encoding: str | None = None) -> Path:
-    """Return the folder with the files of `archive`, unpacking it unless that was done before.
+@contextmanager
+def unpacked(
+    archive: Path, target: Path | None = None, limits: Limits = Limits(), encoding: str | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder with the files of `archive`, unpacked unless that was done before, and where it is to lie.
 
-    The folder is `target`, by default beside the archive. A folder that holds anything else, be it another archive's
-    files, is not touched. `encoding` is that of file names that do not say theirs.
+    That is `target`, by default beside the archive. A folder that holds anything else, be it another archive's files,
+    is not touched; files of the same archive, changed since, are replaced when the block ends well. `encoding` is that
+    of file names that do not say theirs.
     """
     folder = target or archive.with_name(f"{archive.name}.unpacked")
     # Size and time instead of a hash, which would read gigabytes to find that nothing has changed.
@@ -82,10 +86,11 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
         "mtime_ns": archive.stat().st_mtime_ns,
         "encoding": encoding,
     }
-    if not is_free(folder):
+    if earlier := not is_free(folder):
         found = _stamp(folder)
         if stamp.items() <= found.items():
-            return folder
+            yield folder, folder
+            return
         other = found.get("archive")
         if other != archive.name:
             held = "something else" if other is None else f"the files of another archive, {other}"
@@ -96,13 +101,28 @@ def unpacked(archive: Path, target: Path | None = None, limits: Limits = Limits(
                 "another folder with --unpack-to, or remove that one"
             )
     # The same archive, if there is one: changed since, or to be read in another encoding.
-    with written_whole(folder) as beside, _damage_named(archive):
-        beside.mkdir()
-        names = Names(archive, encoding)
-        _unpack(archive, beside, limits, names)
-        stamp |= {_AS_UTF8: names.as_utf8, _FILES: _files_in(beside)}
-        (beside / MARK).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
-    return folder
+    with written_whole(folder) as beside:
+        with _damage_named(archive):
+            beside.mkdir()
+            names = Names(archive, encoding)
+            _unpack(archive, beside, limits, names)
+            stamp |= {_AS_UTF8: names.as_utf8, _FILES: _files_in(beside)}
+            (beside / MARK).write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+        if earlier:
+            with _told_of(archive, beside):
+                yield beside, folder
+    if not earlier:
+        yield folder, folder
+
+
+@contextmanager
+def _told_of(archive: Path, beside: Path) -> Iterator[None]:
+    """Name the archive in errors about files that will be gone by the time somebody looks for them."""
+    try:
+        yield
+    except PirtError as error:
+        error.args = (str(error).replace(str(beside), str(archive)),)
+        raise
 
 
 def _files_in(folder: Path) -> str:

@@ -14,9 +14,9 @@ def as_mark(*, standin: str, size: str, one_pixel: bool, seed: int) -> bytes:
     return (json.dumps(mark) + "\n").encode()
 
 
-def mark_of(root: Path) -> Path | None:
-    """Return the mark of the stand-in whose data root is `root`, None of other data."""
-    return next((mark for mark in (root / MARK, root.parent / MARK) if maker_of(mark) == MAKER), None)
+def mark_of(root: Path, parent: Path | None = None) -> Path | None:
+    """Return the mark of the stand-in whose data root is `root`, or is to lie in `parent`, None of other data."""
+    return next((mark for mark in (root / MARK, (parent or root.parent) / MARK) if maker_of(mark) == MAKER), None)
 
 
 def maker_of(mark: Path) -> object:

@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pirt.core.errors import DataError
@@ -27,17 +28,24 @@ def require_place(manifest: Path) -> None:
         raise DataError(f"{path} is not a list of names and would be replaced; give the manifest another name")
 
 
-def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> None:
-    """Write the names by kind and number beside `manifest`; without names, remove those of an earlier import."""
+@contextmanager
+def keep_names(manifest: Path, names: Mapping[str, Mapping[int, str]]) -> Iterator[None]:
+    """Write the names by kind and number beside `manifest`; without names, remove those of an earlier import.
+
+    The earlier ones stay until the block, which writes the manifest, ends well.
+    """
     path = names_file(manifest)
     if not names:
+        yield
         path.unlink(missing_ok=True)
         return
-    with written_whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for kind, of_kind in names.items():
-            table.writerows((kind, number, plain_cell(name)) for number, name in sorted(of_kind.items()))
+    with written_whole(path) as beside:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for kind, of_kind in names.items():
+                table.writerows((kind, number, plain_cell(name)) for number, name in sorted(of_kind.items()))
+        yield
 
 
 def _is_ours(path: Path) -> bool:

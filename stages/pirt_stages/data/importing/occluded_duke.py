@@ -1,20 +1,21 @@
 """Recipe: DukeMTMC-reID and three name lists make Occluded-DukeMTMC, without a second copy of the images."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pirt.core.errors import DataError
 from pirt.core.files import is_free, written_whole
-from pirt.core.manifest import SPLITS, Split, write_manifest
+from pirt.core.manifest import SPLITS, Split
 from pirt.progress import progress_over
 from pirt_stages.data.importing.layouts import find_data_set, layouts_named
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading, subfolders
 from pirt_stages.data.importing.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from pirt_stages.data.importing.layouts.msmt17 import lines_of
-from pirt_stages.data.importing.marks import mark_of
 from pirt_stages.data.importing.names import require_place
-from pirt_stages.data.importing.recipe import Imported, hashed, opened, require_persons
+from pirt_stages.data.importing.recipe import Imported, open_source, require_persons, write_import
 
 _TITLE = "Occluded-DukeMTMC"
 
@@ -39,25 +40,26 @@ def occluded_duke(
 ) -> Imported:
     """Write the manifest `out` of the re-split; with `copy_to` the images are copied into a folder of their own."""
     require_place(out)
-    place, remarks = opened(duke, unpack_to, encoding)
-    root, _ = find_data_set(place, layouts_named(DUKEMTMC_REID.name))
-    source = DUKEMTMC_REID.read(root)
-    names = _read_lists(lists)
-    split = _look_up(names, source.images)
-    if split.missing and not allow_missing:
-        raise DataError(
-            f"{len(split.missing):,} names of the lists are not in {root}, the first is {split.missing[0]!r}; complete "
-            "the data, or go on without them with --allow-missing"
-        )
-    reading = Reading(split.images, source.passed_over, source.examples, [*_remarks(split, source), *remarks])
-    reading.require(*SPLITS, root=root, title=_TITLE)
-    require_persons(reading.images, root, "rename them, with persons numbered from 1")
-    mark = mark_of(root)
-    if copy_to is not None:
-        _copy(split.images, root, copy_to, mark)
-        root = copy_to
-        reading.images[:] = [_in_own_folder(image) for image in split.images]
-    manifest = write_manifest(out, hashed(reading.images, root), root, stand_in=mark is not None)
+    with ExitStack() as files:
+        opened = files.enter_context(open_source(duke, unpack_to, encoding))
+        root, _ = find_data_set(opened.place, layouts_named(DUKEMTMC_REID.name))
+        source = DUKEMTMC_REID.read(root)
+        names = _read_lists(lists)
+        split = _look_up(names, source.images)
+        if split.missing and not allow_missing:
+            raise DataError(
+                f"{len(split.missing):,} names of the lists are not in {root}, the first is {split.missing[0]!r}; "
+                "complete the data, or go on without them with --allow-missing"
+            )
+        remarks = [*_remarks(split, source), *opened.remarks]
+        reading = Reading(split.images, source.passed_over, source.examples, remarks)
+        reading.require(*SPLITS, root=root, title=_TITLE)
+        require_persons(reading.images, root, "rename them, with persons numbered from 1")
+        mark, lasting = opened.mark_of(root), opened.lasting(root)
+        if copy_to is not None:
+            root, lasting = files.enter_context(_copied(split.images, root, copy_to, mark)), copy_to
+            reading.images[:] = [_in_own_folder(image) for image in split.images]
+        manifest = write_import(out, reading, root, lasting, mark is not None, files)
     return Imported(_TITLE, manifest, reading)
 
 
@@ -115,7 +117,9 @@ def _in_own_folder(image: FoundImage) -> FoundImage:
     return FoundImage(f"{FOLDERS[image.split]}/{name}", image.split, image.pid, image.camid)
 
 
-def _copy(images: list[FoundImage], root: Path, target: Path, mark: Path | None) -> None:
+@contextmanager
+def _copied(images: list[FoundImage], root: Path, target: Path, mark: Path | None) -> Iterator[Path]:
+    """Yield a folder that becomes `target` when the block ends well."""
     if not is_free(target):
         raise DataError(f"{target} exists and is not empty; name another folder with --copy-to")
     with written_whole(target) as beside:
@@ -126,3 +130,4 @@ def _copy(images: list[FoundImage], root: Path, target: Path, mark: Path | None)
         if mark is not None:
             # A copy of a stand-in is one too.
             shutil.copyfile(mark, beside / mark.name)
+        yield beside

@@ -2,15 +2,16 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pirt.core.errors import DataError
 from pirt.core.files import require_apart, sha256_of
-from pirt.core.manifest import ImageRow, Manifest, require_inside, write_manifest
+from pirt.core.manifest import ImageRow, Manifest, require_inside, written_manifest
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
 from pirt_stages.data.importing.archives import assumed_of, is_archive, unpacked
@@ -46,29 +47,40 @@ def import_data_set(
     say theirs. Names of persons and cameras are kept beside `out`.
     """
     require_apart(out, source)
-    place, remarks = opened(source, unpack_to, encoding)
-    root, found = find_data_set(place, layouts_named(choice.layout))
-    reading = as_chosen(found, choice, root).read(root)
-    reading.remarks.extend(remarks)
-    for what, names in reading.names.items():
-        reading.remarks.extend(
-            f"{what}s {one!r} and {other!r}, which differ in capitals only, are two"
-            for one, other in alike(names.values())[:_ALIKE_SHOWN]
-        )
-    images = reading.images
-    if choice.pids_from_zero:
-        if "person" in reading.names:
-            raise DataError(f"--pids-from-zero is for numbers, but {source} has names of persons; leave it out")
-        # Junk stays junk.
-        images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
-        reading.remarks.append("pids are those of the data set + 1")
-    require_persons(images, root)
-    require_place(out)  # before hashing, which takes long for a large data set
-    # The mark goes into the fingerprint, so that every result carries it, and published numbers never stand beside it.
-    manifest = write_manifest(out, hashed(images, root), root, stand_in=mark_of(root) is not None)
-    # Last: where the manifest cannot be written, the earlier one keeps its names.
-    keep_names(out, reading.names)
+    require_place(out)
+    with ExitStack() as files:
+        opened = files.enter_context(open_source(source, unpack_to, encoding))
+        root, found = find_data_set(opened.place, layouts_named(choice.layout))
+        reading = as_chosen(found, choice, root).read(root)
+        reading.remarks.extend(opened.remarks)
+        for what, names in reading.names.items():
+            reading.remarks.extend(
+                f"{what}s {one!r} and {other!r}, which differ in capitals only, are two"
+                for one, other in alike(names.values())[:_ALIKE_SHOWN]
+            )
+        images = reading.images
+        if choice.pids_from_zero:
+            if "person" in reading.names:
+                raise DataError(f"--pids-from-zero is for numbers, but {source} has names of persons; leave it out")
+            # Junk stays junk.
+            images[:] = [replace(image, pid=image.pid + (image.pid >= 0)) for image in images]
+            reading.remarks.append("pids are those of the data set + 1")
+        require_persons(images, root)
+        manifest = write_import(out, reading, root, opened.lasting(root), opened.mark_of(root) is not None, files)
     return Imported(found.title, manifest, reading)
+
+
+def write_import(out: Path, reading: Reading, root: Path, lasting: Path, stand_in: bool, files: ExitStack) -> Manifest:
+    """Write the manifest `out` and its names, of images in `root` that lie in `lasting` once `files` is closed.
+
+    The mark of a stand-in goes into the fingerprint, so that every result carries it, and published numbers never stand
+    beside it.
+    """
+    rows = hashed(reading.images, root)
+    with keep_names(out, reading.names), written_manifest(out, rows, lasting, stand_in) as manifest:
+        # Once all is written, and first: a folder may be refused its place, a file hardly.
+        files.close()
+    return manifest
 
 
 def require_persons(
@@ -85,18 +97,37 @@ def require_persons(
         )
 
 
-def opened(source: Path, unpack_to: Path | None, encoding: str | None) -> tuple[Path, list[str]]:
-    """Return the folder behind `source`, unpacking it if it is an archive, and remarks on how that was read."""
+@dataclass(frozen=True)
+class Opened:
+    """Where a data set is read, where that will lie, and remarks on how an archive was read."""
+
+    place: Path
+    last_place: Path
+    remarks: list[str]
+
+    def lasting(self, root: Path) -> Path:
+        """Return where the data root `root` will lie."""
+        return root if self.place == self.last_place else self.last_place / root.relative_to(self.place)
+
+    def mark_of(self, root: Path) -> Path | None:
+        """Return the mark of a stand-in, which may lie beside the folder that an archive is unpacked to."""
+        return mark_of(root, self.last_place.parent if root == self.place else None)
+
+
+@contextmanager
+def open_source(source: Path, unpack_to: Path | None, encoding: str | None) -> Iterator[Opened]:
+    """Yield what `source` holds, unpacked if it is an archive: see `unpacked`."""
     if source.is_file() and source.suffix.lower() in _SPREADSHEETS:  # most of which are zips
         raise DataError(f"{source} is a file of a spreadsheet program; save it as 'CSV UTF-8' and import that")
     if not is_archive(source):
         if unpack_to is not None or encoding is not None:
             option = "--archive-names" if unpack_to is None else "--unpack-to"
             raise DataError(f"{source} is not a zip or tar, so {option} means nothing; leave it out")
-        return source, []
-    folder = unpacked(source, unpack_to, encoding=encoding)
-    assumed = assumed_of(folder)
-    return folder, [] if assumed is None else [assumed]
+        yield Opened(source, source, [])
+        return
+    with unpacked(source, unpack_to, encoding=encoding) as (place, last_place):
+        assumed = assumed_of(place)
+        yield Opened(place, last_place, [] if assumed is None else [assumed])
 
 
 def hashed(images: Sequence[FoundImage], root: Path) -> list[ImageRow]:

@@ -8,14 +8,19 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.errors import DataError
+from pirt.core.files import sha256_of
 from pirt.core.manifest import read_manifest
 from pirt_stages.data.cli import main
-from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, assumed_of, is_archive, unpacked
+from pirt_stages.data.importing import archives
+from pirt_stages.data.importing.archives import GIGABYTE, MARK, Limits, assumed_of, is_archive
+from pirt_stages.data.importing.marks import as_mark
 
 FORMATS = {"zip": "zip", "tar": "tar", "gztar": "tar.gz", "xztar": "tar.xz"}
 
@@ -33,6 +38,11 @@ def test_an_archive_imports_as_its_folder(
     one, other = (read_manifest(tmp_path / f"{name}.csv") for name in ("archive", "folder"))
     assert one.rows == other.rows
     assert one.root.parent == tmp_path / f"market.{FORMATS[kind]}.unpacked"
+
+
+def unpacked(archive: Path, target: Path | None = None, **options: Any) -> Path:
+    with archives.unpacked(archive, target, **options) as (_, folder):
+        return folder
 
 
 def packed(path: Path, members: dict[str, bytes]) -> Path:
@@ -81,6 +91,67 @@ def test_what_somebody_changed_where_an_archive_was_unpacked_is_not_replaced(
         unpacked(archive)
     assert sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file()) == kept
     assert (unpacked(archive, tmp_path / "other") / "b.txt").exists()
+
+
+GALLERY = {f"{number}.jpg": b"1" for number in range(40)}
+Tree = Callable[[Path], dict[str, str]]
+
+
+@pytest.mark.parametrize(
+    ("members", "out", "said"),
+    [
+        ({"readme.txt": b"1"}, "m.csv", "m.zip has no image"),
+        ({**GALLERY, "0.jpg": b"2"}, "notes.csv", "is not a manifest and would be replaced"),
+    ],
+)
+def test_an_import_that_is_refused_leaves_what_the_archive_held_before(
+    members: dict[str, bytes], out: str, said: str, run: Callable[..., Result], tree_hash: Tree, tmp_path: Path
+) -> None:
+    base = ("import", packed(tmp_path / "m.zip", GALLERY), "--layout", "folder", "--out")
+    assert run(*base, tmp_path / "m.csv").exit_code == 0
+    (tmp_path / "notes.csv").write_text("years")
+    packed(tmp_path / "m.zip", members)
+    before = tree_hash(tmp_path)
+    refused = run(*base, tmp_path / out)
+    assert refused.exit_code == 2
+    assert said in refused.output
+    assert ".partial" not in refused.output
+    assert tree_hash(tmp_path) == before
+
+
+def test_a_full_disk_leaves_what_the_archive_held_before_with_its_manifest(
+    run: Callable[..., Result], tree_hash: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("import", packed(tmp_path / "m.zip", GALLERY), "--layout", "folder", "--out", tmp_path / "m.csv")
+    assert run(*command).exit_code == 0
+    packed(tmp_path / "m.zip", {**GALLERY, "0.jpg": b"2"})
+    before = tree_hash(tmp_path)
+    with files_up_to(2_000):
+        refused = run(*command)
+    assert_refused_in_one_line(refused)
+    assert f"{tmp_path / 'm.csv'}: " in refused.output
+    assert tree_hash(tmp_path) == before
+
+    def another_owners(folder: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(folder))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pirt.core.files._make_removable", another_owners)
+        assert run(*command).exit_code == 2
+    assert tree_hash(tmp_path) == before
+    assert run(*command).exit_code == 0
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert manifest.root == tmp_path / "m.zip.unpacked"
+    assert all(sha256_of(manifest.image_path(row)) == row.sha256 for row in manifest.rows)
+    assert (manifest.root / "0.jpg").read_bytes() == b"2"
+
+
+def test_an_archive_that_changed_is_of_the_stand_in_it_lies_in(run: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "STANDIN.json").write_bytes(as_mark(standin="own", size="small", one_pixel=True, seed=0))
+    for content in (b"1", b"2"):
+        archive = packed(tmp_path / "m.zip", {**GALLERY, "0.jpg": content})
+        assert run("import", archive, "--layout", "folder", "--out", tmp_path / "m.csv").exit_code == 0
+        assert read_manifest(tmp_path / "m.csv").stand_in
 
 
 def test_options_of_archives_are_refused_for_folders(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest
 
@@ -62,6 +64,44 @@ def test_a_copy_has_the_published_form(duke: Path, run: Run, tmp_path: Path) -> 
     assert refused.exit_code == 2
     assert "is not empty" in refused.output
     assert not (tmp_path / "3.csv").exists()
+
+
+def test_a_command_that_fails_leaves_no_copy(duke: Path, run: Run, tmp_path: Path) -> None:
+    out, copy = tmp_path / "lists" / "m.csv", tmp_path / "copies" / "Occluded_Duke"
+    command = ("occluded-duke", "--duke", duke, "--lists", duke, "--out", out, "--copy-to", copy)
+    with files_up_to(2_000):
+        assert_refused_in_one_line(run(*command))
+    assert list(tmp_path.iterdir()) == [duke]
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert run("check", out).exit_code == 0
+
+
+def test_names_of_an_earlier_import_go(duke: Path, run: Run, tmp_path: Path) -> None:
+    base = ("occluded-duke", "--duke", duke, "--lists", duke, "--out", tmp_path / "m.csv")
+    (tmp_path / "m.names.csv").write_text("kind,number,name\nperson,1,Ann\n")
+    with files_up_to(2_000):
+        assert_refused_in_one_line(run(*base))
+    assert (tmp_path / "m.names.csv").exists()
+    assert run(*base).exit_code == 0
+    assert not (tmp_path / "m.names.csv").exists()
+
+
+def test_an_archive_that_changed_is_copied(duke: Path, run: Run, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "d"), "zip", duke, "DukeMTMC-reID"))
+    base = ("occluded-duke", "--duke", archive, "--lists", duke, "--out", tmp_path / "m.csv")
+    assert run(*base).exit_code == 0
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("DukeMTMC-reID/readme.txt", "new")
+    (duke / "Occluded_Duke/query.list").rename(tmp_path / "query.list")
+    assert run(*base).exit_code == 2
+    assert not list(tmp_path.rglob("readme.txt"))
+    (tmp_path / "query.list").rename(duke / "Occluded_Duke/query.list")
+    assert run(*base, "--copy-to", tmp_path / "copy").exit_code == 0
+    assert list(tmp_path.rglob("readme.txt")) == [tmp_path / "d.zip.unpacked/DukeMTMC-reID/readme.txt"]
+    assert read_manifest(tmp_path / "m.csv").root == tmp_path / "copy"
+    assert read_manifest(tmp_path / "m.csv").stand_in
+    assert run("check", tmp_path / "m.csv").exit_code == 0
 
 
 def test_unknown_names_are_refused_or_counted(duke: Path, run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.errors import DataError
 from pirt.core.images import FORMATS
@@ -366,6 +367,22 @@ def test_names_of_persons_and_cameras_are_numbered_and_kept(people: Path, import
     assert kept["camera", 2] == "cam1"
     importing(table(people / "t.csv", lines("train")))
     assert not (people / "m.names.csv").exists()
+
+
+def test_a_full_disk_leaves_a_manifest_with_its_names(people: Path, importing: Import, run: Run) -> None:
+    def named(*names: str) -> Path:
+        return table(
+            people / "t.csv", [(path, split, names[pid - 1], camid) for path, split, pid, camid in lines("train")]
+        )
+
+    importing(named("Ann", "Bob", "Eve"))
+    before = [(people / name).read_bytes() for name in ("m.csv", "m.names.csv")]
+    again = named(*(letter * 3_000 for letter in "cab"))
+    with files_up_to(2_000):
+        refused = run("import", again, "--out", people / "m.csv")
+    assert_refused_in_one_line(refused)
+    assert f"{people / 'm.names.csv'}: " in refused.output
+    assert [(people / name).read_bytes() for name in ("m.csv", "m.names.csv")] == before
 
 
 def test_names_that_differ_in_capitals_are_two_and_told(people: Path, importing: Import) -> None:
