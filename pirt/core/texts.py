@@ -6,6 +6,8 @@ A file of a few hundred bytes can name ten lists of ten lists of ten …, which 
 import codecs
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,15 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from pirt.core.files import is_stream, pass_on_refusal, reading, refuse_stream, refuse_unlike, written_whole
+from pirt.core.files import (
+    is_stream,
+    pass_on_refusal,
+    reading,
+    refuse_folder,
+    refuse_stream,
+    refuse_unlike,
+    written_whole,
+)
 
 MEBIBYTE = 1 << 20
 _LARGEST_YAML = MEBIBYTE // 8
@@ -92,6 +102,13 @@ def is_json_without(name: str, path: Path) -> bool:
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
     """Write a JSON file; what is there is replaced only if it has the same fields."""
+    with written_json(path, content, indent):
+        pass
+
+
+@contextmanager
+def written_json(path: Path, content: dict[str, Any], indent: int | None = None) -> Iterator[None]:
+    """Do the same beside `path`, which is replaced when the block ends well."""
 
     def is_alike(there: Path) -> bool:
         try:
@@ -100,9 +117,11 @@ def write_json(path: Path, content: dict[str, Any], indent: int | None = None) -
             return False
         return isinstance(found, dict) and found.keys() == content.keys()
 
+    refuse_folder(path)
     refuse_unlike(path, is_alike, f"JSON with {' and '.join(content)}")
     with written_whole(path) as beside:
         beside.write_text(json.dumps(content, indent=indent) + "\n", encoding="utf-8")
+        yield
 
 
 def json_of(text: str | bytes) -> Any:

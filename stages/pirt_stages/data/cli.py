@@ -1,6 +1,7 @@
 """`pirt-data`: data sets in, manifests out."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pirt.core.files import require_apart, sha256_or_url
 from pirt.core.manifest import SPLITS, read_manifest
 from pirt.core.params import read_sections
 from pirt.core.pids import JUNK_PID
-from pirt.core.texts import write_json
+from pirt.core.texts import written_json
 from pirt_stages.command import Group, filled
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.archive_names import is_encoding
@@ -266,8 +267,10 @@ def weights_command(params_file: Path, parameter: str, out: Path) -> None:
         require_apart(place, *of_variants.values(), shared)
     # Each file is hashed once, however many variants start from it.
     told = {source: source and sha256_or_url(source) for source in set(places.values())}
-    for place, source in places.items():
-        write_json(place, {name: told[source]})
+    with ExitStack() as aside:  # none takes its place before all are written
+        for place, source in places.items():
+            aside.enter_context(written_json(place, {name: told[source]}))
+    for place in places:
         click.echo(f"wrote {place}")
 
 

@@ -66,6 +66,23 @@ def test_nothing_is_replaced_but_another_such_file(out: str, tmp_path: Path) -> 
     assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
 
 
+@pytest.mark.parametrize("there", ["foreign", "folder"])
+def test_no_variants_file_is_replaced_before_all_are_written(there: str, tmp_path: Path) -> None:
+    out = tmp_path / "w"
+    assert told(tmp_path, PARAMS, "--out", str(out / "{variant}.json"))[0] == 0
+    (out / "other.json").unlink()
+    if there == "foreign":
+        (out / "other.json").write_text('{"mine": 1}')
+    else:
+        (out / "other.json").mkdir()
+    before = {path.name: path.is_file() and path.read_bytes() for path in out.iterdir()}
+    changed = PARAMS.replace("HERE/backbone.pth", "null").replace("pirt: {}", "also: {}, pirt: {}")
+    code, output = told(tmp_path, changed, "--out", str(out / "{variant}.json"))
+    assert code == 2
+    assert "other.json" in output
+    assert {path.name: path.is_file() and path.read_bytes() for path in out.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
