@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
 
-from pirt.core.files import refuse_folder, refuse_other_files, refuse_other_kind, written_whole
+from pirt.core.errors import DataError
+from pirt.core.files import reading, refuse_folder, refuse_other_files, refuse_other_kind, written_whole
 from pirt.core.texts import LARGEST_LABELS, json_in
 from pirt_stages.data.output import refuse_unless_made_by
 from pirt_stages.data.pedestrians.coco import MAKER, coco_keypoints
@@ -34,17 +36,24 @@ def synthesize(
     if sheet is not None:
         refuse_folder(sheet)  # now, and not after rendering for minutes
         refuse_other_kind(sheet, picture=True)
-    with written_whole(out) as folder:
+        if out.resolve().is_relative_to(sheet.resolve()):
+            raise DataError(f"{sheet} cannot be the contact sheet and the place of {out}; name another file for it")
+    drawn = out / SHEET if sheet is None else sheet
+    inside = drawn.parent.resolve().is_relative_to(out.resolve())
+    # Both are written before either takes its place.
+    with ExitStack() as aside:
+        beside = None if inside else aside.enter_context(written_whole(drawn, picture=True))
+        folder = aside.enter_context(written_whole(out))
         contact = ContactSheet(entries)
         pictures = zip(entries, render_all(seed, [entry.shot for entry in entries], workers), strict=True)
         table = coco_keypoints(profile, seed, _written(folder, contact, pictures))
         (folder / KEYPOINTS).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
-        if sheet is None:
-            contact.draw().save(folder / SHEET)
-    if sheet is not None:
-        with written_whole(sheet, picture=True) as beside:
+        if beside is None:
+            place = folder / drawn.parent.resolve().relative_to(out.resolve()) / drawn.name
+            beside = aside.enter_context(written_whole(place, picture=True))
+        with reading(drawn):  # or a full disk would be told of `out`
             # Named, since Pillow refuses a file whose suffix it does not know.
-            contact.draw().save(beside, format=Image.registered_extensions().get(sheet.suffix.lower(), "PNG"))
+            contact.draw().save(beside, format=Image.registered_extensions().get(drawn.suffix.lower(), "PNG"))
     return len(entries)
 
 

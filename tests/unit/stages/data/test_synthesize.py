@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import re
@@ -15,6 +16,7 @@ from pirt.core.errors import DataError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt_stages.data.pedestrians.plan import PROFILES, plan
 from pirt_stages.data.pedestrians.rendering import render_all
+from pirt_stages.data.pedestrians.sheet import ContactSheet
 from pirt_stages.data.pedestrians.shot import LEAST, MOST
 from pirt_stages.data.pedestrians.synthesize import synthesize
 
@@ -212,6 +214,30 @@ def test_a_contact_sheet_may_have_any_name_and_lie_in_the_folder_itself(
         synthesize("smoke", 0, tmp_path / "people", sheet=tmp_path / name, workers=1)
     with Image.open(tmp_path / name) as sheet:
         assert sheet.format == "PNG"
+
+
+@pytest.mark.parametrize(("out", "sheet"), [("people", "plain/sheet.png"), ("people", "sheet.png"), ("new", "new")])
+def test_nothing_is_replaced_where_the_contact_sheet_cannot_be_written(
+    out: str,
+    sheet: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Result],
+    tree_hash: Callable[[Path], dict[str, str]],
+) -> None:
+    def full(self: ContactSheet) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    few(monkeypatch)
+    (tmp_path / "plain").touch()
+    synthesize("smoke", 0, tmp_path / "people", workers=1)
+    before = tree_hash(tmp_path)
+    monkeypatch.setattr(ContactSheet, "draw", full)
+    base = ("synthesize", "--profile", "smoke", "--seed", 1, "--out", tmp_path / out)
+    refused = run(*base, "--contact-sheet", tmp_path / sheet)
+    assert refused.exit_code == 2
+    assert str(tmp_path / sheet.partition("/")[0]) in refused.output
+    assert tree_hash(tmp_path) == before
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
