@@ -1,5 +1,6 @@
 """Parameter files to start from, for people with data of their own."""
 
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,9 +21,9 @@ def write_starting_params(path: Path) -> tuple[Path, Path]:
     places = (path, path.with_stem(f"{path.stem}-small"))
     if there := [place for place in places if place.exists()]:
         raise ParamsError(f"{there[0]} exists and would be replaced; name another file or move it away")
-    for place, name in zip(places, ("paper.yaml", "small.yaml"), strict=True):
-        with written_whole(place) as beside:
-            beside.write_bytes((_PARAMETERS / name).read_bytes())
+    with ExitStack() as aside:  # neither takes its place before both are written
+        for place, name in zip(places, ("paper.yaml", "small.yaml"), strict=True):
+            aside.enter_context(written_whole(place)).write_bytes((_PARAMETERS / name).read_bytes())
     return places
 
 

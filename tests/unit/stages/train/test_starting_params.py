@@ -55,6 +55,13 @@ def test_what_is_there_stays_and_nothing_is_written_beside_it(tmp_path: Path, th
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(there, "mine")]
 
 
+def test_neither_is_written_where_one_is_refused(tmp_path: Path) -> None:
+    refused = init_params(tmp_path / f"{'n' * 228}.yaml")
+    assert refused.exit_code == 2
+    assert "File name too long" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_that_is_not_of_a_parameter_file_is_refused(tmp_path: Path) -> None:
     refused = init_params(tmp_path / "own.txt")
     assert refused.exit_code == 2
