@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from folder_contents import contents
 from forked_programs import ctrl_c_after, few_files, forked
 from program_table import PROGRAMS
 from small_disks import files_up_to
@@ -158,22 +159,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
-def everything(root: Path) -> dict[str, bytes]:
-    return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
-
-
 def outputs(root: Path) -> dict[str, bytes]:
     """Everything but what is kept to be gone on with, or left for the next run to remove."""
-    return {name: content for name, content in everything(root).items() if not _BEGUN.search(name)}
+    return {name: content for name, content in contents(root).items() if not _BEGUN.search(name)}
 
 
 @pytest.mark.parametrize(("name", "wrong", "said"), WRONG, ids=lambda part: part if isinstance(part, str) else None)
 def test_wrong_input_leaves_what_is_there(finished: Path, name: str, wrong: str, said: str) -> None:
-    before = everything(finished)
+    before = contents(finished)
     ended = typed(COMMANDS[name], wrong)
     assert ended.exit_code == 2, ended.output
     assert said in ended.output
-    assert everything(finished) == before
+    assert contents(finished) == before
 
 
 # KPR's files are smaller than that. Libraries leave what they could not write to the garbage collector to close.

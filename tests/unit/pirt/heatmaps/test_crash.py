@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_contents import contents
 
 from pirt.core.errors import StoreError
 from pirt.core.manifest import ImageRow
@@ -19,10 +20,6 @@ from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def in_child(work: Callable[[], object]) -> int:

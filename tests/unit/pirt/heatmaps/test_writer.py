@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from folder_contents import contents
 from numpy.typing import NDArray
 
 from pirt.core.errors import PirtError, StoreError
@@ -26,10 +27,6 @@ from pirt_stages.pose.extraction.writer import StoreWriter, create_store
 Begin = Callable[..., StoreWriter]
 Fill = Callable[[StoreWriter], Path]
 Heatmaps = NDArray[np.float32]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def write_one(writer: StoreWriter, shard: int, heatmaps: Heatmaps) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from folder_contents import contents
 from pose_people import People, TinyNetwork, make_people
 from tiny_stores import make_version_2
 
@@ -59,10 +60,6 @@ def of_twenty(tiny: TinyNetwork, crowd: People, tmp_path_factory: pytest.TempPat
     return folder / "h.zarr"
 
 
-def bytes_of(store: Path) -> dict[str, bytes]:
-    return {file.relative_to(store).as_posix(): file.read_bytes() for file in store.rglob("*") if file.is_file()}
-
-
 ROWS = list(range(20))
 CHANGES = {
     "one more": [*ROWS, 20],
@@ -86,7 +83,7 @@ def test_the_store_is_that_of_a_fresh_extraction(
     assert extract(wanted, "fresh.zarr").exit_code == 0
     told = extract(wanted, "new.zarr", "--reuse", of_twenty)
     assert told.exit_code == 0, told.output
-    assert bytes_of(tmp_path / "new.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "new.zarr") == contents(tmp_path / "fresh.zarr")
     taken, computed = (int(word) for word in told.stderr.split() if word.isdigit())
     assert taken + computed == len(wanted)
     assert taken >= len(wanted) / 2  # all but new ones and those that were in a batch of another length
@@ -102,7 +99,7 @@ def test_the_store_that_is_replaced_gives_its_rows_by_itself(
     told = extract(chosen(crowd, [*ROWS, 20]), "h.zarr", "--restart")
     assert f"20 rows are taken from {tmp_path / 'h.zarr'}, 1 are computed" in told.stderr
     assert extract(chosen(crowd, [*ROWS, 20]), "fresh.zarr").stderr.count("taken") == 0
-    assert bytes_of(tmp_path / "h.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "h.zarr") == contents(tmp_path / "fresh.zarr")
 
 
 def test_a_run_that_was_stopped_goes_on_with_what_the_replaced_store_has(
@@ -111,7 +108,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_replaced_store_has(
     more = chosen(crowd, [20, *ROWS])
     assert extract(more, "fresh.zarr").exit_code == 0
     shutil.copytree(of_twenty, tmp_path / "h.zarr")
-    before, write = bytes_of(tmp_path / "h.zarr"), StoreWriter.write
+    before, write = contents(tmp_path / "h.zarr"), StoreWriter.write
 
     def stops(self: StoreWriter, shard: int, *given: Any) -> None:
         if shard >= 1:
@@ -121,10 +118,10 @@ def test_a_run_that_was_stopped_goes_on_with_what_the_replaced_store_has(
     with monkeypatch.context() as stopping:
         stopping.setattr(StoreWriter, "write", stops)
         assert extract(more, "h.zarr", "--restart").exit_code == 130
-    assert bytes_of(tmp_path / "h.zarr") == before
+    assert contents(tmp_path / "h.zarr") == before
     told = extract(more, "h.zarr")
     assert "10 rows are taken from" in told.stderr
-    assert bytes_of(tmp_path / "h.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "h.zarr") == contents(tmp_path / "fresh.zarr")
 
 
 def test_a_worker_takes_the_same_rows(
@@ -140,7 +137,7 @@ def test_a_worker_takes_the_same_rows(
     monkeypatch.setattr(recipe, "run_here", parts)
     told = extract(more, "new.zarr", "--reuse", of_twenty)
     assert told.exit_code == 0, told.output
-    assert bytes_of(tmp_path / "new.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "new.zarr") == contents(tmp_path / "fresh.zarr")
 
 
 def test_images_that_were_or_are_bad_are_not_taken(extract: Extract, tiny: TinyNetwork, tmp_path: Path) -> None:
@@ -159,7 +156,7 @@ def test_images_that_were_or_are_bad_are_not_taken(extract: Extract, tiny: TinyN
     assert run("fresh.zarr").exit_code == 0
     told = run("new.zarr", "--reuse", tmp_path / "old.zarr")
     assert "10 rows are taken" in told.stderr
-    assert bytes_of(tmp_path / "new.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "new.zarr") == contents(tmp_path / "fresh.zarr")
 
 
 @pytest.mark.parametrize(
@@ -185,14 +182,14 @@ def test_other_settings_are_refused_when_asked_for_and_computed_when_replaced(
     told = extract(rows, "old.zarr", "--restart", *options)
     assert f"all rows are computed, none is taken from {tmp_path / 'old.zarr'}: {said}" in told.stderr
     assert extract(rows, "fresh.zarr", *options).exit_code == 0
-    assert bytes_of(tmp_path / "old.zarr") == bytes_of(tmp_path / "fresh.zarr")
+    assert contents(tmp_path / "old.zarr") == contents(tmp_path / "fresh.zarr")
 
 
 @pytest.mark.parametrize("file", ["heatmaps/c.1.0.0.0", "scores/c.0.0", "image_sha256/c.0"])
 def test_nothing_is_taken_from_a_damaged_store(extract: Extract, crowd: People, tmp_path: Path, file: str) -> None:
     rows = chosen(crowd, ROWS[:9])
     assert extract(rows, "h.zarr").exit_code == 0
-    whole = bytes_of(tmp_path / "h.zarr")
+    whole = contents(tmp_path / "h.zarr")
     spoilt = bytearray(whole[file])
     spoilt[len(spoilt) // 2] ^= 4
     (tmp_path / "h.zarr" / file).write_bytes(spoilt)
@@ -202,7 +199,7 @@ def test_nothing_is_taken_from_a_damaged_store(extract: Extract, crowd: People, 
     assert not list(tmp_path.glob("new.zarr*"))
     told = extract(rows, "h.zarr", "--restart")
     assert "all rows are computed" in told.stderr
-    assert bytes_of(tmp_path / "h.zarr") == whole
+    assert contents(tmp_path / "h.zarr") == whole
 
 
 def test_stores_of_version_2_and_what_is_no_store_give_nothing(extract: Extract, crowd: People, tmp_path: Path) -> None:

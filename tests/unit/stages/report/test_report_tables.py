@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from folder_contents import contents
 from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import ImageRow, Manifest
@@ -457,10 +458,6 @@ def test_what_somebody_put_beside_the_tables_stays(write_metrics: Write, tmp_pat
 
 def typed(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from folder_contents import contents
 from PIL import Image
 from small_disks import assert_refused_in_one_line, files_up_to
 
@@ -105,10 +106,6 @@ def test_a_folder_in_the_place_of_an_output_is_refused_before_the_others_are_rep
     before = contents(tmp_path)
     assert_refused(search(*new, "--top-k", 3), f"{name} is a folder")
     assert contents(tmp_path) == before
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_new_images_have_no_known_identity(search, evaluated, tmp_path):
