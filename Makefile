@@ -59,7 +59,7 @@ test-python:  ## Stage 2's tests on another Python, in .venv-stage2 (make test-p
 	OMP_NUM_THREADS=1 $(OTHER)/pytest --numprocesses auto $(STAGE_2)
 
 .PHONY: bench bench-manifest bench-pose bench-store bench-train bench-eval bench-gpu bench-explore bench-heatmaps bench-arithmetic bench-backbones
-bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-backbones bench-explore  ## All of these, as Markdown, but those on a GPU, over hours and of processors; trained parts are the demo's
+bench: bench-manifest bench-pose bench-store bench-train bench-eval bench-backbones bench-explore  ## All that need minutes and no GPU, as Markdown; those of trained parts use the demo's
 
 bench-manifest: $(INSTALLED)  ## A manifest of a million images: read, written, checked, a store begun
 	python benchmarks/manifest.py
