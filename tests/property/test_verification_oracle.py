@@ -170,7 +170,9 @@ def test_the_fit_does_not_depend_on_the_order_of_its_sums(seed, few, many, apart
     different = chance.multinomial(many, _bell(distances, 1.5 + apart / 2, wide)).astype(float)
     order = chance.permutation(3000)
     fit, again = fit_logistic(distances, same, different), fit_logistic(distances[order], same[order], different[order])
-    assert (again.offset, again.slope) == pytest.approx((fit.offset, fit.slope), rel=2e-12, abs=2e-12)
+    # Two or three pairs in a narrow band hardly bend the loss, and rounding then reaches the last of the 12 digits that
+    # are kept: in 40 of 6,000 such cases, by 7e-12 at most.
+    assert (again.offset, again.slope) == pytest.approx((fit.offset, fit.slope), rel=1e-10, abs=1e-10)
 
 
 def _bell(values, middle, width):
