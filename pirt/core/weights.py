@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from pirt.core.errors import CheckpointError
-from pirt.core.files import pass_on_refusal, reading, sha256_of
+from pirt.core.files import pass_on_refusal, reading, sha256_of, written_whole
 
 # A date, such as 20220913, is not a hash.
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
@@ -48,9 +49,12 @@ def fetch(source: str) -> Path:
         return Path(source)
     path = _kept_at(source)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(source, str(path), named_hash(path.name))
+            # Made first, for torch leaves a file open when the address is none.
+            request = Request(source, headers={"User-Agent": "torch.hub"})
+            with written_whole(path) as beside:
+                torch.hub.download_url_to_file(source, str(beside), named_hash(path.name))
+                _require_all_of(request, beside)
         except (OSError, HTTPException, ValueError, RuntimeError) as error:  # or not the bytes that the name promises
             reason = getattr(error, "reason", error)
             raise CheckpointError(
@@ -102,6 +106,14 @@ def _kept_at(url: str) -> Path:
     """Return where torch keeps the file; one without a hash in its name may be another's namesake."""
     folder, name = Path(torch.hub.get_dir()) / "checkpoints", url.rpartition("/")[2]
     return folder / name if named_hash(name) else folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
+
+
+def _require_all_of(request: Request, path: Path) -> None:
+    """Raise HTTPException when its server says that the file is longer: torch keeps what a broken connection gave."""
+    with urlopen(request) as answer:
+        whole, got = answer.headers["Content-Length"], path.stat().st_size
+    if whole is not None and int(whole) != got:
+        raise HTTPException(f"the connection ended after {got} of {whole} bytes")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -196,8 +196,6 @@ class _Gate:
             if member.size < 0:
                 raise DataError(f"archive {self.archive}: {member.name!r} has {member.size} bytes; it is damaged")
             path = _inside(self.archive, member.name)
-            if any(map(is_clutter, path.parts)):
-                continue
             if str(path) in self.seen:
                 raise DataError(f"archive {self.archive} holds {member.name!r} twice")
             self.seen.add(str(path))

@@ -2,14 +2,15 @@
 
 import argparse
 import hashlib
-import http.client
+import http.server
 import os
 import pickle
 import struct
-import urllib.error
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -283,24 +284,31 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub" / "checkpoints"
 
 
-def _fetching(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
-    def download(url: str, path: str, digits: str | None) -> None:
-        if error is not None:
-            raise error
-        Path(path).write_text(url)
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Serve each path's own text, and only half of it below /cut/."""
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = self.path.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if "/cut/" in self.path else content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        Thread(target=serving.serve_forever).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
 
 
-@pytest.mark.parametrize(
-    "error",
-    [urllib.error.URLError("no route to host"), http.client.InvalidURL("nonnumeric port: 'port'"), ValueError("IPv6")],
-)
-def test_what_cannot_be_fetched_is_told_with_its_place(
-    kept: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    _fetching(monkeypatch, error)
-    url = "https://example.org/net-0e67c616_20220913.pth"
+# Nobody listens there, the port is no number, the address has no end.
+@pytest.mark.parametrize("place", ["http://127.0.0.1:1", "http://127.0.0.1:port", "http://[::1"])
+def test_what_cannot_be_fetched_is_told_with_its_place(kept: Path, place: str) -> None:
+    url = f"{place}/net-0e67c616_20220913.pth"
     with pytest.raises(CheckpointError) as told:
         fetch(url)
     assert f"{url} cannot be fetched" in str(told.value)
@@ -319,10 +327,21 @@ def test_a_fetched_file_is_checked_by_the_hash_in_its_name(kept: Path) -> None:
         fetch("https://example.org/net-00000000_20220913.pth")
 
 
-def test_namesakes_are_fetched_apart(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _fetching(monkeypatch)
-    for url in ("https://example.org/a/best.pth", "https://example.org/b/best.pth"):
-        assert fetch(url).read_text() == url
+def test_namesakes_are_fetched_apart(kept: Path, server: str) -> None:
+    for place in ("/a/best.pth", "/b/best.pth"):
+        assert fetch(server + place).read_text() == place
+
+
+def test_a_fetched_file_of_another_hash_is_not_kept(kept: Path, server: str) -> None:
+    with pytest.raises(CheckpointError, match="cannot be fetched"):
+        fetch(f"{server}/net-00000000_20220913.pth")
+    assert not list(kept.rglob("*"))
+
+
+def test_what_a_broken_connection_left_is_not_kept(kept: Path, server: str) -> None:
+    with pytest.raises(CheckpointError, match="ended after 6 of 13 bytes"):
+        fetch(f"{server}/cut/best.pth")
+    assert not list(kept.rglob("*"))
 
 
 @pytest.mark.parametrize(
