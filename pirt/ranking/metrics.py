@@ -7,7 +7,7 @@ images that are nearer, and of equally near ones that stand earlier in the galle
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -23,14 +23,8 @@ Junk = Literal["drop", "keep"]
 Integers: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[Any]
 
-_WORDS = 255  # of eight comparisons each: as many as can be added before a byte overflows
-# Columns of the gallery at a time, at most: small for the cache. Half of it is more than the 8,192 numbers below which
-# NumPy copies what it broadcasts, and takes four times as long.
-_PART = 72 * _WORDS
 _QUERIES = 128  # whose matches are looked up at a time
-_ROWS, _CELLS = 8, 1 << 20  # of distances that are copied at a time, at most
-_COMPARED = 128  # matches, over all rows, that are counted in one call: between calls, threads wait for each other
-_SORT_FROM = 128  # matches of one query from which sorting its row is faster than counting
+_CELLS = 1 << 17  # of distances that are copied at a time, at most: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ class RankMeter:
                 f"distances are {rows.shape}, expected queries × gallery {expected}, for {len(camids)} query camids"
             )
         done = len(self._positions)
-        threads = torch.get_num_threads()  # NumPy works without Python's lock; as many as PyTorch was told to use
+        threads = torch.get_num_threads()  # the loops run without Python's lock; as many as PyTorch was told to use
         share = max(1, -(-len(rows) // threads))
         with ThreadPoolExecutor(threads) as pool:
             work = [
@@ -139,13 +133,31 @@ class RankMeter:
 
     def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, share: range, done: int) -> list[Integers]:
         """Return the positions of the matches of a share of the queries; messages count queries from `done`."""
+        # Here, since Numba takes half a second to import, and most of what imports this ranks nothing.
+        from pirt.ranking.counting import AT_ONCE, count_places
+
         # Of floating point whatever the distances are: what is left out becomes NaN.
-        counter = _Counter(self._gallery.size, np.result_type(rows.dtype, np.float32), self._junk)
+        dtype, few = np.result_type(rows.dtype, np.float32), max(1, _CELLS // max(self._gallery.size, 1))
         positions: list[Integers] = []
         for first in share[::_QUERIES]:
-            some = slice(first, min(first + _QUERIES, share.stop))
-            _require_numbers(rows[some], done + first)
-            positions += counter.positions(rows[some], *self._gallery.of(pids[some], camids[some]))
+            queries = slice(first, min(first + _QUERIES, share.stop))
+            images, matching = self._gallery.of(pids[queries], camids[queries])
+            # Nearest first, and of equally near ones the first in the gallery; what is no match goes last, as NaN.
+            distances = np.where(matching, np.take_along_axis(rows[queries], images, axis=1), np.nan)
+            order = distances.argsort(axis=1, kind="stable")
+            columns, counts = np.take_along_axis(images, order, axis=1), matching.sum(axis=1)
+            thresholds = np.zeros((len(images), -(-images.shape[1] // AT_ONCE) * AT_ONCE), dtype)
+            thresholds[:, : images.shape[1]] = np.take_along_axis(distances, order, axis=1)
+            places = np.empty(images.shape, dtype=np.int64)
+            for start in range(0, len(images), few):
+                some = slice(start, start + few)
+                copied = rows[queries][some].astype(dtype, order="C")
+                bad = count_places(
+                    copied, images[some], self._junk, counts[some], thresholds[some], columns[some], places[some]
+                )
+                if bad >= 0:
+                    _refuse_nan(rows[first + start + bad], done + first + start + bad)
+            positions += [row[:count] for row, count in zip(places, counts.tolist(), strict=True)]
         return positions
 
     def compute(self) -> RankMetrics:
@@ -196,96 +208,13 @@ class _Gallery:
         last[pids <= DISTRACTOR_PID] = 0  # who are nobody in particular
         places = first[:, None] + np.arange((last - first).max(initial=0))
         images = self._order[np.clip(places, 0, np.maximum(last, 1)[:, None] - 1)]
-        # The person's images by the query's own camera are no matches, and `_load` takes them out of the ranking.
+        # The person's images by the query's own camera are no matches, and are left out of the ranking.
         return images, (places < last[:, None]) & (self._camids[images] != camids[:, None])
 
 
-class _Counter:
-    """Counts how many images rank before given ones, for a few rows of distances at a time."""
-
-    def __init__(self, size: int, dtype: np.dtype[Any], junk: Integers) -> None:
-        self._junk = junk
-        self._rows = np.empty((max(1, min(_ROWS, _CELLS // max(size, 1))), size), dtype=dtype)
-        self._part = -(-size // max(1, -(-size // _PART)))  # equal parts, of which none is a short rest
-        self._padded = -(-self._part // (8 * _WORDS)) * 8 * _WORDS
-        self._holds = np.zeros(_COMPARED * self._padded, dtype=bool)
-
-    def positions(self, rows: Floats, images: Integers, matching: NDArray[np.bool_]) -> list[Integers]:
-        """Return for each of b rows the ascending positions, from 0, of those of its b×w `images` that are `matching`.
-
-        The others of `images` are left out of the ranking.
-        """
-        # Rows with about as many matches are counted in one call, which compares all of them as often as the first.
-        by_count = np.argsort(-matching.sum(axis=1), kind="stable")
-        images, matching = images[by_count], matching[by_count]
-        distances = rows[by_count[:, None], images]
-        thresholds = np.where(matching, distances, np.nan).astype(self._rows.dtype)
-        ranks = thresholds.argsort(axis=1, kind="stable")  # NaN goes last
-        thresholds, columns = (np.take_along_axis(values, ranks, axis=1) for values in (thresholds, images))
-        counts = matching.sum(axis=1).tolist()
-        positions: list[Integers] = [images[0, :0]] * len(rows)
-        first = 0
-        while first < len(rows) and (k := counts[first]):
-            some = slice(first, first + max(1, min(len(self._rows), _COMPARED // k)))
-            self._load(rows, by_count[some], images[some])
-            nearer = self._nearer(thresholds[some, :k], columns[some, :k])
-            for query, found, count in zip(by_count[some].tolist(), nearer, counts[some], strict=True):
-                positions[query] = found[:count]
-            first = some.stop
-        return positions
-
-    def _load(self, rows: Floats, some: Integers, images: Integers) -> None:
-        """Take some of the rows; their `images` and junk will not be counted."""
-        loaded = self._rows[: len(some)]
-        if rows.dtype == loaded.dtype and rows.flags.c_contiguous:
-            rows.take(some, axis=0, out=loaded, mode="clip")  # in one call and, unlike with "raise", without a copy
-        else:
-            loaded[:] = rows[some]
-        if len(self._junk):
-            loaded[:, self._junk] = np.nan
-        loaded[np.arange(len(some))[:, None], images] = np.nan
-
-    def _nearer(self, thresholds: Floats, columns: Integers) -> Integers:
-        """Return how many images rank before distances R×k that stand in these columns; NaN for what is no distance."""
-        rows = self._rows[: len(thresholds)]
-        count = self._sort if thresholds.shape[1] >= _SORT_FROM else self._compare
-        nearer, tied = count(rows, thresholds)
-        for row, match in zip(*np.nonzero(tied), strict=True):
-            nearer[row, match] += np.count_nonzero(rows[row, : columns[row, match]] == thresholds[row, match])
-        return nearer + np.arange(nearer.shape[1])  # and the matches among themselves
-
-    def _sort(self, rows: Floats, thresholds: Floats) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return how many images are nearer than each threshold, and whether any is as near."""
-        ends = [
-            [row.searchsorted(values, side) for side in ("left", "right")]
-            for row, values in zip(np.sort(rows, axis=1), thresholds, strict=True)
-        ]
-        nearer, not_farther = np.array(ends).swapaxes(0, 1)
-        return nearer, not_farther > nearer
-
-    def _compare(self, rows: Floats, thresholds: Floats) -> tuple[Integers, NDArray[np.bool_]]:
-        """Return what `_sort` does."""
-        holds = self._holds[: thresholds.size * self._padded].reshape(*thresholds.shape, self._padded)
-        words = holds.view(np.uint64).reshape(*thresholds.shape, -1, _WORDS)
-        nearer, tied = np.zeros(thresholds.shape, dtype=np.int64), np.zeros(thresholds.shape, dtype=bool)
-        for start in range(0, rows.shape[1], self._part):
-            part = rows[:, None, start : start + self._part]
-            compared = holds[..., : part.shape[2]]
-            # Beyond the part there may be what an earlier one left, which would be added up too.
-            holds[..., part.shape[2] :] = False
-            np.less(part, thresholds[..., None], out=compared)
-            nearer += np.add.reduce(words, axis=3).view(np.uint8).sum(axis=2, dtype=np.int64)
-            if np.equal(part, thresholds[..., None], out=compared).any():
-                tied |= compared.any(axis=2)
-        return nearer, tied
-
-
-def _require_numbers(rows: Floats, number: int) -> None:
-    """Raise for the first NaN in rows whose first is that of query `number`."""
-    if rows.size and (bad := np.isnan(rows.min(axis=1))).any():
-        row = int(bad.argmax())
-        place = f"query {number + row} to gallery image {int(np.isnan(rows[row]).argmax())}"
-        raise DataError(f"the distance of {place} is NaN; check the features for NaN and zeros")
+def _refuse_nan(row: Floats, query: int) -> NoReturn:
+    place = f"query {query} to gallery image {int(np.isnan(row).argmax())}"
+    raise DataError(f"the distance of {place} is NaN; check the features for NaN and zeros")
 
 
 def _average_precision(positions: Integers, trapezoid: bool) -> float:
