@@ -284,15 +284,19 @@ def _extend(columns: Columns, table: Sequence[list[str]], first: int, path: Path
     filled = [fields for fields in table if any(fields)]
     try:
         keys, paths, splits, pids, camids, sha256s = zip(*filled, strict=True) if filled else [()] * len(COLUMNS)
-        columns.extend(
-            keys, paths, [CODES[split] for split in splits], list(map(int, pids)), list(map(int, camids)), sha256s
-        )
+        columns.extend(keys, paths, [CODES[split] for split in splits], _whole(pids), _whole(camids), sha256s)
     except (ValueError, KeyError):
         # All rows at once only tell that something is wrong; one by one they tell which is.
         for number, fields in enumerate(table, first):
             if any(fields):
                 _require_row(fields, f"{path}, row {number}")
         raise
+
+
+def _whole(words: Sequence[str]) -> list[int]:
+    if "_" in "".join(words):  # which Python takes in the middle of a number
+        raise ValueError
+    return list(map(int, words))
 
 
 def _require_row(fields: list[str], where: str) -> None:
@@ -302,7 +306,7 @@ def _require_row(fields: list[str], where: str) -> None:
     if split not in SPLITS:
         raise ManifestError(f"{where}: split {split!r}, expected one of {', '.join(SPLITS)}")
     try:
-        int(pid), int(camid)
+        _whole((pid, camid))
     except ValueError:
         raise ManifestError(f"{where}: pid {pid!r} and camid {camid!r} must be whole numbers") from None
 

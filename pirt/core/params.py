@@ -45,9 +45,10 @@ _Section = TypeVar("_Section", bound=Frozen)
 
 def mapping(table: object, where: str) -> dict[str, Any]:
     """Return a section of a YAML file, empty where it says nothing."""
-    if not isinstance(table or {}, dict):
+    table = {} if table is None else table
+    if not isinstance(table, dict):
         raise ParamsError(f"{where} must be a mapping, found {type(table).__name__} {reprlib.repr(table)}")
-    return cast(dict[str, Any], table or {})
+    return cast(dict[str, Any], table)
 
 
 def read_sections(path: Path) -> dict[str, Any]:

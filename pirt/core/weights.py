@@ -23,6 +23,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from pirt.core.errors import CheckpointError
 from pirt.core.files import pass_on_refusal, reading, sha256_of, written_whole
+from pirt.progress import progress
 
 # A date, such as 20220913, is not a hash.
 _HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d[_.])([0-9a-f]{8,64})[_.]")
@@ -31,6 +32,8 @@ _WRAPPERS = ("state_dict", "model", "teacher", "student")
 _MOST_SHARED, _MOST_CODE = 4, 1 << 20
 """Numbers for each byte of a file, which names that share weights need, and bytes that its code may unpack to."""
 _LONGEST_NAME = 1000
+_PROTOCOLS = (2, 3)
+"""Of pickle, that PyTorch reads without running code; it writes the first of them."""
 _PICKLES = 5
 """How many pickles a file of before PyTorch 1.6 has before its tensors' bytes."""
 _PARALLEL = "module."
@@ -50,12 +53,8 @@ def fetch(source: str) -> Path:
     path = _kept_at(source)
     if not path.is_file():
         try:
-            # Made first, for torch leaves a file open when the address is none.
-            request = Request(source, headers={"User-Agent": "torch.hub"})
-            with written_whole(path) as beside:
-                torch.hub.download_url_to_file(source, str(beside), named_hash(path.name))
-                _require_all_of(request, beside)
-        except (OSError, HTTPException, ValueError, RuntimeError) as error:  # or not the bytes that the name promises
+            _download(source, path)
+        except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise CheckpointError(
                 f"{source} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
@@ -92,7 +91,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; pass a file of weights")
-    tensors = _tensors(_safetensors(path) if path.suffix == ".safetensors" else _unpickled(path), path)
+    tensors = _tensors(_safetensors(path) if path.suffix.lower() == ".safetensors" else _unpickled(path), path)
     # First of all, for whatever is computed of a tensor takes memory for all of its numbers.
     _require_numbers_of_their_own(tensors, path)
     if all(name.startswith(_PARALLEL) for name in tensors):
@@ -102,18 +101,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def url_name(url: str) -> str:
+    """Return the name of the file that a URL leads to, without what is asked of the server, as in ?download=true."""
+    return re.split("[?#]", url, maxsplit=1)[0].rpartition("/")[2]
+
+
 def _kept_at(url: str) -> Path:
     """Return where torch keeps the file; one without a hash in its name may be another's namesake."""
-    folder, name = Path(torch.hub.get_dir()) / "checkpoints", url.rpartition("/")[2]
+    folder, name = Path(torch.hub.get_dir()) / "checkpoints", url_name(url)
     return folder / name if named_hash(name) else folder / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
 
-def _require_all_of(request: Request, path: Path) -> None:
-    """Raise HTTPException when its server says that the file is longer: torch keeps what a broken connection gave."""
-    with urlopen(request) as answer:
-        whole, got = answer.headers["Content-Length"], path.stat().st_size
-    if whole is not None and int(whole) != got:
-        raise HTTPException(f"the connection ended after {got} of {whole} bytes")
+def _download(url: str, path: Path) -> None:
+    """Fetch the file whole or not at all; torch's own function keeps what a broken connection gave."""
+    request = Request(url, headers={"User-Agent": "torch.hub"})  # some servers refuse Python's own name
+    with written_whole(path) as beside, urlopen(request) as answer:
+        said = answer.headers["Content-Length"]
+        whole = None if said is None else int(said)
+        with beside.open("wb") as file, progress(whole, f"fetching {path.name}", "B") as bar:
+            while block := answer.read(1 << 20):
+                bar.update(file.write(block))
+        if whole is not None and beside.stat().st_size != whole:
+            raise HTTPException(f"the connection ended after {beside.stat().st_size} of {whole} bytes")
+        digits = named_hash(path.name)
+        if digits and not sha256_of(beside).startswith(digits):
+            raise HTTPException(f"its SHA-256 does not begin with {digits}")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -136,6 +148,8 @@ def _unpickled(path: Path) -> object:
         raise CheckpointError(_refusal(path, error)) from error
     except Exception as error:  # a damaged file may break torch's reader anywhere
         pass_on_refusal(error)
+        if "pickle protocol" in str(error):
+            raise CheckpointError(f"{path} {error}") from error
         if "TorchScript" in str(error):
             raise CheckpointError(f"{path} is a TorchScript program; save its state_dict() alone") from error
         raise CheckpointError(f"checkpoint {path} is damaged or not a PyTorch checkpoint") from error
@@ -171,6 +185,8 @@ def _require_names(stream: IO[bytes]) -> None:
     memo: dict[object, str] = {}
     for operation, argument, _ in pickletools.genops(stream):
         kind = operation.name
+        if kind == "PROTO" and argument not in _PROTOCOLS:
+            raise ValueError(f"was saved with pickle protocol {argument}; save it again with torch.save's own")
         if kind == "GLOBAL" and len(str(argument)) > _LONGEST_NAME:
             raise ValueError("it holds a name that is too long")
         if kind in ("REDUCE", "NEWOBJ") and stack[-2] != "GLOBAL":

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from pirt.core.errors import CheckpointError
-from pirt.core.weights import fetch, leave_out, named_hash, read_weights
+from pirt.core.weights import fetch, leave_out, named_hash, read_weights, url_name
 from pirt.models.backbone import Backbone
 
 _MOST_NAMED = 8
@@ -28,7 +28,7 @@ def load_published(backbone: Backbone, source: str) -> list[str]:
         CheckpointError: The weights cannot be had or read, or a name is missing, unexpected or of another shape.
     """
     # What a run started from is recorded by this name alone.
-    if "://" in source and named_hash(source) is None:
+    if "://" in source and named_hash(url_name(source)) is None:
         raise CheckpointError(f"{source}: the file name must carry its SHA-256, as in resnet50_ibn_a-d9d0bb7b.pth")
     path = fetch(source)
     mine, beside = own_names(read_weights(path))

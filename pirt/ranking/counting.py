@@ -4,28 +4,40 @@ NumPy writes a byte for every comparison and reads it again, and between its cal
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from functools import cache
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-AT_ONCE = 4  # matches that a row is compared with while it is read once
 _Four: TypeAlias = tuple[np.int32, np.int32, np.int32, np.int32]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(function: _Function) -> _Function:
-    """Compile for the types of the first call, without Python's lock, and keep the result for other processes."""
-    kernel = njit(nogil=True)(function)
-    with suppress(RuntimeError):  # where neither the package's folder nor the user's can be written
-        kernel.enable_caching()
-    return cast("_Function", kernel)
+    return cast("_Function", njit(nogil=True)(function))
 
 
-@_compiled
-def count_places(
+@cache
+def places_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
+    """Return `_count_places`, which see, compiled for rows of a floating-point type; it runs without Python's lock.
+
+    What an earlier process compiled is taken, and kept for later ones where there is a place and room.
+    """
+    none, one = np.empty((0, 1), np.int64), np.empty(0, np.int64)
+    example = np.empty((0, 1), dtype), none, one, one, np.empty((0, 1), dtype), none, none
+    try:
+        kept = njit(nogil=True)(_count_places)
+        kept.enable_caching()
+        kept(*example)
+    except Exception:  # a damaged file may raise anything; what does not come from it comes again in the next lines
+        kept = njit(nogil=True)(_count_places)
+        kept(*example)
+    return cast("Callable[..., int]", kept)
+
+
+def _count_places(
     rows: NDArray[Any],
     left_out: NDArray[np.int64],
     junk: NDArray[np.int64],
@@ -41,7 +53,7 @@ def count_places(
         left_out: R×w columns that are left out of a query's ranking. Its matches are among them: they stand in order.
         junk: columns that are left out of all rankings.
         counts: R, how many matches each query has.
-        thresholds: R×m distances of the matches, ascending. m is at least w and a multiple of AT_ONCE.
+        thresholds: R×w distances of the matches, ascending; what is behind them is not looked at.
         columns: R×w, where the matches stand, ascending where distances are equal.
         places: R×w; what is behind a query's matches is not written.
 
@@ -57,9 +69,10 @@ def count_places(
             row[column] = np.nan
         for column in junk:
             row[column] = np.nan
-        for first in range(0, counts[number], AT_ONCE):
-            nearer, not_farther = _compare(row, thresholds[number, first : first + AT_ONCE])
-            for match in range(first, min(first + AT_ONCE, counts[number])):
+        # Four at once, to read the row once for them.
+        for first in range(0, counts[number], 4):
+            nearer, not_farther = _compare(row, thresholds[number, first : counts[number]])
+            for match in range(first, min(first + 4, counts[number])):
                 place = match + nearer[match - first]
                 if not_farther[match - first] > nearer[match - first]:
                     place += _count_equal(row[: columns[number, match]], thresholds[number, match])
@@ -78,8 +91,12 @@ def _holds_nan(row: NDArray[Any]) -> bool:
 
 @_compiled
 def _compare(row: NDArray[Any], thresholds: NDArray[Any]) -> tuple[_Four, _Four]:
-    """Count the distances that are nearer than each of four thresholds, and those that are not farther."""
-    a, b, c, d = thresholds[0], thresholds[1], thresholds[2], thresholds[3]
+    """Count the distances that are nearer than each of the first four thresholds, and those that are not farther.
+
+    Of fewer thresholds, the last one is counted again.
+    """
+    last = len(thresholds) - 1
+    a, b, c, d = thresholds[0], thresholds[min(1, last)], thresholds[min(2, last)], thresholds[min(3, last)]
     # Names, not arrays, and 32 bits, as wide as a distance: the counts then stay in the processor's registers.
     nearer_a = nearer_b = nearer_c = nearer_d = np.int32(0)
     to_a = to_b = to_c = to_d = np.int32(0)

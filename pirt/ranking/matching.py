@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor
 
+from pirt.core.errors import DataError
+
 ConfidenceMode = Literal["query-gallery", "query", "gallery", "none", "even"]
 """Whose confidences weigh the groups: the rows of Table 5, and "even", where each of G groups weighs 1/G.
 
@@ -59,7 +61,13 @@ class Features:
 def make_features(
     global_features: Sequence[Tensor], groups: Tensor | None = None, confidence: Tensor | None = None
 ) -> Features:
-    """Scale a model's outputs to unit length: S times M×C, and M×G×C; the confidences M×G stay as they are."""
+    """Scale a model's outputs to unit length: S times M×C, and M×G×C; the confidences M×G stay as they are.
+
+    NaN and infinity are a DataError: behind the places of coarse-to-fine matching nobody would see them.
+    """
+    for values in (*global_features, groups, confidence):
+        if values is not None and not (finite := values.flatten(1).isfinite().all(dim=1)).all():
+            raise DataError(f"features of image {int(finite.int().argmin())} are not finite; check the model's weights")
     unit = torch.cat([F.normalize(feature, dim=-1) for feature in global_features], dim=-1)
     by_group = None if groups is None else F.normalize(groups, dim=-1).transpose(0, 1).contiguous()
     return Features(unit, len(global_features), by_group, confidence)

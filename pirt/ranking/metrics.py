@@ -5,6 +5,7 @@ images that are nearer, and of equally near ones that stand earlier in the galle
 """
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias
@@ -120,43 +121,48 @@ class RankMeter:
             raise DataError(
                 f"distances are {rows.shape}, expected queries × gallery {expected}, for {len(camids)} query camids"
             )
-        done = len(self._positions)
+        if rows.dtype.kind not in "fiub" or rows.dtype.itemsize > 8:
+            raise DataError(f"distances are {rows.dtype}, expected whole numbers or floats of at most 64 bits")
+        # Here, since Numba takes half a second to import, and most of what imports this ranks nothing.
+        from pirt.ranking.counting import places_kernel
+
+        # Of floating point whatever the distances are: what is left out becomes NaN.
+        dtype = np.result_type(rows.dtype, np.float32)
+        kernel, done = places_kernel(dtype), len(self._positions)
         threads = torch.get_num_threads()  # the loops run without Python's lock; as many as PyTorch was told to use
         share = max(1, -(-len(rows) // threads))
         with ThreadPoolExecutor(threads) as pool:
             work = [
-                pool.submit(self._positions_of, rows, pids, camids, range(first, min(first + share, len(rows))), done)
-                for first in range(0, len(rows), share)
+                pool.submit(self._positions_of, rows[some], pids[some], camids[some], kernel, done + some.start)
+                for some in (slice(first, first + share) for first in range(0, len(rows), share))
             ]
-            for found in work:
-                self._positions += found.result()
+        # All or none: after an error, the same block can be given again.
+        self._positions += [positions for found in work for positions in found.result()]
 
-    def _positions_of(self, rows: Floats, pids: Integers, camids: Integers, share: range, done: int) -> list[Integers]:
-        """Return the positions of the matches of a share of the queries; messages count queries from `done`."""
-        # Here, since Numba takes half a second to import, and most of what imports this ranks nothing.
-        from pirt.ranking.counting import AT_ONCE, count_places
-
-        # Of floating point whatever the distances are: what is left out becomes NaN.
+    def _positions_of(
+        self, rows: Floats, pids: Integers, camids: Integers, kernel: Callable[..., int], done: int
+    ) -> list[Integers]:
+        """Return the positions of the matches of some queries; messages count queries from `done`."""
         dtype, few = np.result_type(rows.dtype, np.float32), max(1, _CELLS // max(self._gallery.size, 1))
         positions: list[Integers] = []
-        for first in share[::_QUERIES]:
-            queries = slice(first, min(first + _QUERIES, share.stop))
+        for first in range(0, len(rows), _QUERIES):
+            queries = slice(first, first + _QUERIES)
             images, matching = self._gallery.of(pids[queries], camids[queries])
             # Nearest first, and of equally near ones the first in the gallery; what is no match goes last, as NaN.
             distances = np.where(matching, np.take_along_axis(rows[queries], images, axis=1), np.nan)
             order = distances.argsort(axis=1, kind="stable")
             columns, counts = np.take_along_axis(images, order, axis=1), matching.sum(axis=1)
-            thresholds = np.zeros((len(images), -(-images.shape[1] // AT_ONCE) * AT_ONCE), dtype)
-            thresholds[:, : images.shape[1]] = np.take_along_axis(distances, order, axis=1)
+            thresholds = np.take_along_axis(distances, order, axis=1).astype(dtype, copy=False)
             places = np.empty(images.shape, dtype=np.int64)
             for start in range(0, len(images), few):
                 some = slice(start, start + few)
                 copied = rows[queries][some].astype(dtype, order="C")
-                bad = count_places(
+                bad = kernel(
                     copied, images[some], self._junk, counts[some], thresholds[some], columns[some], places[some]
                 )
                 if bad >= 0:
-                    _refuse_nan(rows[first + start + bad], done + first + start + bad)
+                    query = first + start + bad
+                    _refuse_nan(rows[query], done + query)
             positions += [row[:count] for row, count in zip(places, counts.tolist(), strict=True)]
         return positions
 
@@ -234,4 +240,6 @@ def _integers(values: ArrayLike, name: str) -> Integers:
     array = np.asarray(values)
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or not array.size):
         raise DataError(f"{name} must be a list of integers, found {array.dtype} of shape {array.shape}")
+    if array.dtype == np.uint64 and array.max(initial=0) > np.iinfo(np.int64).max:
+        raise DataError(f"{name} holds a number beyond 64 bits with a sign")
     return array.astype(np.int64)

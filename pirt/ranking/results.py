@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -14,7 +13,7 @@ from pirt.core.files import files_named, written_whole
 from pirt.core.manifest import is_of_stand_in
 from pirt.core.params import Fraction, Frozen, first_problem
 from pirt.core.pids import DISTRACTOR_PID, JUNK_PID
-from pirt.core.texts import MEBIBYTE, bytes_within, is_json_without
+from pirt.core.texts import LARGEST_JSON, bytes_within, is_json_without
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Persons
 from pirt.ranking.intervals import bootstrap
@@ -25,6 +24,7 @@ from pirt.ranking.verification import Calibration, OperatingPoint, Verification
 from pirt.runs.params import ModelParams, TrainParams
 
 METRICS_FILE, SCORES_FILE = "metrics.json", "scores.json"
+_RANKS = (1, 5, 10)
 _ROUNDED = 1e-6  # a query's precision is kept to six digits
 FalsePositiveRate = Literal["0.001", "0.01", "0.1"]
 """Rates that people choose thresholds by; as text, since they are names in the file."""
@@ -49,7 +49,7 @@ class Counts(Frozen):
     skipped: int
     """Queries without a valid match."""
     gallery: int
-    """Without junk."""
+    """Without junk, unless the protocol keeps it."""
     junk: int
     distractors: int
     same_camera_pairs: int
@@ -127,7 +127,8 @@ class Metrics(Scores):
         told = {name: getattr(self, name) for name in Scores.model_fields}
         again = [dict(self.confidence_modes[DEFAULT_MODE])] if DEFAULT_MODE in self.confidence_modes else []
         if self.cmc:
-            again.append(dict(zip(("rank_1", "rank_5", "rank_10"), _at_ranks(self.cmc), strict=True)))
+            # `max_rank` may end the curve before rank 10.
+            again.append({f"rank_{rank}": self.cmc[rank - 1] for rank in _RANKS if rank <= len(self.cmc)})
         if self.per_query is not None and self.per_query.average_precisions:
             again.append({"mean_ap": float(np.mean(self.per_query.average_precisions))})
         for name, value in (item for table in again for item in table.items()):
@@ -153,7 +154,7 @@ def metrics_of(
         seed=lineage.seed,
         cmc=tuple(default.cmc.tolist()),
         confidence_modes={m: scores_of(metrics) for m, metrics in found.items()} if embeddings.has_parts else {},
-        counts=_counts(embeddings, query, gallery, default),
+        counts=_counts(embeddings, query, gallery, default, params),
         protocol=ProtocolUsed(**dict(params), cameras=_cameras(query, gallery)),
         model=lineage.model,
         train=lineage.train,
@@ -204,15 +205,11 @@ def _same_or_different(pairs: Verification, mode: ConfidenceMode) -> SameOrDiffe
 
 def scores_of(metrics: RankMetrics) -> Scores:
     """Return the numbers that tables show."""
-    rank_1, rank_5, rank_10 = _at_ranks(metrics.cmc.tolist())
-    return Scores.model_validate(
-        {"mAP": metrics.mAP, "mINP": metrics.mINP, "rank-1": rank_1, "rank-5": rank_5, "rank-10": rank_10}
-    )
-
-
-def _at_ranks(cmc: Sequence[float]) -> list[float]:
-    # `max_rank` may end the curve before rank 10.
-    return [cmc[min(rank, len(cmc)) - 1] for rank in (1, 5, 10)]
+    # Not of the curve, which `max_rank` may end before rank 10.
+    first = np.array([places[0] for places in metrics.places if len(places)])
+    measured = max(metrics.num_queries - metrics.num_skipped, 1)
+    at_ranks = {f"rank-{rank}": np.count_nonzero(first < rank) / measured for rank in _RANKS}
+    return Scores.model_validate({"mAP": metrics.mAP, "mINP": metrics.mINP, **at_ranks})
 
 
 def write_metrics(metrics: Metrics, folder: Path) -> None:
@@ -244,7 +241,7 @@ def metrics_files(folder: Path) -> list[Path]:
 def read_metrics(path: Path) -> Metrics:
     """Read a `metrics.json`; one that is missing, damaged or of another program is a `DataError`."""
     try:
-        return Metrics.model_validate_json(bytes_within(path, MEBIBYTE))
+        return Metrics.model_validate_json(bytes_within(path, LARGEST_JSON))
     except FileNotFoundError:
         raise DataError(f"metrics file {path} does not exist; `pirt-eval --out` writes one") from None
     except ValidationError as error:
@@ -253,13 +250,15 @@ def read_metrics(path: Path) -> Metrics:
         raise DataError(f"metrics file {path} cannot be read: {error}") from error
 
 
-def _counts(embeddings: Embeddings, query: Persons, gallery: Persons, metrics: RankMetrics) -> Counts:
+def _counts(
+    embeddings: Embeddings, query: Persons, gallery: Persons, metrics: RankMetrics, params: EvaluateParams
+) -> Counts:
     junk = int(np.count_nonzero(gallery.pids == JUNK_PID))
     views = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
     return Counts(
         queries=metrics.num_queries,
         skipped=metrics.num_skipped,
-        gallery=len(gallery) - junk,
+        gallery=len(gallery) - junk * (params.junk == "drop"),
         junk=junk,
         distractors=int(np.count_nonzero(gallery.pids == DISTRACTOR_PID)),
         same_camera_pairs=sum(views[view] for view in zip(query.pids.tolist(), query.camids.tolist(), strict=True)),

@@ -24,6 +24,7 @@ _UNREADABLE = (
     OSError, EOFError, RuntimeError, pickle.UnpicklingError, AttributeError, KeyError, ValueError, TypeError
 )  # fmt: skip
 _STATE_FILE = "state.pt"
+_NOT_GIVEN = "not given"
 
 
 @dataclass
@@ -105,8 +106,10 @@ def _reason(error: Exception) -> str:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name in ours:
-        if isinstance(ours[name], dict) and isinstance(theirs[name], dict):
-            yield from _differences(theirs[name], ours[name], f"{prefix}{name}.")
-        elif theirs[name] != ours[name]:
-            yield f"{prefix}{name} was {theirs[name]}, now {ours[name]}"
+    # Either may have names that the other lacks: a backbone's options are a free mapping.
+    for name in dict.fromkeys((*theirs, *ours)):
+        was, now = (told.get(name, _NOT_GIVEN) for told in (theirs, ours))
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            yield f"{prefix}{name} was {was}, now {now}"

@@ -8,6 +8,7 @@ from pirt.runs.params import TrainParams
 def learning_rate(params: TrainParams, step: int, steps_per_epoch: int) -> float:
     """Warm up linearly, stay flat, then fall by a cosine to the final learning rate of the last step.
 
+    A training of no more epochs than warm-up and flat part have ends before it falls.
     Counted in steps, so that an epoch of few batches warms up as smoothly as one of many. `step` starts at 0.
     """
     warmup = params.warmup_epochs * steps_per_epoch

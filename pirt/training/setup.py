@@ -28,7 +28,10 @@ def training_set(manifest: Manifest, heatmaps: HeatmapStore | None, params: Para
 
     Junk (pid −1) and distractors (pid 0) are nobody in particular, so they are left out.
     """
-    rows, cache = readable_rows(manifest, _persons(manifest), heatmaps, params)
+    persons = _persons(manifest)
+    rows, cache = readable_rows(manifest, persons, heatmaps, params)
+    if not rows:
+        raise DataError(f"all {len(persons)} train images were skipped in stage 1; fix them and extract them again")
     train = params.train
     augment = train.augment
     transform = TrainTransform(

@@ -11,9 +11,11 @@ _COLUMNS = ("mAP", "mINP", "rank-1", "rank-5", "rank-10")
 def metrics_summary(metrics: Metrics, out: Path) -> str:
     """Say what was measured and what was left out."""
     counts, origin = metrics.counts, metrics.lineage
+    junk = f"{counts.junk} junk images"
+    kept, dropped = (f", {junk}", "") if metrics.protocol.junk == "keep" else ("", f"{junk}, ")
     lines = [
         f"{counts.queries} queries ({counts.skipped} skipped, without a valid match), {counts.gallery} "
-        f"gallery images ({counts.distractors} distractors); left out: {counts.junk} junk images, "
+        f"gallery images ({counts.distractors} distractors{kept}); left out: {dropped}"
         f"{counts.same_camera_pairs} same-camera pairs, {counts.unreadable} unreadable images",
         f"cameras: {metrics.protocol.cameras}",
         f"{'':16}{''.join(f'{column:>8}' for column in _COLUMNS)}",

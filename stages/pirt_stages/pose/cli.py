@@ -95,8 +95,8 @@ def train_command(
     manifest, params = read_manifest(manifest_file, root), load_train_params(params_file)
     metrics = train(manifest, keypoints, params, out, _device(device))
     click.echo(
-        f"{out}: PCK@0.2 {metrics.pck:.3f} on held-out visible keypoints, "
-        f"{metrics.pck_unoccluded:.3f} on unoccluded images"
+        f"{out}: PCK@0.2 {_share(metrics.pck)} on held-out visible keypoints, "
+        f"{_share(metrics.pck_unoccluded)} on unoccluded images"
     )
 
 
@@ -118,6 +118,10 @@ def identify_command(params_file: Path, out: Path) -> None:
 
     identify(load_extract_params(params_file), out)
     click.echo(f"wrote {out}")
+
+
+def _share(value: float | None) -> str:
+    return "not measurable" if value is None else f"{value:.3f}"
 
 
 @main.command("adapt")

@@ -59,13 +59,16 @@ def is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
     with _damage_named(path):
-        if zipfile.is_zipfile(path):
-            return True
-        try:
-            tarfile.open(path, tarinfo=_TarHeader).close()
-        except tarfile.TarError:
-            return False
-        return True
+        return _is_tar(path) or zipfile.is_zipfile(path)
+
+
+def _is_tar(path: Path) -> bool:
+    """Say whether the file begins as a tar: one whose last member is a zip would also pass for that zip."""
+    try:
+        tarfile.open(path, tarinfo=_TarHeader).close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 @contextmanager
@@ -173,13 +176,13 @@ def _damage_named(archive: Path) -> Iterator[None]:
 
 def _unpack(archive: Path, folder: Path, limits: Limits, names: Names) -> None:
     gate = _Gate(archive, folder, limits)
-    if zipfile.is_zipfile(archive):
+    if _is_tar(archive):
+        with tarfile.open(archive, "r|*", tarinfo=_TarHeader, encoding=names.tar_encoding) as stream:
+            gate.write(gate.admit(_tar_members(archive, stream, names)))
+    else:
         with zipfile.ZipFile(archive) as packed:
             # A zip tells everything beforehand; a tar only as it is read.
             gate.write(list(gate.admit(_zip_members(archive, packed, names))))
-    else:
-        with tarfile.open(archive, "r|*", tarinfo=_TarHeader, encoding=names.tar_encoding) as stream:
-            gate.write(gate.admit(_tar_members(archive, stream, names)))
 
 
 class _Gate:

@@ -15,8 +15,8 @@ COLUMNS = ("kind", "number", "name")
 
 
 def names_file(manifest: Path) -> Path:
-    """Return where the names of the persons and cameras of `manifest` lie."""
-    return manifest.with_name(f"{manifest.stem}.names.csv")
+    """Return where the names of the persons and cameras of `manifest` lie; data.csv and data.tsv have their own."""
+    return manifest.with_name(f"{manifest.name.removesuffix('.csv')}.names.csv")
 
 
 def require_place(manifest: Path) -> None:

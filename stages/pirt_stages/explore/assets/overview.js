@@ -23,7 +23,7 @@ pirt.showOverview = (state, go) => {
     evaluations.map((one, number) => [
       name(number), percent(one.mAP), range(data.all.mAP[number]),
       ...(several ? [number ? difference(data.all.difference[number - 1]) : ""] : []),
-      ...[1, 5, 10].map((rank) => percent(one.cmc[Math.min(rank, one.cmc.length) - 1])), percent(one.mINP),
+      ...[1, 5, 10].map((rank) => rank > one.cmc.length ? "–" : percent(one.cmc[rank - 1])), percent(one.mINP),
     ]));
 
   const verification = table(

@@ -140,9 +140,11 @@ def _image_ids(manifest: Manifest, annotations: Path | None) -> list[int]:
         return list(range(1, len(manifest.rows) + 1))
     try:
         images = json_in(annotations, LARGEST_LABELS)["images"]
-        known = {str(image["file_name"]): int(image["id"]) for image in images}
+        known = {str(image["file_name"]): image["id"] for image in images}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"annotations {annotations} are not COCO JSON with images of file_name and id") from error
+    if not all(type(number) is int for number in known.values()) or not len(set(known.values())) == len(images):
+        raise DataError(f"annotations {annotations} have an image whose id is no whole number, or an id or image twice")
     if unknown := [row.path for row in manifest.rows if row.path not in known]:
         raise DataError(
             f"annotations {annotations} lack {len(unknown)} of the manifest's images, the first is {unknown[0]!r}"

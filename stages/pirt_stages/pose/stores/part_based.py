@@ -141,12 +141,12 @@ def _export(
 def _require_distinct_names(names: list[list[str]], manifest: Manifest) -> None:
     seen: dict[str, str] = {}
     for (name, *_), row in zip(names, manifest.rows, strict=True):
-        if name in seen:
+        # An image may be query and gallery, as pictures in both of Occluded-DukeMTMC's splits are.
+        if seen.setdefault(name, row.path) != row.path:
             raise DataError(
                 f"images {seen[name]} and {row.path} would both become {name}, since that program looks by folder and "
                 "stem; rename one of them"
             )
-        seen[name] = row.path
 
 
 def _is_partial_reid(row: ImageRow) -> bool:

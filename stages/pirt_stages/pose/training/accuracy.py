@@ -22,9 +22,9 @@ class KeypointCounts(Frozen):
 class PoseScores(Frozen):
     """`scores.json`: the headline, for `dvc metrics show`."""
 
-    pck: Fraction
-    """PCK@0.2 of the torso, over visible keypoints."""
-    pck_unoccluded: Fraction
+    pck: Fraction | None
+    """PCK@0.2 of the torso, over visible keypoints; None without any."""
+    pck_unoccluded: Fraction | None
     visibility_auc: Fraction | None
     """None without both visible and occluded keypoints."""
 
@@ -64,7 +64,7 @@ def torso_length(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def pck(
     found: NDArray[np.float32], keypoints: NDArray[np.float32], threshold: float = 0.2
-) -> tuple[float, list[float | None], int]:
+) -> tuple[float | None, list[float | None], int]:
     """Return PCK@`threshold` of the visible keypoints, normalised by torso length.
 
     Args:
@@ -73,12 +73,12 @@ def pck(
         threshold: Share of the torso length within which a keypoint counts as found.
 
     Returns:
-        Share over all visible keypoints, share per keypoint (None where none is visible), number of keypoints.
+        Share over all visible keypoints, share per keypoint, number of keypoints; a share of none is None.
     """
     torso = torso_length(keypoints)
     counted = (keypoints[..., 2] == VISIBLE) & (torso > 0)[:, None]
     if not counted.any():
-        return 0.0, [None] * keypoints.shape[1], 0
+        return None, [None] * keypoints.shape[1], 0
     norm = np.repeat(np.maximum(torso, 1e-6)[:, None], 2, axis=1)
     shares, _, _ = keypoint_pck_accuracy(found, keypoints[..., :2], counted, threshold, norm)
     numbers = counted.sum(axis=0)

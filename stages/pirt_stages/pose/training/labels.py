@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from pirt.core.errors import DataError
 from pirt.core.keypoints import COCO_KEYPOINTS
@@ -14,6 +14,8 @@ from pirt.core.texts import LARGEST_LABELS, bytes_within
 
 OCCLUDED, VISIBLE = 1, 2
 """COCO's visibility flags of a labelled keypoint; 0 is not labelled."""
+_FARTHEST = 1_000_000
+"""Pixels from an image's corner, which no label of an image reaches."""
 
 
 class _Image(BaseModel):
@@ -23,9 +25,15 @@ class _Image(BaseModel):
 
 class _Annotation(BaseModel):
     image_id: int
-    keypoints: list[float]
-    area: float = 0.0
+    keypoints: list[FiniteFloat]
+    area: FiniteFloat | None = None
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
     occluded: bool | None = None
+
+    @property
+    def size(self) -> float | None:
+        """The person's area, or else that of the box around."""
+        return self.bbox[2] * self.bbox[3] if self.area is None and self.bbox else self.area
 
 
 class _Labels(BaseModel):
@@ -50,22 +58,40 @@ def read_keypoints(path: Path) -> dict[str, Labels]:
     Of an image with several people only the largest counts, who in a crop of a person is that person.
     """
     table = _parsed(path)
-    names = {image.id: image.file_name for image in table.images}
-    labels: dict[str, Labels] = {}
-    # The smallest first: of one image each replaces the one before.
-    for annotation in sorted(table.annotations, key=lambda annotation: annotation.area):
+    names: dict[int, str] = {}
+    for image in table.images:
+        # As when files were put together: it would not be known whose keypoints these are.
+        if names.setdefault(image.id, image.file_name) != image.file_name:
+            raise DataError(f"{path}: {names[image.id]} and {image.file_name} both have the id {image.id}")
+    people: dict[str, list[_Annotation]] = {}
+    for annotation in table.annotations:
         if annotation.image_id not in names:
             raise DataError(f"{path}: an annotation names image {annotation.image_id}, which is not listed")
-        if len(annotation.keypoints) != 3 * len(COCO_KEYPOINTS):
-            raise DataError(
-                f"{path}: {names[annotation.image_id]} has {len(annotation.keypoints)} keypoint numbers, "
-                f"expected {3 * len(COCO_KEYPOINTS)} (x, y, visibility for COCO's 17)"
-            )
-        keypoints = np.array(annotation.keypoints, dtype=np.float32).reshape(-1, 3)
-        hidden = bool((keypoints[:, 2] == OCCLUDED).any())
-        occluded = hidden if annotation.occluded is None else annotation.occluded
-        labels[names[annotation.image_id]] = Labels(keypoints, occluded)
-    return labels
+        people.setdefault(names[annotation.image_id], []).append(annotation)
+    return {name: _labels_of(_largest(of_image, name, path), name, path) for name, of_image in people.items()}
+
+
+def _largest(people: list[_Annotation], name: str, path: Path) -> _Annotation:
+    sizes = [person.size for person in people]
+    if len(people) > 1 and None in sizes:
+        raise DataError(f"{path}: {name} has {len(people)} people; to tell the largest, each needs an area or bbox")
+    # Of equally large ones the last.
+    return max(reversed(people), key=lambda person: person.size or 0)
+
+
+def _labels_of(person: _Annotation, name: str, path: Path) -> Labels:
+    if len(person.keypoints) != 3 * len(COCO_KEYPOINTS):
+        raise DataError(
+            f"{path}: {name} has {len(person.keypoints)} keypoint numbers, expected {3 * len(COCO_KEYPOINTS)} (x, y, "
+            "visibility for COCO's 17)"
+        )
+    keypoints = np.array(person.keypoints).reshape(-1, 3)
+    if not np.isin(keypoints[:, 2], (0, OCCLUDED, VISIBLE)).all() or np.abs(keypoints).max() > _FARTHEST:
+        raise DataError(
+            f"{path}: {name} has a keypoint whose visibility is not 0, 1 or 2, or that lies beyond {_FARTHEST:,} pixels"
+        )
+    hidden = bool((keypoints[:, 2] == OCCLUDED).any())
+    return Labels(keypoints.astype(np.float32), hidden if person.occluded is None else person.occluded)
 
 
 def _parsed(path: Path) -> _Labels:

@@ -18,7 +18,7 @@ from pirt.core.files import refuse_other_files, require_apart, sha256_of, writte
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.repeatable import deterministic
-from pirt.progress import progress, progress_over
+from pirt.progress import note, progress, progress_over
 from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
 from pirt_stages.pose.networks.openmmlab import Config, MMLogger
@@ -143,6 +143,8 @@ def load_labelled(
             f"{source} labels none of the {len(rows)} training images such as {rows[0].path!r}; "
             "its file_name must be the manifest's path"
         )
+    if left_out := len(rows) - len(chosen):
+        note(f"{left_out:,} of {len(rows):,} images of the train split have no keypoints in {source} and are left out")
     # All of them in memory: as float32 they would take four times as much.
     images = torch.empty(len(chosen), 3, height, width, dtype=torch.uint8)
     keypoints = np.stack([labels[row.path].keypoints for row in chosen])

@@ -138,6 +138,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path, path: str) -> Non
         (",".join(COLUMNS) + "\nk,a.jpg,train,1\n", "row 1: 4 fields"),
         (",".join(COLUMNS) + "\nk,a.jpg,test,1,1,00\n", "row 1: split 'test'"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,one,1,00\n", "whole numbers"),
+        (",".join(COLUMNS) + "\nk,a.jpg,train,1_2,1,00\n", "whole numbers"),
         (",".join(COLUMNS) + "\nk,a.jpg,train,1,1,00\nk,b.jpg,train,1,1,00\n", "appears twice"),
         (",".join(COLUMNS) + "\n,a.jpg,train,1,1,00\n", "empty"),
         (",".join(COLUMNS) + '\n"k,a.jpg,train,1,1,00\n', "is not a CSV file"),

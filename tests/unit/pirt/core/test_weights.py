@@ -332,6 +332,16 @@ def test_namesakes_are_fetched_apart(kept: Path, server: str) -> None:
         assert fetch(server + place).read_text() == place
 
 
+def test_what_is_asked_of_the_server_is_not_in_the_name(kept: Path, server: str) -> None:
+    assert fetch(f"{server}/m/model.safetensors?download=true").name == "model.safetensors"
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_pickle_that_only_other_readers_take_says_so(tmp_path: Path, protocol: int) -> None:
+    path = saved(tmp_path, PLAIN, pickle_protocol=protocol)
+    assert f"was saved with pickle protocol {protocol}; save it again" in one_line(path)
+
+
 def test_what_a_broken_connection_left_is_not_kept(kept: Path, server: str) -> None:
     with pytest.raises(CheckpointError, match="ended after 6 of 13 bytes"):
         fetch(f"{server}/cut/best.pth")

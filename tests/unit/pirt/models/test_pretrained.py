@@ -164,10 +164,17 @@ def test_a_url_is_downloaded_once_and_checked_against_its_name(tmp_path, hub):
         load_published(other, named.as_uri())
 
 
+def test_a_hash_in_a_folder_is_not_the_files(tmp_path, hub):
+    (tmp_path / "weights-0123456789ab.s3").mkdir()
+    torch.save({}, tmp_path / "weights-0123456789ab.s3" / "resnet18.pth")
+    with pytest.raises(CheckpointError, match="the file name must carry its SHA-256"):
+        load_published(resnet18_ibn_a(), (tmp_path / "weights-0123456789ab.s3" / "resnet18.pth").as_uri())
+
+
 def test_a_download_of_other_bytes_leaves_nothing(tmp_path, hub):
     source = tmp_path / PUBLISHED
     torch.save({}, source)
-    with pytest.raises(CheckpointError, match="invalid hash value"):
+    with pytest.raises(CheckpointError, match="SHA-256 does not begin with"):
         load_published(resnet18_ibn_a(), source.as_uri())
     assert not hub.exists()
 

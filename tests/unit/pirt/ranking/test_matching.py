@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from pirt.core.errors import DataError
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import (
     CONFIDENCE_MODES,
@@ -25,6 +28,15 @@ def features(count: int, seed: int, parts: bool = True) -> Features:
 def test_features_have_unit_length_and_zeros_stay():
     made = make_features([torch.tensor([[3.0, 4.0], [0.0, 0.0]])])
     assert made.globals.flatten().tolist() == pytest.approx([0.6, 0.8, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("place", range(3))
+def test_features_that_are_not_finite_are_refused(bad, place):
+    parts = [torch.ones(3, 8), torch.ones(3, 3, 8), torch.ones(3, 3)]
+    parts[place][1] = bad
+    with pytest.raises(DataError, match="features of image 1 are not finite"):
+        make_features([torch.ones(3, 8), parts[0]], *parts[1:])
 
 
 def test_weights_of_each_mode():

@@ -2,6 +2,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,9 +140,43 @@ def test_queries_on_several_threads_stay_in_order(monkeypatch: pytest.MonkeyPatc
         rank_metrics(distances, pids[:20], pids[20:], camids[:20], camids[20:])
 
 
-def test_ranks_where_compiled_code_cannot_be_kept() -> None:
+def _ranks_apart(**environment: str) -> None:
     program = "from pirt.ranking.metrics import rank_metrics as r; print(r([[0.3, 0.1]], [1], [1, 2], [0], [1, 1]).mAP)"
-    # Numba then looks for notebooks alone, of which there is none.
-    environment = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
-    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     assert ran.stdout == "0.5\n", ran.stderr
+
+
+def test_ranks_where_compiled_code_cannot_be_kept() -> None:
+    # Numba then looks for notebooks alone, of which there is none.
+    _ranks_apart(NUMBA_CACHE_LOCATOR_CLASSES="IPythonCacheLocator")
+
+
+def test_ranks_where_kept_compiled_code_is_damaged(tmp_path: Path) -> None:
+    _ranks_apart(NUMBA_CACHE_DIR=str(tmp_path))
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        path.write_bytes(b"")
+    _ranks_apart(NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_a_block_with_nan_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    meter = RankMeter([1, 2], [1, 1])
+    with pytest.raises(DataError, match="query 1 to gallery image 0 is NaN"):
+        meter.update(np.array([[0.1, 0.2], [np.nan, 0.2]]), [1, 2], [0, 0])
+    meter.update(np.array([[0.1, 0.2], [0.3, 0.2]]), [1, 2], [0, 0])
+    assert meter.compute().num_queries == 2
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.complex64, object])
+def test_distances_of_another_kind_are_refused(dtype: np.typing.DTypeLike) -> None:
+    with pytest.raises(DataError, match="expected whole numbers or floats"):
+        rank_metrics(np.zeros((1, 1), dtype), [1], [1], [0], [1])
+
+
+def test_pids_beyond_64_bits_are_refused() -> None:
+    with pytest.raises(DataError, match="gallery_pids holds a number beyond 64 bits"):
+        rank_metrics(np.zeros((1, 1)), [1], np.array([2**63], np.uint64), [0], [1])

@@ -60,6 +60,8 @@ def test_a_variant_may_train_otherwise(tmp_path: Path) -> None:
     assert (params.model.parts, params.train.epochs, params.train.backbone_weights) == (False, 5, None)
     with pytest.raises(ParamsError, match="variant odd, train must be a mapping, found int 3"):
         load_params(write(tmp_path, "variants: {odd: {train: 3}}"), "odd")
+    with pytest.raises(ParamsError, match="train must be a mapping, found bool False"):
+        load_params(write(tmp_path, "train: false\nvariants: {odd: {}}"), "odd")
 
 
 def test_missing_file_and_variant_are_named(tmp_path: Path) -> None:

@@ -39,6 +39,22 @@ def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert load_state(tmp_path / "other", RECORD) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [({}, {"drop_path": 0.1}), ({"drop_path": 0.1}, {}), ({"drop_path": 0.1}, {"checkpointing": True})],
+)
+def test_an_option_that_only_one_of_two_trainings_has_tells_them_apart(
+    tmp_path: Path, before: dict[str, float], now: dict[str, float]
+) -> None:
+    def record(options: dict[str, float]) -> RunRecord:
+        model = SMALL.model_copy(update={"backbone_options": options})
+        return RECORD.model_copy(update={"params": RECORD.params.model_copy(update={"model": model})})
+
+    save_state(tmp_path / "run", TrainingState(step=3), record(before))
+    with pytest.raises(CheckpointError, match=r"belongs to another training: .*drop_path was .*, now"):
+        load_state(tmp_path / "run", record(now))
+
+
 def test_every_flipped_or_missing_byte_is_found_and_nothing_deleted(tmp_path: Path) -> None:
     out = tmp_path / "run"
     kept(out)

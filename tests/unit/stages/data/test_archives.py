@@ -186,6 +186,17 @@ def test_another_archives_folder_is_not_touched(tmp_path: Path) -> None:
         unpacked(first, folder)
 
 
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path: Path) -> None:
+    files = {"a/1.jpg": b"1", "more.zip": packed(tmp_path / "more.zip", {"inner.jpg": b"2"}).read_bytes()}
+    with tarfile.open(tmp_path / "d.tar", "w") as file:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    assert is_archive(tmp_path / "d.tar")
+    assert {name: (unpacked(tmp_path / "d.tar") / name).read_bytes() for name in files} == files
+
+
 def test_windows_names_and_resource_forks(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.zip", {"query\\1.jpg": b"1", "__MACOSX/query/._1.jpg": b"2", "empty\\": b""})
     files = {str(path.relative_to(unpacked(archive))) for path in unpacked(archive).rglob("*") if path.is_file()}

@@ -121,7 +121,15 @@ def test_msmt17_reads_both_versions_and_validation_on_request(standin: Make, tmp
 
 
 @pytest.mark.parametrize(
-    "line", ["../../etc/passwd_0_1.jpg 0", "/etc/0_0_1.jpg 0", "0000/x.jpg 0", "0000/0_0_1.jpg one", "x"]
+    "line",
+    [
+        "../../etc/passwd_0_1.jpg 0",
+        "/etc/0_0_1.jpg 0",
+        "0000/x.jpg 0",
+        "0000/0_0_1.jpg one",
+        "x",
+        f"0000/0_0_1.jpg {'1' * 5000}",
+    ],
 )
 def test_msmt17_lists_are_not_trusted(line: str, standin: Make, tmp_path: Path) -> None:
     root = standin("msmt17") / "MSMT17_V1"

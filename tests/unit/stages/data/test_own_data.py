@@ -453,8 +453,23 @@ def test_cells_with_spaces_capitals_and_decimals(people: Path, importing: Import
 @pytest.mark.parametrize("thousand", ["1.000", "1,000"])
 def test_what_may_be_one_or_a_thousand_is_refused(thousand: str, people: Path, refused: Import) -> None:
     rows_of = [("p0/0.jpg", "train", 999, 1), ("p0/1.jpg", "train", 998, 1), ("p1/0.jpg", "train", thousand, 1)]
-    message = refused(table(people / "t.csv", rows_of, "path;split;pid;camid", delimiter=";"))
-    assert f"line 4: pid {thousand!r}; expected whole numbers in all rows" in message
+    for told, line in ((rows_of, 4), ([(*row[:2], thousand, row[3]) for row in rows_of], 2)):
+        message = refused(table(people / "t.csv", told, "path;split;pid;camid", delimiter=";"))
+        assert f"line {line}: pid {thousand!r} may be one or a thousand" in message
+
+
+def test_a_quote_that_nobody_closes_is_refused(people: Path, refused: Import) -> None:
+    text = table(people / "t.csv", lines("train"), "path,split,pid,camid,note").read_text()
+    (people / "t.csv").write_text(text.replace("\n", ',"it\n', 2).replace('"it', "", 1))
+    assert "t.csv, line" in refused(people / "t.csv")
+
+
+def test_two_manifests_of_a_folder_keep_their_own_names(people: Path, run: Run, tmp_path: Path) -> None:
+    named = [(path, split, f"person {pid}", camid) for path, split, pid, camid in lines("train")]
+    assert run("import", table(people / "t.csv", named), "--out", tmp_path / "set.csv").exit_code == 0
+    kept = (tmp_path / "set.names.csv").read_bytes()
+    assert run("import", table(people / "t.csv", lines("train")), "--out", tmp_path / "set.tsv").exit_code == 0
+    assert (tmp_path / "set.names.csv").read_bytes() == kept
 
 
 def test_names_and_numbers_that_are_too_long_are_refused(people: Path, refused: Import) -> None:

@@ -171,6 +171,24 @@ def test_options_and_parameter_file_choose_the_protocol(embeddings_file, tmp_pat
     }
 
 
+def test_headline_ranks_do_not_end_with_the_curve(embeddings_file, tmp_path):
+    told = []
+    for most in ("50", "1"):
+        assert invoke("--from-embeddings", embeddings_file, "--max-rank", most, "--out", tmp_path / most).exit_code == 0
+        told.append((tmp_path / most / "scores.json").read_bytes())
+        assert len(read_metrics(tmp_path / most / "metrics.json").cmc) == int(most)
+    assert told[0] == told[1]
+
+
+def test_junk_that_is_kept_is_not_called_left_out(embeddings_file, tmp_path):
+    kept = invoke("--from-embeddings", embeddings_file, "--junk", "keep", "--out", tmp_path / "kept")
+    dropped = invoke("--from-embeddings", embeddings_file, "--out", tmp_path / "dropped")
+    assert "distractors, 1 junk images); left out: 5 same-camera pairs" in kept.output
+    assert "distractors); left out: 1 junk images, 5 same-camera pairs" in dropped.output
+    counts = [read_metrics(tmp_path / name / "metrics.json").counts for name in ("kept", "dropped")]
+    assert counts[0].gallery == counts[1].gallery + 1
+
+
 def test_the_stripe_alone_can_be_coarse_but_not_beside_reranking(embeddings_file, tmp_path):
     chosen = ("--from-embeddings", embeddings_file, "--coarse", "stripe", "--out", tmp_path)
     assert invoke(*chosen).exit_code == 0

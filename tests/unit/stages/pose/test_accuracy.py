@@ -41,7 +41,7 @@ def test_people_without_a_labelled_torso_do_not_count() -> None:
 def test_nothing_visible_is_no_division_by_zero() -> None:
     found, keypoints = _people(2)
     keypoints[..., 2] = 1
-    assert pck(found, keypoints) == (0.0, [None] * 17, 0)
+    assert pck(found, keypoints) == (None, [None] * 17, 0)
 
 
 def test_visibility_auc_equals_all_pairs() -> None:

@@ -17,14 +17,24 @@ def _write(path: Path, annotations: list[dict[str, Any]]) -> Path:
 
 
 def test_keypoints_are_keyed_by_file_name(tmp_path: Path) -> None:
-    numbers = [float(number) for number in range(51)]
+    numbers = [0.0, 1.0, 2.0, 3.0, 4.0, 1.0, *[0.0] * 45]
     labels = read_keypoints(_write(tmp_path / "k.json", [{"image_id": 7, "keypoints": numbers}]))
-    assert np.array_equal(labels["a.jpg"].keypoints[1], [3, 4, 5])
+    assert np.array_equal(labels["a.jpg"].keypoints[1], [3, 4, 1])
 
 
 def test_of_several_people_the_largest_counts(tmp_path: Path) -> None:
-    people = [{"image_id": 7, "area": area, "keypoints": [float(area)] * 51} for area in (5, 9, 2)]
-    assert read_keypoints(_write(tmp_path / "k.json", people))["a.jpg"].keypoints[0, 0] == 9
+    sizes = ({"area": 5}, {"area": 9, "bbox": [0, 0, 1, 1]}, {"bbox": [0, 0, 4, 2]})
+    people = [{"image_id": 7, "keypoints": [n, 0, 0] * 17, **size} for n, size in enumerate(sizes)]
+    assert read_keypoints(_write(tmp_path / "k.json", people))["a.jpg"].keypoints[0, 0] == 1
+    with pytest.raises(DataError, match=r"a\.jpg has 2 people; to tell the largest, each needs an area or bbox"):
+        read_keypoints(_write(tmp_path / "k.json", [people[0], {"image_id": 7, "keypoints": [0] * 51}]))
+
+
+def test_two_images_of_one_number_are_refused(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": name} for name in ("a.jpg", "b.jpg")]
+    (tmp_path / "k.json").write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(DataError, match=r"a\.jpg and b\.jpg both have the id 7"):
+        read_keypoints(tmp_path / "k.json")
 
 
 @pytest.mark.parametrize(("flags", "said", "occluded"), [(2, None, False), (1, None, True), (1, False, False)])
@@ -40,6 +50,9 @@ def test_an_image_is_occluded_as_it_says_or_when_a_keypoint_is(
     [
         ([{"image_id": 8, "keypoints": [0] * 51}], "image 8, which is not listed"),
         ([{"image_id": 7, "keypoints": [0] * 50}], "a.jpg has 50 keypoint numbers, expected 51"),
+        ([{"image_id": 7, "keypoints": [1, 1, 7] * 17}], "whose visibility is not 0, 1 or 2"),
+        ([{"image_id": 7, "keypoints": [1e300, 1, 2] * 17}], "lies beyond 1,000,000 pixels"),
+        ([{"image_id": 7, "keypoints": [float("nan"), 1, 2] * 17}], "finite number"),
         ([{"image_id": 7}], r"annotations\.0\.keypoints: Field required"),
     ],
 )

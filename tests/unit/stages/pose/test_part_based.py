@@ -1,6 +1,7 @@
 """What BPBReID's and KPR's loaders look for is there, under the names and in the form in which they read it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,15 @@ def test_other_layouts_find_theirs(
     store = stored(tmp_path, manifest_of(tmp_path, paths), heatmaps)
     assert export(to, tmp_path, store, tmp_path / "out")[0] == 0
     assert name in files_of(tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["bpbreid", "kpr"])
+def test_an_image_may_be_query_and_gallery(tmp_path: Path, heatmaps: NDArray[np.float32], to: str) -> None:
+    once = manifest_of(tmp_path, PATHS[:2]).rows
+    twice = write_manifest(tmp_path / "manifest.csv", [*once, replace(once[1], key="again")], tmp_path / "data")
+    store = stored(tmp_path, twice, np.concatenate([heatmaps[:2], heatmaps[1:2]]))
+    code, said = export(to, tmp_path, store, tmp_path / "out")
+    assert code == 0, said
 
 
 @pytest.mark.parametrize("to", ["bpbreid", "kpr"])

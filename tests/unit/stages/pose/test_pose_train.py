@@ -79,6 +79,16 @@ def test_what_dvc_lets_git_ignore_stays_so(people: People, tmp_path: Path) -> No
     assert (tmp_path / "one" / "checkpoint.pth").is_file()
 
 
+def test_images_without_keypoints_are_counted(
+    people: People, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = json.loads(people.keypoints.read_text())
+    table["annotations"] = table["annotations"][:-1]
+    (tmp_path / "k.json").write_text(json.dumps(table))
+    train(people.manifest, tmp_path / "k.json", SHORT, tmp_path / "one", "cpu")
+    assert f"1 of 8 images of the train split have no keypoints in {tmp_path / 'k.json'}" in capsys.readouterr().err
+
+
 def test_the_loss_falls_and_occluded_keypoints_stay_low(people: People) -> None:
     from pirt_stages.pose.networks.network import build_network
     from pirt_stages.pose.training.labels import read_keypoints

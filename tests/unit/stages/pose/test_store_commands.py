@@ -547,6 +547,11 @@ def test_export_coco_refuses_what_does_not_fit(cli: Cli, tmp_path: Path, manifes
     assert "lack 11 of the manifest's images" in cli(*with_ids).output
     (tmp_path / "a.json").write_text("[]")
     assert "are not COCO JSON" in cli(*with_ids).output
+    for number in ("1e999", "7.9", "true", "7"):  # the last for two images
+        listed = ", ".join(f'{{"id": {number}, "file_name": "{row.path}"}}' for row in manifest.rows)
+        (tmp_path / "a.json").write_text(f'{{"images": [{listed}]}}')
+        result = cli(*with_ids)
+        assert (result.exit_code, "id is no whole number, or an id or image twice" in result.output) == (2, True)
     assert not (tmp_path / "r.json").exists()
 
 

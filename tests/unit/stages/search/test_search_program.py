@@ -12,6 +12,7 @@ from PIL import Image
 from small_disks import assert_refused_in_one_line, files_up_to
 
 from pirt.core.manifest import read_manifest, write_manifest
+from pirt.core.texts import LARGEST_JSON
 from pirt.heatmaps.reader import open_store
 from pirt.nearest import rank_gallery
 from pirt.ranking.embeddings import open_embeddings
@@ -82,6 +83,16 @@ def test_files_of_somebody_else_stay(search, evaluated, tmp_path, drawn, name):
     assert f"{name} is not of a search and would be lost" in refused.output
     assert [path.read_bytes() for path in (tmp_path / "found").iterdir()] == [b'{"mine": 1}']
     assert not (tmp_path / "index").exists()
+
+
+def test_a_list_of_another_program_that_is_too_large_to_read_stays(search, tmp_path):
+    (tmp_path / "found").mkdir()
+    detections = b"[" + b",".join([b'{"image_id": 1, "score": 0.5}'] * 1_200_000) + b"]"
+    assert len(detections) > LARGEST_JSON
+    (tmp_path / "found" / "results.json").write_bytes(detections)
+    refused = search("--index-at", tmp_path / "index")
+    assert_refused(refused, "results.json is not of a search and would be lost")
+    assert (tmp_path / "found" / "results.json").stat().st_size == len(detections)
 
 
 def test_without_room_for_the_picture_the_earlier_results_stay(search, evaluated, tmp_path):

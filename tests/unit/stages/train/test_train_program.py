@@ -463,6 +463,15 @@ def test_images_that_stage_1_skipped_are_left_out(tmp_path, variant):
     assert "2 images are left out: junk, distractors, or unreadable in stage 1" in result.output
 
 
+def test_a_training_of_skipped_images_alone_is_refused(tmp_path):
+    manifest = write_persons(tmp_path)
+    write_heatmaps(tmp_path / "heatmaps.zarr", manifest, skipped=[row.key for row in manifest.split("train")])
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    refused = run(*training_arguments(tmp_path, tmp_path / "run"))
+    assert refused.exit_code == 2
+    assert "all 24 train images were skipped in stage 1" in refused.output
+
+
 def test_which_images_were_left_out_is_recorded(tmp_path):
     manifest = write_persons(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS)

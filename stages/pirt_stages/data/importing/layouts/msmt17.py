@@ -1,5 +1,6 @@
 """MSMT17, both versions: lists of paths with labels."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ LISTS: tuple[tuple[Split, str], ...] = (
     ("gallery", "list_gallery.txt"),
 )
 VALIDATION = "list_val.txt"
+_NUMBER = re.compile("[0-9]{1,9}")
 # Above the labels of training, which has 1,041 persons.
 TEST_PIDS = 10_000
 """Training and test people are both numbered from 0, and pid 0 means a distractor: see `MSMT17Layout.read`."""
@@ -75,7 +77,7 @@ def _listed(root: Path, name: str, folder: str, split: Split, first: int) -> lis
         parts, label = _cut(line)
         fields = parts.name.split("_")
         # A list may come from anybody, and must name nothing outside of the data set.
-        if not stays_inside(str(parts)) or len(fields) < 3 or not (label + fields[2]).isdecimal():
+        if not stays_inside(str(parts)) or len(fields) < 3 or not all(map(_NUMBER.fullmatch, (label, fields[2]))):
             raise DataError(
                 f"{root / name}, line {number}: {line!r}, expected '<folder>/<pid>_<n>_<camera>_….jpg <label>'"
             )

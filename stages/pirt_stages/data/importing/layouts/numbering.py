@@ -10,18 +10,24 @@ from pirt.core.errors import DataError
 
 # At most 100 digits: Python's int() refuses more than 4,300, with an error of its own.
 _WHOLE = re.compile(r"([+-]?\d{1,100})(?:[.,](?!000$)0+)?")
-"""A whole number, also as spreadsheets write it, with either decimal point; 1,000 may be one or a thousand."""
+"""A whole number, also as spreadsheets write it, with either decimal point."""
+_ONE_OR_A_THOUSAND = re.compile(r"[+-]?\d{1,100}[.,]000")
 
 
 def numbers_of(words: Sequence[str], what: str, wheres: Sequence[str]) -> tuple[list[int], dict[int, str]]:
     """Return a number for each word, and the names behind the numbers where words are names.
 
     Whole numbers stand for themselves. Names are numbered from 1 in the order of the alphabet. Numbers and names mixed
-    are a DataError that shows the rarer one, at its place in `wheres`.
+    are a DataError that shows the rarer one, at its place in `wheres`; so is 1,000, which may be one or a thousand.
     """
     words = [composed(word.strip()) for word in words]
     found = [_WHOLE.fullmatch(word) for word in words]
     named = [at for at, match in enumerate(found) if match is None]
+    if unclear := [at for at in named if _ONE_OR_A_THOUSAND.fullmatch(words[at])]:
+        at = unclear[0]
+        raise DataError(
+            f"{wheres[at]}: {what} {words[at]!r:.120} may be one or a thousand; write it without point and comma"
+        )
     if not named:
         return [int(match[1]) for match in found if match], {}
     if len(named) < len(words) or not all(words):

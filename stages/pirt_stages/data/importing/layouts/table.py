@@ -94,7 +94,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
             f"{', '.join(found)[:200]!r}, without {', '.join(_lacking(set(found)))}"
         )
     text = text_in(table, "table", "a spreadsheet saves it as 'CSV UTF-8'")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         if SEPARATOR_LINE.match(text):
             next(reader)
