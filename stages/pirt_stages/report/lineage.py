@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+from pirt.core.errors import ReportError
 from pirt.core.texts import plain_cell
 from pirt.ranking.results import Origins
 from pirt_stages.report.plain import plain_code, plain_markdown
@@ -25,10 +26,13 @@ def slug(text: str) -> str:
 def table_names(report: Report) -> list[str]:
     """Return a file name for each table: table3, or table3-market-1501 where there are several Tables 3."""
     numbers = [table.number for table in report.tables]
-    return [
+    names = [
         f"table{table.number}" + (f"-{slug(' '.join(table.benchmarks))}" if numbers.count(table.number) > 1 else "")
         for table in report.tables
     ]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ReportError(f"two tables would be named {twice}; give the benchmarks names of other letters or digits")
+    return names
 
 
 def sections(report: Report) -> dict[str, list[RunLineage]]:

@@ -105,9 +105,13 @@ def print_report(out: Path) -> str:
 def join_reports(reports: Sequence[Path], out: Path) -> None:
     """Write one report of several benchmarks: tables of one number side by side, figures in a folder each."""
     parts = [read_report(report) for report in reports]
-    names = [slug(part.runs[0].benchmark) for part in parts]
+    # A part may be a joined report itself.
+    names = [[slug(name) for name in dict.fromkeys(run.benchmark for run in part.runs)] for part in parts]
+    every = [name for of_part in names for name in of_part]
     # Figures lie in a folder named by the benchmark, of which there can be one.
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if "" in every:
+        raise ReportError("a benchmark's name has no letter or digit to name files by; make its report with another")
+    if (twice := next((name for name in every if every.count(name) > 1), None)) is not None:
         raise ReportError(f"two of the reports are on {twice}; join reports of different benchmarks")
     _refuse_unless_a_report(out, FIGURES)
     tables = join_tables(table for part in parts for table in part.tables)
@@ -115,12 +119,24 @@ def join_reports(reports: Sequence[Path], out: Path) -> None:
     refuse_other_files(out / FIGURES, {*_figure_names(joined), *_earlier_figures(out)})
     with written_whole(out / FIGURES) as folder:
         folder.mkdir()
-        for name, report in zip(names, reports, strict=True):
-            for figure in [*figure_files(report), *summary_files(report)]:
+        for of_part, report in zip(names, reports, strict=True):
+            for name, figure in _by_benchmark(report, of_part):
                 (folder / name).mkdir(exist_ok=True)
                 shutil.copyfile(figure, folder / name / figure.name)
         # Only now: a figure that cannot be read leaves the earlier tables.
         write_tables(joined, out)
+
+
+def _by_benchmark(report: Path, names: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the figures and summaries of a report, each with its benchmark among `names`."""
+    for figure in [*figure_files(report), *summary_files(report)]:
+        if len(names) == 1:
+            yield names[0], figure
+        # Joining put each plot into its benchmark's folder too.
+        elif figure.parent != report / PLOTS:
+            if figure.parent.name not in names:
+                raise ReportError(f"{figure} lies in no folder of {', '.join(names)}; remove it, or join anew")
+            yield figure.parent.name, figure
 
 
 def _figure_names(report: Report) -> Iterator[str]:

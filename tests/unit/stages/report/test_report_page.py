@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from folder_contents import contents
 
+from pirt.core.errors import ReportError
 from pirt_stages.report.cli import main
+from pirt_stages.report.lineage import table_names
+from pirt_stages.report.writing import read_report
 
 Write = Callable[..., Path]
 VOID = {"meta", "img", "input"}
@@ -197,6 +201,42 @@ def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: P
     one, two = ((tmp_path / f"both/tables/table3-{name}.md").read_text() for name in ("one", "two"))
     assert ("40.0" in one, "60.0" in one) == (True, False)
     assert ("40.0" in two, "60.0" in two) == (False, True)
+
+
+def test_join_of_a_joined_report_keeps_its_benchmarks_apart(write_metrics: Write, tmp_path: Path) -> None:
+    write_metrics("pirt-n1", 0, 0.3)
+    for name in ("one", "two", "three"):
+        run("tables", "--benchmark", name, "--metrics", write_metrics("pirt", 0, 0.4), "--out", tmp_path / name)
+        (tmp_path / name / "figures").mkdir()
+        (tmp_path / name / "figures/curves.png").write_text(name)
+        (tmp_path / name / "figures/data.json").write_text(json.dumps(DATA))
+    run("join", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "both")
+    run("join", tmp_path / "both", tmp_path / "three", "--out", tmp_path / "nested")
+    run("join", *(tmp_path / name for name in ("one", "two", "three")), "--out", tmp_path / "flat")
+    assert contents(tmp_path / "nested") == contents(tmp_path / "flat")
+    for parts, said in ((("three", "both", "two"), "on two;"), (("both", "nested"), "on one;")):
+        asked = ["join", *(str(tmp_path / part) for part in parts), "--out", str(tmp_path / "again")]
+        refused = CliRunner().invoke(main, asked)
+        assert refused.exit_code == 2
+        assert f"two of the reports are {said}" in refused.output
+    (tmp_path / "both/figures/mine.png").write_text("of which benchmark?")
+    refused = CliRunner().invoke(main, ["join", str(tmp_path / "both"), "--out", str(tmp_path / "again")])
+    assert refused.exit_code == 2
+    assert "mine.png lies in no folder of one, two;" in refused.output
+    assert not (tmp_path / "again").exists()
+
+
+def test_files_are_named_by_names_of_letters_or_digits(write_metrics: Write, tmp_path: Path) -> None:
+    for folder, name in (("a", "?"), ("b", "!")):
+        run("tables", "--benchmark", name, "--metrics", write_metrics("pirt", 0, 0.4), "--out", tmp_path / folder)
+    for parts in ("a", "ab"):
+        asked = ["join", *(str(tmp_path / part) for part in parts), "--out", str(tmp_path / "again")]
+        refused = CliRunner().invoke(main, asked)
+        assert refused.exit_code == 2
+        assert "a benchmark's name has no letter or digit to name files by" in refused.output
+    one = read_report(tmp_path / "a")
+    with pytest.raises(ReportError, match="two tables would be named table3-"):
+        table_names(one.model_copy(update={"tables": one.tables * 2}))
 
 
 def test_joining_one_benchmark_twice_is_refused(report: Path, tmp_path: Path) -> None:
