@@ -160,7 +160,7 @@ def _score(benchmark: str, entry: Entry, name: str, *, with_paper: bool) -> str:
 
 def _score_cell(tag: str, ours: str, *beside: str) -> str:
     spans = "".join(
-        f'<span class="{kind}">{text}</span>' for kind, text in zip(("paper", "delta"), beside, strict=False)
+        f'<span class="{kind}">{escape(text)}</span>' for kind, text in zip(("paper", "delta"), beside, strict=False)
     )
     alone = "" if beside else " alone"
     return f'<{tag} class="score{alone}"><span class="ours">{ours}</span>{spans}</{tag}>'

@@ -13,6 +13,8 @@ from folder_contents import contents
 from pirt.core.errors import ReportError
 from pirt_stages.report.cli import main
 from pirt_stages.report.lineage import table_names
+from pirt_stages.report.page import page
+from pirt_stages.report.schema import Entry, Row
 from pirt_stages.report.writing import read_report
 
 Write = Callable[..., Path]
@@ -146,6 +148,15 @@ def test_page_escapes_what_users_write(report: Path) -> None:
     text = (report / "report.html").read_text()
     assert "<mine>" not in text
     assert "&lt;mine&gt; &amp; more" in text
+
+
+def test_page_escapes_published_numbers(report: Path) -> None:
+    one = read_report(report)
+    entry = Entry(runnable=False, published=("<img src=x>", "<b>"))
+    rows = (Row(head=("PCB",), entries=(entry,)),)
+    text = page(one.model_copy(update={"tables": (one.tables[0].model_copy(update={"rows": rows}),)}), (), {})
+    assert not re.search("<img|<b>", text)
+    assert "&lt;img src=x&gt;" in text
 
 
 def test_page_shows_every_cell_and_its_run(report: Path) -> None:
