@@ -9,7 +9,7 @@ from pirt.core.texts import plain_cell
 from pirt_stages.report.lineage import anchor
 from pirt_stages.report.measured import METRICS, Measured
 from pirt_stages.report.paper import Published
-from pirt_stages.report.plain import plain_markdown
+from pirt_stages.report.plain import LINE_ENDS, plain_markdown
 from pirt_stages.report.schema import Entry, Row, Table
 
 MISSING = "–"
@@ -179,11 +179,13 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "✓": r"$\checkmark$", "×": r"$\times$",
     "±": r"$\pm$", "Δ": r"$\Delta$", "−": "$-$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "–": "--",
+    # LaTeX's default fonts have other signs in the places of these.
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
 }  # fmt: skip
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join((_LATEX | LINE_ENDS).get(character, character) for character in text)
 
 
 def as_latex(table: Table) -> str:
@@ -199,7 +201,8 @@ def as_latex(table: Table) -> str:
         lines.append(" & ".join([*[""] * laid.labels, *spans]) + r" \\")
     lines += [" & ".join(map(_tex, laid.columns)) + r" \\", r"\midrule"]
     for row, cells in zip(table.rows, laid.rows, strict=True):
-        lines += [f"% {run}" for run in _runs(row)]
+        # What stands after a line end would be no comment.
+        lines += ["% " + "".join(LINE_ENDS.get(character, character) for character in run) for run in _runs(row)]
         lines.append(" & ".join(_tex(cell.text) for cell in cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = r"\\ ".join(map(_tex, table.notes))

@@ -21,7 +21,7 @@ from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, laid_out
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
 from pirt_stages.report.results import FIELDS_OF, ReportError, Selection, read_results
-from pirt_stages.report.schema import Report, Table
+from pirt_stages.report.schema import Entry, Report, Table
 from pirt_stages.report.tables import build_report, join_tables
 
 Write = Callable[..., Path]
@@ -259,6 +259,18 @@ def test_latex_has_balanced_columns_and_no_bare_special_character(all_rows: Path
     assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {4}
     assert r"50\% \& more\_" in made
     assert made.isascii()
+
+
+def test_latex_keeps_a_name_on_its_line_and_prints_its_signs(all_rows: Path) -> None:
+    made = table(3, report(all_rows, 'a<b>|\n"c"\r'))
+    ours = made.rows[0].entries[0].ours
+    assert ours is not None
+    entry = Entry(ours=ours.model_copy(update={"runs": ("x\r\n\\input{y}",)}))
+    row = made.rows[0].model_copy(update={"entries": (entry,)})
+    printed = as_latex(made.model_copy(update={"rows": (row,)}))
+    assert r"\caption{Components on a\textless{}b\textgreater{}\textbar{} ''c'' .}" in printed.splitlines()
+    assert r"% x  \input{y}" in printed.splitlines()
+    assert "\r" not in printed
 
 
 def test_every_cell_of_ours_links_to_its_runs(all_rows: Path, tmp_path: Path) -> None:
