@@ -294,7 +294,7 @@ def _selected(params: Path | None, variants: tuple[str, ...]) -> Selection | Non
     if selection is None:
         raise click.UsageError("--variant needs --params, the file that has it")
     if unknown := sorted(set(variants) - selection.variants):
-        raise ParamsError(f"{params}: no variant {unknown[0]!r}; it has {sorted(selection.variants)}")
+        raise ParamsError(f"{params}: no variant {unknown[0]!r}; it has {sorted(map(str, selection.variants))}")
     return Selection(selection.seeds, frozenset(variants))
 
 

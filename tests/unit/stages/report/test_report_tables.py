@@ -456,6 +456,9 @@ def test_what_somebody_put_beside_the_tables_stays(write_metrics: Write, tmp_pat
     asked = ["tables", "--benchmark", "mine", "--metrics", str(folder), "--out", str(out)]
     assert CliRunner().invoke(main, asked).exit_code == 0
     assert CliRunner().invoke(main, [*asked, "--variant", "none"]).exit_code == 2
+    (tmp_path / "params.yaml").write_text("seeds: [0]\nvariants: {1: {}, pirt: {}}\n")
+    unknown = CliRunner().invoke(main, [*asked, "--params", str(tmp_path / "params.yaml"), "--variant", "none"])
+    assert (unknown.exit_code, "no variant 'none'; it has ['1', 'pirt']" in unknown.output) == (2, True)
     for name in ("tables/notes.md", "plots/notes.png", "plots/mine/notes.md"):
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("mine")
