@@ -103,6 +103,12 @@ class PerQuery(Frozen):
     interval: tuple[Fraction, Fraction] | None = None
     """Of mAP, 95 %, over persons; one person alone has none."""
 
+    @model_validator(mode="after")
+    def _has_a_pid_for_each_precision(self) -> Self:
+        if (pids := len(self.pids)) != (precisions := len(self.average_precisions)):
+            raise ValueError(f"it has {pids} pids for {precisions} average precisions")
+        return self
+
 
 class Metrics(Scores):
     """The whole file. A field that a later version adds has a default, so that files of earlier ones stay valid."""

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from statistics import mean, stdev
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from pirt.core.params import Frozen
 from pirt.ranking.results import Scores
@@ -10,13 +13,14 @@ from pirt_stages.report.results import Result
 
 METRICS = {"mAP": "mean_ap", "mINP": "mean_inp", "rank-1": "rank_1", "rank-5": "rank_5", "rank-10": "rank_10"}
 FEW_SEEDS = 3
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Score(Frozen):
     """A metric in percent over the seeds of one row; `std` needs two seeds."""
 
-    mean: float
-    std: float | None
+    mean: Percent
+    std: Percent | None
 
 
 class Measured(Frozen):
@@ -30,6 +34,12 @@ class Measured(Frozen):
     seeds: tuple[int, ...]
     epochs: int
     runs: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _has_every_metric(self) -> Self:
+        if lacking := METRICS.keys() - self.scores.keys():
+            raise ValueError(f"scores lacks {min(lacking)}")
+        return self
 
     @property
     def marks(self) -> str:

@@ -1,11 +1,15 @@
 """`report.json`: the tables of a report and the lineage of what stands in them."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from pirt.core.params import Frozen
 from pirt.ranking.results import Origins
 from pirt_stages.report import paper
 from pirt_stages.report.measured import Measured
+
+Printed = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+$")]
 
 
 class Entry(Frozen):
@@ -13,7 +17,7 @@ class Entry(Frozen):
 
     runnable: bool = True
     ours: Measured | None = None
-    published: paper.Published | None = None
+    published: tuple[Printed | None, Printed | None] | None = None
 
 
 class Row(Frozen):
@@ -28,10 +32,20 @@ class Table(Frozen):
 
     number: int
     caption: str
-    benchmarks: tuple[str, ...]
-    head: tuple[str, ...]
+    benchmarks: Annotated[tuple[str, ...], Field(min_length=1)]
+    head: Annotated[tuple[str, ...], Field(min_length=1)]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _is_rectangular(self) -> Self:
+        for row in self.rows:
+            if (len(row.head), len(row.entries)) != (len(self.head), len(self.benchmarks)):
+                raise ValueError(f"the row {row.head} does not fit the columns {self.head} of {self.benchmarks}")
+            # They are an axis of its plot.
+            if self.number == 4 and row.head[0] not in map(str, paper.TABLE_4):
+                raise ValueError(f"the row {row.head} is none of Table 4")
+        return self
 
     @property
     def topic(self) -> str:
@@ -49,7 +63,17 @@ class Report(Frozen):
 
     format_version: Literal[1] = 1
     tables: tuple[Table, ...]
-    runs: tuple["RunLineage", ...]
+    runs: Annotated[tuple["RunLineage", ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _tells_every_run(self) -> Self:
+        told = {(run.benchmark, run.run) for run in self.runs}
+        for table in self.tables:
+            for row in table.rows:
+                for benchmark, entry in zip(table.benchmarks, row.entries, strict=True):
+                    if entry.ours and (lacking := {(benchmark, run) for run in entry.ours.runs} - told):
+                        raise ValueError(f"table {table.number} names a run that is not listed: {min(lacking)}")
+        return self
 
 
 class RunLineage(Frozen):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -152,7 +153,8 @@ def test_page_escapes_what_users_write(report: Path) -> None:
 
 def test_page_escapes_published_numbers(report: Path) -> None:
     one = read_report(report)
-    entry = Entry(runnable=False, published=("<img src=x>", "<b>"))
+    # As reading a report.json would not let it be.
+    entry = Entry(runnable=False).model_copy(update={"published": ("<img src=x>", "<b>")})
     rows = (Row(head=("PCB",), entries=(entry,)),)
     text = page(one.model_copy(update={"tables": (one.tables[0].model_copy(update={"rows": rows}),)}), (), {})
     assert not re.search("<img|<b>", text)
@@ -278,6 +280,42 @@ def test_a_folder_without_report_is_one_line(command: str, tmp_path: Path) -> No
     result = CliRunner().invoke(main, [command, str(tmp_path)])
     assert result.exit_code == 2
     assert result.output == (f"Error: {tmp_path} holds no report; `pirt-report tables --out {tmp_path}` makes one\n")
+
+
+def entry_of(told: dict[str, Any], number: int = 3) -> dict[str, Any]:
+    """The last entry of a table in a report.json, which is ours."""
+    [table] = [table for table in told["tables"] if table["number"] == number]
+    entry: dict[str, Any] = table["rows"][-1 if number == 3 else 0]["entries"][0]
+    return entry
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told["tables"][0]["rows"][0].update(entries=[]),
+        lambda told: told["tables"][0]["rows"][0].update(head=["x"]),
+        lambda told: told["tables"][0].update(benchmarks=[]),
+        lambda told: told["tables"][1]["rows"][0].update(head=["some"]),
+        lambda told: entry_of(told).update(published=["abc", "1.0"]),
+        lambda told: entry_of(told)["ours"].update(scores={}),
+        lambda told: entry_of(told, 4)["ours"]["scores"]["mAP"].update(std=-1),
+        lambda told: entry_of(told)["ours"].update(runs=["another"]),
+        lambda told: told.update(runs=[]),
+        lambda told: told.update(tables=[], runs=[]),
+    ],
+)
+def test_a_report_that_contradicts_itself_is_one_line(
+    report: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    path = report / "tables/report.json"
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+    for command in (["html", report], ["show", report], ["join", report, "--out", tmp_path / "joined"]):
+        refused = CliRunner().invoke(main, [str(word) for word in command])
+        assert refused.exit_code == 2
+        assert len(refused.output.splitlines()) == 1
+        assert f"{path} is not a report of this version" in refused.output
 
 
 def test_a_report_of_any_size_is_not_read(tmp_path: Path) -> None:

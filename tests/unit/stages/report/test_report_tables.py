@@ -329,11 +329,16 @@ def test_missing_empty_and_broken_metrics_are_one_line(write_metrics: Write, tmp
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.json").write_text('{"seed": 0')
     (tmp_path / "other.json").write_text('{"seed": 0}')
+    queries = {"pids": [1], "average_precisions": [0.25, 0.75]}
+    folder = write_metrics("pirt", 0, 0.5, per_query=None)
+    found = json.loads((folder / "pirt-seed0/metrics.json").read_text())
+    (tmp_path / "queries.json").write_text(json.dumps({**found, "per_query": queries}))
     for name, said in (
         ("none.json", "does not exist"),
         ("empty", "no metrics.json in the folder"),
         ("broken.json", "not a metrics.json"),
         ("other.json", "mAP: Field required"),
+        ("queries.json", "per_query: it has 1 pids for 2 average precisions"),
     ):
         assert said in refused(write_metrics, tmp_path, "--metrics", str(tmp_path / name))
 
