@@ -23,7 +23,7 @@ from pirt.visual.curves import draw_curves, read_curves
 from pirt.visual.data_summary import SUMMARY_FILE, DataSummary, summarise_data, write_summary
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.retrieval import draw_retrieval, spread_queries
-from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Selection, table_row
+from pirt.visual.rows import BASELINE_ROW, FULL_ROW, Compared, Selection, recipe, require_equal, table_row
 from pirt.visual.style import FIGURE_FILES, save
 
 PERSONS = 5
@@ -67,6 +67,7 @@ def _is_kept_best(folder: Path, runs: Path) -> bool:
 
 def write_figures(out: Path, sources: Sources) -> None:
     """Draw the figures that the sources allow into the folder `out`, and write a summary of the data."""
+    _require_one_recipe(sources)
     refuse_other_files(out, {SUMMARY_FILE, *FIGURE_FILES})
     store = store_for(sources.store, sources.manifest)
     in_order = _full_model_first(sources.runs)
@@ -79,6 +80,19 @@ def write_figures(out: Path, sources: Sources) -> None:
         backbones = sorted({record.params.model.backbone for _, record in sources.runs})
         for backbone in backbones:
             _draw_results(folder, sources, backbone, f"-{backbone}" if len(backbones) > 1 else "")
+
+
+def _require_one_recipe(sources: Sources) -> None:
+    """Raise when runs of one row, which are one line of a curve or one of the models compared, differ in more."""
+    runs: Compared = {}
+    for folder, record in sources.runs:
+        model = record.params.model
+        told = recipe(model, record.params.train, record.initial_weights_sha256)
+        require_equal(runs, "figure", str(folder), told, model.backbone, table_row(model))
+    measured: Compared = {}
+    for embeddings, metrics in sources.evaluations:
+        told = recipe(metrics.model, metrics.train, metrics.lineage.initial_weights_sha256)
+        require_equal(measured, "figure", str(embeddings.path), told, metrics.model.backbone, table_row(metrics.model))
 
 
 def _draw_results(folder: Path, sources: Sources, backbone: str, mark: str) -> None:

@@ -6,15 +6,7 @@ from typing import Any
 
 from pirt.core.errors import ReportError
 from pirt.ranking.results import METRICS_FILE, Metrics, metrics_files, read_metrics
-from pirt.runs.params import ModelParams
-from pirt.visual.rows import ROW_FIELDS, Selection, TableRow, table_row
-
-FIELDS_OF = {
-    "parts": ("groups", "tau", "confidence_hidden"),
-    "intra": ("bottleneck", "intra_heads", "intra_projection", "intra_dropout", "intra_mask"),
-    "inter_layers": ("inter_heads", "feedforward", "inter_dropout"),
-}
-"""The parameters that each module of a row has."""
+from pirt.visual.rows import Compared, Selection, TableRow, leaves, recipe, require_equal, table_row
 
 
 class Result(Metrics):
@@ -76,52 +68,22 @@ def _require_one_recipe(results: Sequence[Result]) -> None:
     All are measured alike; those of one backbone share a recipe, except for the tables' rows and the seed; and each row
     may have its own heatmaps.
     """
-    first: dict[tuple[object, ...], tuple[Result, Any]] = {}
+    first: Compared = {}
     for result in results:
         backbone = result.model.backbone
-        _require_equal(first, result, _recipe(result), backbone)
-        _require_equal(first, result, _measure(result))
-        _require_equal(first, result, _heatmaps(result), backbone, result.row)
-
-
-def _require_equal(
-    first: dict[tuple[object, ...], tuple[Result, Any]], result: Result, told: dict[str, Any], *scope: object
-) -> None:
-    """Compare each value of `told` with that of the first result in this scope that has one."""
-    for name, value in told.items():
-        other, expected = first.setdefault((*scope, name), (result, value))
-        if value != expected:
-            raise ReportError(
-                f"runs {other.run!r} and {result.run!r} differ in {name} ({expected!r}, {value!r}) and cannot share "
-                "one table; report them separately"
-            )
+        told = recipe(result.model, result.train, result.lineage.initial_weights_sha256)
+        require_equal(first, "table", result.run, told, backbone)
+        require_equal(first, "table", result.run, _measure(result))
+        require_equal(first, "table", result.run, _heatmaps(result), backbone, result.row)
 
 
 def _heatmaps(result: Result) -> dict[str, Any]:
-    return _leaves(lineage=result.lineage.model_dump(include={"trained_on_heatmaps", "heatmaps_fingerprint"}))
-
-
-def _recipe(result: Result) -> dict[str, Any]:
-    return _leaves(
-        model=result.model.model_dump(exclude={*ROW_FIELDS, *unused(result.model)}),
-        train=result.train.model_dump(),
-        # The seeds of one fine-tuning may each start from a run of their own.
-        lineage={"fine_tuned": result.lineage.initial_weights_sha256 is not None},
-    )
-
-
-def unused(model: ModelParams) -> set[str]:
-    """Return the fields that mean nothing to this model, since it lacks their module."""
-    return {name for module, names in FIELDS_OF.items() if not getattr(model, module) for name in names}
+    return leaves(lineage=result.lineage.model_dump(include={"trained_on_heatmaps", "heatmaps_fingerprint"}))
 
 
 def _measure(result: Result) -> dict[str, Any]:
-    return _leaves(
+    return leaves(
         protocol=result.protocol.model_dump(),
         counts=result.counts.model_dump(),
         lineage=result.lineage.model_dump(include={"manifest_fingerprint", "trained_on_manifest"}),
     )
-
-
-def _leaves(**sections: dict[str, Any]) -> dict[str, Any]:
-    return {f"{name}.{key}": value for name, table in sections.items() for key, value in table.items()}

@@ -31,7 +31,7 @@ from pirt.runs.run import read_record
 from pirt.runs.transforms import EvalTransform
 from pirt.visual.curves import Curve, draw_curves, read_curves
 from pirt.visual.data_summary import read_summary
-from pirt.visual.figures import find_sources
+from pirt.visual.figures import find_sources, write_figures
 from pirt.visual.people import choose_pairs, draw_activations, draw_heatmaps
 from pirt.visual.rows import BASELINE_ROW, FULL_ROW
 from pirt.visual.style import GREEN, save
@@ -219,6 +219,30 @@ def draw(
         result = CliRunner().invoke(main, [str(part) for part in command])
         assert result.exit_code == 0, result.output
     return out / "figures"
+
+
+@pytest.mark.parametrize("of", ["runs", "evaluations"])
+def test_variants_that_are_one_row_are_refused_as_in_the_tables(
+    tmp_path: Path, manifest: Manifest, store: Path, of: str
+) -> None:
+    evaluations = [tmp_path / "evaluations"] if of == "evaluations" else []
+    for name, row in (("a", {}), ("b", {"intra_mask": "one"})):
+        if of == "runs" or name == "a":
+            make_run(tmp_path / "runs" / name, manifest, 0, [1], **row)
+        for folder in evaluations:
+            write_identities(folder / name, manifest, row, name)
+    # A row may differ in what it has no module for.
+    make_run(tmp_path / "runs/c", manifest, 0, [1], intra=False, inter_layers=0, intra_mask="one")
+    make_run(tmp_path / "runs/d", manifest, 1, [1], intra=False, inter_layers=0)
+    with pytest.raises(ReportError) as refused:
+        write_figures(tmp_path / "out", find_sources(tmp_path / "runs", evaluations, manifest, store, None))
+    ends = "/embeddings.h5" if evaluations else ""
+    first, second = (f"{tmp_path / of / name}{ends}" for name in "ab")
+    assert str(refused.value) == (
+        f"runs {first!r} and {second!r} differ in model.intra_mask ('raw', 'one') and cannot share one figure; report "
+        "them separately"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

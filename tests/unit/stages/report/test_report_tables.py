@@ -16,11 +16,12 @@ from small_disks import assert_refused_in_one_line, files_up_to
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.runs.params import ModelParams, Params
 from pirt.runs.run import build_model
+from pirt.visual.rows import FIELDS_OF
 from pirt_stages.report import writing
 from pirt_stages.report.cli import main
 from pirt_stages.report.formats import as_csv, as_latex, as_markdown, as_text, laid_out
 from pirt_stages.report.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, published_data
-from pirt_stages.report.results import FIELDS_OF, ReportError, Selection, read_results
+from pirt_stages.report.results import ReportError, Selection, read_results
 from pirt_stages.report.schema import Entry, Report, Table
 from pirt_stages.report.tables import build_report, join_tables
 
