@@ -16,7 +16,7 @@ from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.recipe import embeddings_of, measured_in
 from pirt.ranking.results import METRICS_FILE, Metrics
-from pirt.runs.cache import load_heatmaps, store_for
+from pirt.runs.cache import load_heatmaps, store_for, without_skipped
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
 from pirt.visual.curves import draw_curves, read_curves
@@ -120,7 +120,7 @@ def _people(
 ) -> Iterator[tuple[str, Figure]]:
     """Yield the heatmaps by part group, and for each backbone the activations of its first run that has an IRM."""
     manifest = sources.manifest
-    rows = choose_pairs(manifest, PERSONS)
+    rows = choose_pairs(Manifest(without_skipped(store, manifest.rows), manifest.root), PERSONS)
     manifest.require_files(rows)
     cache = load_heatmaps(store, rows)
     yield "heatmaps", draw_heatmaps(images_for(sources.runs[0][1].params.train, manifest, rows, cache), groups)

@@ -221,6 +221,19 @@ def draw(
     return out / "figures"
 
 
+def test_images_that_stage_1_skipped_are_not_shown(tmp_path: Path, manifest: Manifest, runs: Path) -> None:
+    skipped = ["query/1_1.png", "gallery/3_2.png"]
+    shown = Manifest(manifest.rows, tmp_path / "images")
+    shutil.copytree(manifest.root, shown.root)
+    for name in skipped:
+        (shown.root / name).write_bytes(b"")
+    store = write_store(
+        tmp_path / "s.zarr", shown, (SIZE, GRID), lambda n: np.zeros((n, 17, *GRID), np.float32), skipped=skipped
+    )
+    write_figures(tmp_path / "out", find_sources(runs, (), shown, store, None))
+    assert (tmp_path / "out/heatmaps.png").is_file()
+
+
 @pytest.mark.parametrize("of", ["runs", "evaluations"])
 def test_variants_that_are_one_row_are_refused_as_in_the_tables(
     tmp_path: Path, manifest: Manifest, store: Path, of: str
