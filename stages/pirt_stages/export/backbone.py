@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from pirt.core.errors import ParamsError
-from pirt.core.files import written_whole
+from pirt.core.files import refuse_unlike, written_whole
 from pirt.runs.run import RunRecord, load_run
 
 SUFFIX = ".safetensors"
@@ -24,6 +25,7 @@ def export_backbone(run: Path, out: Path) -> int:
     """
     if out.suffix != SUFFIX:
         raise ParamsError(f"--out {out}: weights are written as safetensors; name a file that ends in {SUFFIX}")
+    refuse_unlike(out, _is_ours, "a backbone that `pirt-export` wrote")
     model, record = load_run(run)
     # safetensors takes no others.
     weights = {name: value.contiguous() for name, value in model.backbone.state_dict().items()}
@@ -33,6 +35,14 @@ def export_backbone(run: Path, out: Path) -> int:
         # Not by `save_file`, whose files are not as readable as others.
         beside.write_bytes(save(weights, metadata))
     return sum(value.numel() for value in model.backbone.parameters())
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return "pirt" in (file.metadata() or {})
+    except SafetensorError:
+        return False
 
 
 def origin_of(record: RunRecord) -> dict[str, object]:

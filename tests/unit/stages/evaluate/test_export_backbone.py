@@ -70,3 +70,16 @@ def test_weights_that_are_not_the_records_are_refused(tmp_path: Path) -> None:
     ended = exported(run, tmp_path / "backbone.safetensors")
     assert ended.exit_code == 2
     assert "it was damaged or replaced" in ended.output
+
+
+def test_only_an_exported_backbone_is_replaced(tmp_path: Path) -> None:
+    run, out = write_run(tmp_path / "run", BASELINE, TRAIN, (16, 8)), tmp_path / "mine.safetensors"
+    for content in ((run / "model.safetensors").read_bytes(), b"of somebody"):
+        out.write_bytes(content)
+        ended = exported(run, out)
+        assert ended.exit_code == 2
+        assert "mine.safetensors is not a backbone that `pirt-export` wrote and would be replaced" in ended.output
+        assert out.read_bytes() == content
+    out.unlink()
+    for _ in range(2):
+        assert exported(run, out).exit_code == 0
