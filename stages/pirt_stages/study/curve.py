@@ -14,7 +14,7 @@ from pirt.core.pids import DISTRACTOR_PID
 from pirt.training.sampler import PKSampler
 from pirt.visual.rows import Selection, row_label
 from pirt.visual.style import COLOURS, new_figure, save
-from pirt_stages.study.runs import Run, find_runs
+from pirt_stages.study.runs import Run, find_runs, require_comparable
 from pirt_stages.study.writing import TextTable, as_csv, with_spread, written_analysis
 
 FILES = TABLE, NUMBERS, PLOT = "curve.md", "curve.csv", "curve.png"
@@ -26,13 +26,11 @@ Points = Mapping[str, Mapping[int, Mapping[int, float]]]
 def curve(places: Sequence[Path], selection: Selection | None, manifest: Manifest, out: Path) -> None:
     """Write a table and a plot of the evaluations in `places` into `out`; all were trained on `manifest`."""
     points: dict[str, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for run in find_runs(places, selection):
-        label, steps, seed = row_label(run.row), steps_of(run, manifest), run.metrics.seed
-        if seed in points[label][steps]:
-            raise ReportError(
-                f"{run.folder} is a second evaluation of {label}, {steps} steps, seed {seed}; pass only one"
-            )
-        points[label][steps][seed] = 100 * run.metrics.mean_ap
+    runs = find_runs(places, selection)
+    told = [(row_label(run.row), steps_of(run, manifest)) for run in runs]
+    require_comparable(runs, [f"{label}, {steps} steps" for label, steps in told])
+    for run, (label, steps) in zip(runs, told, strict=True):
+        points[label][steps][run.metrics.seed] = 100 * run.metrics.mean_ap
     with written_analysis(out, FILES) as folder:
         _write(folder, points)
 

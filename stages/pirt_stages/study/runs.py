@@ -38,3 +38,22 @@ def find_runs(places: Sequence[Path], selection: Selection | None) -> list[Run]:
         raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
     # A row's parameters begin with False for the baseline, and grow with what is added.
     return sorted(runs, key=lambda run: (run.row, run.variant, run.metrics.seed))
+
+
+def require_comparable(runs: Sequence[Run], names: Sequence[str]) -> None:
+    """Raise unless all were measured alike, on the same images, and none is a second one of its name and seed.
+
+    Over others no mean may be taken.
+    """
+    first, known = runs[0], set()
+    for run, name in zip(runs, names, strict=True):
+        for what, ours, theirs in (
+            ("on other images", run.metrics.lineage.manifest_fingerprint, first.metrics.lineage.manifest_fingerprint),
+            ("by another protocol", run.metrics.protocol, first.metrics.protocol),
+        ):
+            if ours != theirs:
+                raise ReportError(f"{run.folder} was measured {what} than {first.folder}; evaluate both alike")
+        seed = run.metrics.seed
+        if (name, seed) in known:
+            raise ReportError(f"{run.folder} is a second evaluation of {name}, seed {seed}; pass only one")
+        known.add((name, seed))

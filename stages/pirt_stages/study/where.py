@@ -17,7 +17,7 @@ from pirt.ranking.results import default_mode
 from pirt.visual.rows import Selection
 from pirt_stages.study.bins import BODY, Integers, bins_of, whole_pictures
 from pirt_stages.study.confidence import correlations
-from pirt_stages.study.runs import Run, find_runs
+from pirt_stages.study.runs import Run, find_runs, require_comparable
 from pirt_stages.study.truth import Floats, Truth
 from pirt_stages.study.where_tables import FILES, VariantRow, write_where
 from pirt_stages.study.writing import written_analysis
@@ -33,6 +33,7 @@ def where(
 ) -> None:
     """Write tables and a plot of the evaluations in `places` into the folder `out`."""
     runs = find_runs(places, selection)
+    require_comparable(runs, [run.variant for run in runs])
     opened = embeddings_of({run.folder: run.metrics for run in runs}, places)
     for one in opened:
         require_made_from(one, None, manifest)
@@ -86,9 +87,14 @@ def _precisions(run: Run, embeddings: Embeddings, whole: Integers, device: torch
     query, gallery = persons(embeddings, "query"), persons(embeddings, "gallery")
     protocol, mode = run.metrics.protocol, default_mode(embeddings)
     found = np.full(2 * len(query), np.nan)
-    found[: len(query)] = evaluate(query, gallery, protocol, device=device)[mode].average_precisions
+
+    def of(asked: Persons) -> Floats:
+        # NaN says that there is no match; a protocol may count such a query as 0.
+        values = evaluate(asked, gallery, protocol, device=device)[mode].average_precisions
+        return np.nan_to_num(values) if protocol.unmatched == "zero" else values
+
+    found[: len(query)] = of(query)
     if len(there := np.flatnonzero(whole >= 0)):
         images = whole[there].tolist()
-        asked = Persons(gallery.features[images], gallery.pids[images], gallery.camids[images])
-        found[len(query) + there] = evaluate(asked, gallery, protocol, device=device)[mode].average_precisions
+        found[len(query) + there] = of(Persons(gallery.features[images], gallery.pids[images], gallery.camids[images]))
     return found

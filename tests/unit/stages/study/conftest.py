@@ -1,6 +1,7 @@
 """Evaluations of random features on pictures of the smoke benchmark; of the gallery only the truth is made up."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +38,12 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def evaluate_as() -> Callable[..., None]:
+    """Write random features into a folder, and what they measure."""
+    return _evaluate
+
+
 def _picture(entry: PlannedImage) -> Picture:
     if entry.path.startswith(QUERY):
         return render(SEED, entry.shot)
@@ -50,7 +57,9 @@ def _row(entry: PlannedImage) -> ImageRow:
     return ImageRow(key, entry.path, split, entry.pid, entry.shot.camera, sha256(key.encode()).hexdigest())
 
 
-def _evaluate(folder: Path, manifest: Manifest, variant: str, model: ModelParams, seed: int) -> None:
+def _evaluate(
+    folder: Path, manifest: Manifest, variant: str, model: ModelParams, seed: int, **protocol: object
+) -> None:
     chance = np.random.default_rng([seed, len(variant)])
     pids = np.array([row.pid for row in manifest.rows])
 
@@ -76,4 +85,5 @@ def _evaluate(folder: Path, manifest: Manifest, variant: str, model: ModelParams
         image_size=(128, 64),
     )
     write_embeddings(folder / "embeddings.h5", manifest.rows, lineage, [batch])
-    evaluate_embeddings(folder / "embeddings.h5", None, manifest, EvaluateParams(), folder, torch.device("cpu"))
+    params = EvaluateParams().model_copy(update=protocol)
+    evaluate_embeddings(folder / "embeddings.h5", None, manifest, params, folder, torch.device("cpu"))

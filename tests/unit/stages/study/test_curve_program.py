@@ -71,3 +71,17 @@ def test_a_second_result_and_another_manifest_are_errors(
     twice = curve()
     assert twice.exit_code == 2
     assert "a second evaluation of + P + Intra + Inter, 12 steps, seed 1" in twice.output
+
+
+def test_lengths_that_were_measured_differently_are_errors(curve: Callable[..., Result], evaluations: Path) -> None:
+    path = evaluations / "pirt-4-seed1/metrics.json"
+    before = path.read_text()
+    for section, key, value, said in (
+        ("protocol", "matching", "full", "pirt-4-seed1 was measured by another protocol than"),
+        ("lineage", "manifest_fingerprint", "f" * 64, "pirt-4-seed1 was measured on other images than"),
+    ):
+        table = json.loads(before)
+        table[section][key] = value
+        path.write_text(json.dumps(table))
+        ended = curve()
+        assert (ended.exit_code, said in ended.output) == (2, True), ended.output

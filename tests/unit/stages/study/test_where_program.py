@@ -3,6 +3,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from pirt.core.manifest import read_manifest, write_manifest
+from pirt.runs.params import ModelParams
 from pirt_stages.report.cli import main
 
 PARTS = {"head": range(5), "upper": range(5, 11), "lower": range(11, 17)}
@@ -18,10 +21,10 @@ PARTS = {"head": range(5), "upper": range(5, 11), "lower": range(11, 17)}
 
 @pytest.fixture(scope="session")
 def where(rendered: Path) -> Callable[..., Result]:
-    def run(out: Path, *more: object, **inputs: Path) -> Result:
+    def run(out: Path, *more: object, evaluations: Path = rendered / "evaluate", **inputs: Path) -> Result:
         named = {"manifest": rendered / "manifest.csv", "keypoints": rendered / "keypoints.json"} | inputs
         given = [word for name, path in named.items() for word in (f"--{name}", path)]
-        arguments = ["where", rendered / "evaluate", *given, "--out", out, "--device", "cpu", *more]
+        arguments = ["where", evaluations, *given, "--out", out, "--device", "cpu", *more]
         return CliRunner().invoke(main, list(map(str, arguments)))
 
     return run
@@ -110,19 +113,55 @@ def test_each_bin_is_the_mean_of_its_queries(rendered: Path, written: Path, seed
     assert sum(int(told[key]["queries"]) for key in of_parts) == 16
 
 
+def assert_adds_up(written: Path, evaluation: Path) -> None:
+    variant, seed = evaluation.name.split("-seed")
+    whole = json.loads((evaluation / "metrics.json").read_text())["mAP"]
+    for trait in ("body covered", "covered by", "more than half covered"):
+        lines = [
+            line
+            for line in lines_of(written / "where.csv")
+            if (line["trait"], line["variant"], line["seed"]) == (trait, variant, seed)
+        ]
+        total = sum(int(line["queries"]) for line in lines)
+        mean = sum(int(line["queries"]) * float(line["mAP"]) for line in lines) / total
+        assert mean == pytest.approx(100 * whole, abs=2e-3)
+
+
 def test_all_bins_of_a_trait_come_to_the_evaluations_map(rendered: Path, written: Path) -> None:
     for run in ("baseline-seed0", "pirt-seed1"):
-        variant, seed = run.split("-seed")
-        whole = json.loads((rendered / f"evaluate/{run}/metrics.json").read_text())["mAP"]
-        for trait in ("body covered", "covered by", "more than half covered"):
-            lines = [
-                line
-                for line in lines_of(written / "where.csv")
-                if (line["trait"], line["variant"], line["seed"]) == (trait, variant, seed)
-            ]
-            total = sum(int(line["queries"]) for line in lines)
-            mean = sum(int(line["queries"]) * float(line["mAP"]) for line in lines) / total
-            assert mean == pytest.approx(100 * whole, abs=2e-3)
+        assert_adds_up(written, rendered / "evaluate" / run)
+
+
+def test_a_query_without_a_match_counts_as_the_protocol_says(
+    rendered: Path, where: Callable[..., Result], evaluate_as: Callable[..., None], tmp_path: Path
+) -> None:
+    rows = list(read_manifest(rendered / "manifest.csv").rows)
+    lonely = next(place for place, row in enumerate(rows) if row.split == "query")
+    rows[lonely] = replace(rows[lonely], pid=0)
+    manifest = write_manifest(tmp_path / "manifest.csv", rows, rendered)
+    for unmatched in ("skip", "zero"):
+        folder = tmp_path / unmatched / "pirt-seed0"
+        evaluate_as(folder, manifest, "pirt", ModelParams(), 0, unmatched=unmatched)
+        ended = where(tmp_path / "out", evaluations=folder, manifest=tmp_path / "manifest.csv")
+        assert ended.exit_code == 0, ended.output
+        assert_adds_up(tmp_path / "out", folder)
+
+
+def test_evaluations_that_no_mean_may_be_taken_of_are_told(
+    rendered: Path, where: Callable[..., Result], tmp_path: Path
+) -> None:
+    table = json.loads((rendered / "evaluate/pirt-seed1/metrics.json").read_text())
+    other = tmp_path / "again/metrics.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps(table))
+    twice = where(tmp_path / "out", other.parent)
+    table["protocol"]["rerank"] = {}
+    other.write_text(json.dumps(table | {"seed": 2}))
+    apart = where(tmp_path / "out", other.parent)
+    for ended, said in ((twice, "a second evaluation of pirt, seed 1; pass"), (apart, "measured by another protocol")):
+        assert (ended.exit_code, said in ended.output) == (2, True), ended.output
+        assert len(ended.output.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_tables_have_mean_and_deviation_over_seeds(written: Path) -> None:
