@@ -8,7 +8,7 @@ from pirt.api.asked import require_at_least, require_matching
 from pirt.api.embedding import Embedded
 from pirt.core.errors import DataError
 from pirt.core.images import read_image
-from pirt.core.pids import JUNK_PID, same_person
+from pirt.core.pids import JUNK_PID
 from pirt.nearest import RankLists, rank_gallery
 from pirt.ranking.embed import choose_device
 from pirt.ranking.evaluation import evaluate, query_blocks
@@ -16,7 +16,7 @@ from pirt.ranking.matching import DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.metrics import RankMetrics
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.verification import pair_distances
-from pirt.visual.rank_list import Shown, Verdict, draw_nearest, verdict_of
+from pirt.visual.rank_list import Shown, Verdict, draw_nearest, match_of, verdict_of
 
 
 def distances(
@@ -103,7 +103,7 @@ def _verdict(query: Embedded, place: int, gallery: Embedded, image: int, known: 
     if not known:
         return "unknown", False
     asked, other = query.rows[place], gallery.rows[image]
-    return verdict_of(same_person(asked.pid, other.pid)), asked.camid == other.camid
+    return verdict_of(match_of(asked.pid, other.pid)), asked.camid == other.camid
 
 
 def _shown(images: Embedded, place: int, caption: str, verdict: Verdict, same_camera: bool = False) -> Shown:

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pirt.core.pids import JUNK_PID, same_person
+
 Verdict = Literal["query", "match", "other", "unknown"]
 Colour: TypeAlias = tuple[int, int, int]
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -78,6 +80,11 @@ def draw_nearest(rows: Sequence[tuple[Shown, tuple[Shown, ...]]]) -> Image.Image
     return draw_rank_lists(
         ["nearest in the gallery, with distance"], [QueryRow(query, (found,)) for query, found in rows]
     )
+
+
+def match_of(pid: int, other: int) -> bool | None:
+    """Tell whether two images show one person; None where either is of nobody knows whom."""
+    return None if JUNK_PID in (pid, other) else same_person(pid, other)
 
 
 def verdict_of(match: bool | None) -> Verdict:

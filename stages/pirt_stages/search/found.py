@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from pirt.core.errors import DataError, StoreError
-from pirt.core.pids import same_person
+from pirt.core.pids import JUNK_PID
 from pirt.nearest import RankLists, first, refine
 from pirt.progress import progress
 from pirt.ranking.embeddings import CONFIDENCE, Embeddings
 from pirt.ranking.matching import ConfidenceMode, Features, GroupDistance
 from pirt.ranking.results import FalsePositiveRate, Metrics
 from pirt.ranking.verification import Calibration, OperatingPoint
+from pirt.visual.rank_list import match_of
 from pirt_stages.search.index import CoarseIndex
 
 # At the paper's sizes the parts of 100 candidates take 2.5 MB a query.
@@ -48,8 +49,9 @@ class SearchChoice:
 class RankedImage:
     """One image of a rank list; `confidence` by part group is there if the model has parts.
 
-    `match` and `same_camera` are None where the query's identity and camera are not known, `accepted` and
-    `probability` where no threshold was asked for or the image's parts were not compared.
+    `match` and `same_camera` are None where the query's identity and camera are not known, `match` also where the
+    image's identity is not; `accepted` and `probability` where no threshold was asked for or the image's parts were not
+    compared.
     """
 
     rank: int
@@ -167,10 +169,13 @@ def _named(
     of_gallery = _confidences(gallery, np.unique(images).tolist())
     of_queries = _confidences(queries, sorted(set(rows)))
     # Pids of two manifests may mean different persons.
-    known = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
+    one_manifest = queries.lineage.manifest_fingerprint == gallery.lineage.manifest_fingerprint
     # Behind the first N stands the global distance alone, which no threshold is for.
     compared = choice.top_n if gallery.has_parts else choice.top_k
     for row, listed, distances in zip(rows, images.tolist(), lists.distances.tolist(), strict=True):
+        pid = int(queries.pids[row])
+        # −1 is what a folder without labels gives everybody.
+        known = one_manifest and pid != JUNK_PID
         found = tuple(
             RankedImage(
                 rank=number,
@@ -178,7 +183,7 @@ def _named(
                 pid=int(gallery.pids[image]),
                 camid=int(gallery.camids[image]),
                 distance=round(distance, 6),
-                match=same_person(int(queries.pids[row]), int(gallery.pids[image])) if known else None,
+                match=match_of(pid, int(gallery.pids[image])) if known else None,
                 same_camera=bool(gallery.camids[image] == queries.camids[row]) if known else None,
                 confidence=of_gallery.get(image, {}),
                 **_verdict(distance, choice.acceptance if number <= compared else None),

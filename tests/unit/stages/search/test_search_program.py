@@ -16,6 +16,7 @@ from pirt.core.texts import LARGEST_JSON
 from pirt.heatmaps.reader import open_store
 from pirt.nearest import rank_gallery
 from pirt.ranking.embeddings import open_embeddings
+from pirt_stages.evaluate.cli import main as evaluate
 from pirt_stages.pose.extraction.writer import create_store
 from pirt_stages.search.cli import main
 
@@ -60,9 +61,35 @@ def test_table_and_json_say_what_was_found(search, tmp_path):
     assert set(found["confidence"]) == {"head", "upper", "lower"}
     for image in found["found"]:
         assert f"{image['rank']:5}  {image['key']}" in ended.output
-        assert image["match"] == (image["pid"] == 2)
+        assert image["match"] == (None if image["pid"] == -1 else image["pid"] == 2)
         assert image["same_camera"] == (image["camid"] == 0)
     assert not (tmp_path / "found" / "rank_lists.png").exists()
+
+
+def test_who_is_shown_may_be_unknown(search, evaluated, tmp_path):
+    rows = [
+        replace(row, pid=-1) if row.key == "query/01.png" else row
+        for row in read_manifest(evaluated / "manifest.csv").rows
+    ]
+    write_manifest(tmp_path / "some.csv", rows, evaluated)
+    inputs = (
+        "--run",
+        evaluated / "run",
+        "--manifest",
+        tmp_path / "some.csv",
+        "--heatmaps",
+        evaluated / "heatmaps.zarr",
+    )
+    more = ("--out", tmp_path / "some", "--device", "cpu", "--embed-only")
+    assert CliRunner().invoke(evaluate, [str(argument) for argument in (*inputs, *more)]).exit_code == 0
+    ended = search("--gallery", tmp_path / "some" / "embeddings.h5", "--top-k", 20)
+    assert ended.exit_code == 0, ended.output
+    lists = {found["query"]: found["found"] for found in results(tmp_path)}
+    nobody = lists.pop("query/01.png")
+    assert {(image["match"], image["same_camera"]) for image in nobody} == {(None, None)}
+    for image in (image for found in lists.values() for image in found):
+        assert (image["match"] is None) == (image["pid"] == -1)
+        assert image["same_camera"] == (image["camid"] == 0)
 
 
 def test_picture_shows_all_queries(search, evaluated, tmp_path):
