@@ -9,7 +9,7 @@ import torch
 from pirt.core.errors import DataError, StoreError
 from pirt.core.files import files_named, written_whole
 from pirt.core.manifest import Manifest, Split
-from pirt.progress import progress
+from pirt.progress import note, progress
 from pirt.ranking.embed import Source, Speed, embed, rows_to_embed, rows_to_measure
 from pirt.ranking.embeddings import Embeddings, open_embeddings, refuse_other_embeddings
 from pirt.ranking.evaluation import Persons, evaluate
@@ -47,8 +47,10 @@ def embed_run(source: Source, out: Path, speed: Speed) -> Embeddings:
     """Write `embeddings.h5` of whatever queries and gallery images there are; metrics of earlier ones are removed."""
     _refuse_other_evaluation(out)
     embed(source, rows_to_embed(source.manifest), out / EMBEDDINGS_FILE, speed)
-    for measured in (METRICS_FILE, SCORES_FILE):
-        (out / measured).unlink(missing_ok=True)
+    for measured in (out / METRICS_FILE, out / SCORES_FILE):
+        if measured.exists():
+            measured.unlink()
+            note(f"removed {measured}, which was measured from earlier embeddings")
     return open_embeddings(out / EMBEDDINGS_FILE)
 
 

@@ -47,7 +47,10 @@ from pirt_stages.options import (
     help="Measure this embeddings.h5 without running a network; {variant} and {seed} are filled in.",
 )
 @click.option(
-    "--embed-only", is_flag=True, help="Only write embeddings.h5, also for unlabelled images, as pirt-search takes it."
+    "--embed-only",
+    is_flag=True,
+    help="Only write embeddings.h5, also for unlabelled images, as pirt-search takes it; metrics.json and scores.json "
+    "of earlier embeddings in --out are removed.",
 )
 @params_option("its section `evaluate` says how to match and measure")
 @click.option("--matching", type=click.Choice(["coarse-to-fine", "full"]), help="How to match, instead of the file's.")

@@ -226,7 +226,11 @@ def test_heatmaps_of_another_store_than_the_runs_are_told(evaluated, arguments_f
 
 def test_new_embeddings_leave_no_metrics_of_old_ones(arguments_for, tmp_path):
     assert invoke(*arguments_for(tmp_path)).exit_code == 0
-    assert invoke(*arguments_for(tmp_path, "baseline"), "--embed-only").exit_code == 0
+    ended = invoke(*arguments_for(tmp_path, "baseline"), "--embed-only")
+    assert ended.exit_code == 0
+    for name in ("metrics.json", "scores.json"):
+        assert f"removed {tmp_path / name}, which was measured from earlier embeddings" in ended.output
+    assert "removed" not in invoke(*arguments_for(tmp_path), "--embed-only").output
     assert [file.name for file in tmp_path.iterdir()] == ["embeddings.h5"]
 
 
