@@ -9,7 +9,7 @@ pirt.showQuery = async (state, go) => {
   const verdict = (image, junk) => {
     const [, other, camera] = piece.images[image];
     if (other === -1 && junk === "drop") return ["junk", "junk, not counted"];
-    if (other === pid && pid !== -1) return camera === camid ? ["dropped", "own camera, not counted"] : ["match", "match"];
+    if (other === pid && pid > 0) return camera === camid ? ["dropped", "own camera, not counted"] : ["match", "match"];
     return other === 0 || other === -1 ? ["distractor", "distractor"] : ["other", "other"];
   };
   const heat = (number) => el("span", { class: "heat", "aria-hidden": "true" }, data.body.map((_, group) => {

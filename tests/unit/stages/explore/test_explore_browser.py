@@ -1,9 +1,12 @@
 """The explorer as a person uses it, in headless Chromium, opened from disk."""
 
 import re
+from dataclasses import replace
 
 import pytest
-from explorer_world import EVIL, data_of
+from explorer_world import EVIL, data_of, rows_of, write_evaluation
+
+from pirt.core.manifest import write_manifest
 
 
 @pytest.fixture
@@ -135,6 +138,21 @@ def test_one_query_shows_frames_places_and_the_distance_taken_apart(opened, site
         assert shown == pytest.approx([distance / 1e4, weight / 1e4, distance * weight / 1e8], abs=6e-4)
         total += distance * weight / 1e8
     assert float(page.locator("#pair .total").nth(1).text_content()) == pytest.approx(total, abs=6e-4)
+
+
+def test_a_query_that_is_nobody_has_no_match(browser, explore, tmp_path):
+    rows = [replace(row, pid=0) if number == 0 else row for number, row in enumerate(rows_of(tmp_path))]
+    manifest = write_manifest(tmp_path / "manifest.csv", rows, tmp_path)
+    write_evaluation(tmp_path / "one", manifest, parts=False, seed=4)
+    given = ("--manifest", tmp_path / "manifest.csv")
+    assert explore(tmp_path / "site", *given, evaluations=(str(tmp_path / "one"),)).exit_code == 0
+    page = browser.new_page()
+    page.goto(f"{(tmp_path / 'site/index.html').as_uri()}#query=0")
+    page.wait_for_selector("#pair h3")
+    kinds = page.locator(".lists .shown").evaluate_all("all => all.map(one => one.classList[1])")
+    page.close()
+    assert "distractor" in kinds
+    assert not {"match", "dropped"} & set(kinds)
 
 
 def test_thumbnails_and_heatmaps_are_there(opened):
