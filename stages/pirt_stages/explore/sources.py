@@ -26,7 +26,7 @@ def find_evaluations(
 ) -> dict[Path, Metrics]:
     """Return the evaluations in and below `places`, by folder.
 
-    With `variants` only theirs count, in that order; with `seeds` only runs of these.
+    With `variants` only theirs count, in that order, and each must have one; with `seeds` only runs of these.
     """
     found = list(measured_in(places).items())
     if seeds is not None:
@@ -34,8 +34,9 @@ def find_evaluations(
     if variants:
         found = [(folder, metrics) for folder, metrics in found if metrics.variant in variants]
         found.sort(key=lambda one: (variants.index(str(one[1].variant)), one[1].seed))
-    if not found:
-        asked = f" of variants {', '.join(variants)}" if variants else ""
+    absent = [name for name in variants if name not in {metrics.variant for _, metrics in found}]
+    if absent or not found:
+        asked = f" of variants {', '.join(absent)}" if absent else ""
         raise ReportError(f"no evaluation{asked} in {', '.join(map(str, places))}; `pirt-eval --out` makes one")
     return dict(found)
 

@@ -134,9 +134,10 @@ def test_parameters_choose_evaluations_and_their_order(explore, tmp_path):
     assert shown(seeds + "report: {compare: [baseline, <b>pirt]}") == ["baseline", "<b>pirt"]
     assert shown(seeds + "report: {compare: [baseline]}") == ["baseline"]
     assert shown(seeds.replace("[1, 2]", "[2]")) == ["<b>pirt"]
-    (tmp_path / "params.yaml").write_text(seeds + "report: {compare: [intra]}")
-    ended = explore(tmp_path / "out", "--params", tmp_path / "params.yaml", evaluations=(".",))
-    assert_refused(ended, "no evaluation of variants intra in")
+    for named in ("intra", "baseline, intra"):
+        (tmp_path / "params.yaml").write_text(f"{seeds}report: {{compare: [{named}]}}")
+        ended = explore(tmp_path / "out", "--params", tmp_path / "params.yaml", evaluations=(".",))
+        assert_refused(ended, "no evaluation of variants intra in")
 
 
 def test_evaluations_of_one_name_are_told_apart_by_their_folders(explore, world, tmp_path):
