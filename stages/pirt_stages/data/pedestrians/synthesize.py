@@ -29,17 +29,19 @@ def synthesize(
     A folder that something else made, or put something into, is only replaced with `force`.
     """
     entries = plan(PROFILES[profile], seed)
+    drawn, home = out / SHEET if sheet is None else sheet, out.resolve()
+    at = drawn.parent.resolve() / drawn.name
+    inside = at.parent.is_relative_to(home)
     if not force:
         refuse_unless_made_by(out, _maker(out / KEYPOINTS), MAKER)
         forms = {f"{entry.path.partition('/')[0]}/*.jpg" for entry in entries}
-        refuse_other_files(out, {KEYPOINTS, SHEET, *(() if sheet is None else (sheet.name,))}, forms)
+        ours = {at.relative_to(home).as_posix()} if inside else set()
+        refuse_other_files(out, {KEYPOINTS, SHEET} | ours, forms)
     if sheet is not None:
         refuse_folder(sheet)  # now, and not after rendering for minutes
         refuse_other_kind(sheet, picture=True)
-        if out.resolve().is_relative_to(sheet.resolve()):
+        if home.is_relative_to(sheet.resolve()):
             raise DataError(f"{sheet} cannot be the contact sheet and the place of {out}; name another file for it")
-    drawn = out / SHEET if sheet is None else sheet
-    inside = drawn.parent.resolve().is_relative_to(out.resolve())
     # Both are written before either takes its place.
     with ExitStack() as aside:
         beside = None if inside else aside.enter_context(written_whole(drawn, picture=True))
@@ -49,8 +51,7 @@ def synthesize(
         table = coco_keypoints(profile, seed, _written(folder, contact, pictures))
         (folder / KEYPOINTS).write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
         if beside is None:
-            place = folder / drawn.parent.resolve().relative_to(out.resolve()) / drawn.name
-            beside = aside.enter_context(written_whole(place, picture=True))
+            beside = aside.enter_context(written_whole(folder / at.relative_to(home), picture=True))
         with reading(drawn):  # or a full disk would be told of `out`
             # Named, since Pillow refuses a file whose suffix it does not know.
             contact.draw().save(beside, format=Image.registered_extensions().get(drawn.suffix.lower(), "PNG"))

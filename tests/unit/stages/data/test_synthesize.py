@@ -205,7 +205,7 @@ def test_contact_sheet_goes_where_it_is_wanted(tmp_path: Path, monkeypatch: pyte
         assert sheet.width > 600
 
 
-@pytest.mark.parametrize("name", ["sheet", pytest.param("new/sheet.png", marks=pytest.mark.slow), "people/sheet.png"])
+@pytest.mark.parametrize("name", ["sheet", pytest.param("new/sheet.png", marks=pytest.mark.slow), "people/a/b.png"])
 def test_a_contact_sheet_may_have_any_name_and_lie_in_the_folder_itself(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
