@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pirt.core.errors import ParamsError, StoreError
-from pirt.core.manifest import ImageRow, Manifest
+from pirt.core.manifest import ImageRow, Manifest, Split
 from pirt.heatmaps.codec import code_dtype, decode_table
 from pirt.heatmaps.reader import HeatmapStore, open_store
 from pirt.machine import require_shared_memory
+from pirt.progress import note
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ def without_skipped(store: HeatmapStore | None, rows: Sequence[ImageRow]) -> tup
         return tuple(rows)
     places = store.indices_of(rows).tolist()
     return tuple(row for row, place in zip(rows, places, strict=True) if place not in store.skipped_rows)
+
+
+def note_skipped(split: Split, rows: Sequence[ImageRow], readable: Sequence[ImageRow]) -> None:
+    """Tell the user how many of the `rows` of a split are not among the readable ones."""
+    if skipped := len(rows) - len(readable):
+        note(f"{skipped} {split} images are left out: unreadable in stage 1")
 
 
 def store_for(path: Path, manifest: Manifest) -> HeatmapStore:

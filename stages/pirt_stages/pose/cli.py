@@ -164,6 +164,7 @@ def adapt_command(
     from pirt.core.manifest import read_manifest
     from pirt_stages.pose.adaptation.adapt import AdaptOptions, adapt
     from pirt_stages.pose.extraction.params import ExtractParams, load_extract_params
+    from pirt_stages.pose.stores.info import skipped_listing
 
     params = laid_over(
         ExtractParams() if params_file is None else load_extract_params(params_file),
@@ -177,7 +178,12 @@ def adapt_command(
     )
     options = AdaptOptions(skip_bad, _threads(workers), _device(device))
     done = adapt(read_manifest(manifest_file, root), out, params, options)
-    click.echo(f"{out}: {done.norms} batch norms over {done.images} images, SHA-256 {sha256_of(out)}")
+    for line in skipped_listing(done.skipped):
+        click.echo(line, err=True)
+    click.echo(
+        f"{out}: {done.norms} batch norms over {done.images} images, {len(done.skipped)} skipped, "
+        f"SHA-256 {sha256_of(out)}"
+    )
 
 
 @main.command("extract")

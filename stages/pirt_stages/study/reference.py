@@ -13,11 +13,12 @@ from pirt.core.manifest import ImageRow, Manifest, Rows
 from pirt.heatmaps.reader import HeatmapStore
 from pirt.models.part_groups import named_groups
 from pirt.progress import progress
+from pirt.ranking.embeddings import EMBEDDED_SPLITS
 from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE, Features, make_features
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import Scores, scores_of
-from pirt.runs.cache import without_skipped
+from pirt.runs.cache import note_skipped, without_skipped
 from pirt.runs.params import ModelParams
 from pirt_stages.study.writing import TextTable, as_csv, written_analysis
 
@@ -32,9 +33,12 @@ Pixels = NDArray[np.uint8]
 
 def reference(manifest: Manifest, store: HeatmapStore, model: ModelParams, protocol: EvaluateParams, out: Path) -> None:
     """Measure random features and histograms of colours as models are measured, and write `FILES` into `out`."""
-    splits = [without_skipped(store, manifest.split(split)) for split in ("query", "gallery")]
-    for rows in splits:
+    splits = []
+    for split in EMBEDDED_SPLITS:
+        rows = without_skipped(store, manifest.split(split))
+        note_skipped(split, manifest.split(split), rows)
         manifest.require_files(rows)
+        splits.append(rows)
     with written_analysis(out, FILES) as folder:
         found = [_features(manifest, store, model, rows, seed) for seed, rows in enumerate(splits)]
         table = {}

@@ -9,6 +9,7 @@ from pirt.ranking.embed import BATCH_SIZE, Speed, features_of, images_for, outpu
 from pirt.ranking.evaluation import Persons, evaluate, require_valid_matches
 from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
+from pirt.runs.cache import note_skipped
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.params import Params
 from pirt.training.setup import readable_rows
@@ -38,7 +39,9 @@ class GalleryEvaluator:
         return {"evaluation/mAP": metrics.mAP, "evaluation/rank-1": float(metrics.cmc[0])}
 
     def _images(self, split: Split, manifest: Manifest, heatmaps: HeatmapStore | None) -> PersonDataset:
-        rows, cache = readable_rows(manifest, manifest.split(split), heatmaps, self.params)
+        asked = manifest.split(split)
+        rows, cache = readable_rows(manifest, asked, heatmaps, self.params)
+        note_skipped(split, asked, rows)
         return images_for(self.params.train, manifest, rows, cache)
 
     def _embed(self, network: Pirt, images: PersonDataset, device: torch.device) -> Persons:

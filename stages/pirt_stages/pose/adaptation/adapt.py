@@ -16,6 +16,7 @@ import torch
 from pirt.core.errors import DataError, ParamsError
 from pirt.core.files import refuse_folder, refuse_unlike, require_apart, written_whole
 from pirt.core.manifest import Manifest
+from pirt.heatmaps.schema import SkippedImage
 from pirt.progress import note, progress
 from pirt_stages.pose.adaptation.statistics import MomentsByName, normalising_by_batch, write_statistics
 from pirt_stages.pose.extraction.extract import BATCH_SIZE
@@ -39,10 +40,11 @@ class AdaptOptions:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What was done: over how many images, and for how many batch norms."""
+    """What was done: over how many images, for how many batch norms, and without which images."""
 
     images: int
     norms: int
+    skipped: tuple[SkippedImage, ...]
 
 
 def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOptions) -> Adaptation:
@@ -86,7 +88,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     }
     with written_whole(out) as beside:
         beside.write_bytes(checkpoint_bytes(adapted.estimator, meta))
-    return Adaptation(len(paths), len(moments))
+    return Adaptation(len(paths), len(moments), bad)
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> list[list[Path]]:

@@ -139,7 +139,7 @@ def test_the_checkpoint_names_its_origin_and_extraction_and_verify_take_it(
     sized = ["--input-size", *INPUT_SIZE]
     code, said = run("adapt", *shared, *sized, "--checkpoint", tiny.checkpoint, "--out", adapted)
     assert code == 0, said
-    assert f"batch norms over 12 images, SHA-256 {sha256_of(adapted)}" in said
+    assert f"batch norms over 12 images, 0 skipped, SHA-256 {sha256_of(adapted)}" in said
     meta = torch.load(adapted, weights_only=True)["meta"]
     assert meta["adapted_from"] == {"network": "tiny", "weights_sha256": sha256_of(tiny.checkpoint)}
     assert meta["adapted_on"] == {"manifest_fingerprint": people.manifest.fingerprint, "images": 12}
@@ -150,6 +150,10 @@ def test_the_checkpoint_names_its_origin_and_extraction_and_verify_take_it(
     assert (code, "12 images recomputed to the same heatmaps" in said) == (0, True), said
     code, said = run("verify", store, *shared, "--checkpoint", tiny.checkpoint, "--sample", 12)
     assert (code, "is not the one that made" in said) == (2, True), said
+    bad = people.manifest.rows[0]
+    people.manifest.image_path(bad).write_bytes(b"")
+    code, said = run("adapt", *shared, *sized, "--checkpoint", tiny.checkpoint, "--out", adapted, "--skip-bad")
+    assert (code, f"  skipped {bad.key}: " in said, "over 11 images, 1 skipped, " in said) == (0, True, True), said
 
 
 def test_bad_input_is_refused_and_leaves_what_was_there(

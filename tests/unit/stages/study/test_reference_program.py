@@ -38,6 +38,7 @@ def typed(gallery: Path, out: Path) -> list[dict[str, str]]:
     arguments = ["reference", "--params", out.parent / "params.yaml", *inputs, "--out", out]
     ended = CliRunner().invoke(main, list(map(str, arguments)))
     assert ended.exit_code == 0, ended.output
+    assert ended.stderr == "note: 1 gallery images are left out: unreadable in stage 1\n"
     return list(csv.DictReader((out / "reference.csv").read_text().splitlines()))
 
 

@@ -714,11 +714,13 @@ def test_evaluation_re_ranks_as_the_parameters_say(arguments, persons, tmp_path)
 
 def test_an_evaluation_without_any_valid_match_is_refused_at_once(tmp_path):
     rows = [replace(row, camid=0) for row in write_persons(tmp_path).rows]
-    write_heatmaps(tmp_path / "heatmaps.zarr", write_manifest(tmp_path / "manifest.csv", rows, tmp_path))
+    bad = [next(row.key for row in rows if row.split == "gallery")]
+    write_heatmaps(tmp_path / "heatmaps.zarr", write_manifest(tmp_path / "manifest.csv", rows, tmp_path), skipped=bad)
     (tmp_path / "params.yaml").write_text(PARAMS.replace("epochs: 3", "epochs: 3\n  evaluate_every: 3"))
     refused = run(*training_arguments(tmp_path, tmp_path / "run"))
     assert refused.exit_code == 2
     assert "all from the query's own camera" in refused.output
+    assert "note: 1 gallery images are left out: unreadable in stage 1" in refused.output
     assert "epoch 1/3" not in refused.output
     assert not resume_folder(tmp_path / "run").exists()
 
