@@ -95,17 +95,6 @@ def test_each_model_shows_its_own_ranking(manifest: Manifest, model: Model) -> N
     ]
 
 
-def test_junk_is_nobody_that_is_known(manifest: Manifest, model: Model, tmp_path: Path) -> None:
-    rows = [replace(row, pid=-1) if row.key in ("b", "a1") else row for row in manifest.rows]
-    junk = write_manifest(tmp_path / "junk.csv", rows, tmp_path)
-    near = model("near", [0, 90, 10, 80, 20, 50, 95])
-    found = replace(near, lineage=near.lineage.model_copy(update={"manifest_fingerprint": junk.fingerprint}))
-    assert shown_in(draw_retrieval([("near", found, PROTOCOL)], junk, ["a", "b"], top_k=3)) == [
-        "a:query a1:unknown a0:own x:other",
-        "b:query b1:unknown b0:unknown x:unknown",
-    ]
-
-
 def test_images_stand_in_the_order_that_was_measured(manifest: Manifest, model: Model) -> None:
     #                                a  b   a1 b0 a0 x  b1
     parted = model("parted", [0, 90, 1, 2, 3, 4, 5], of_parts=[0, 90, 50, 40, 30, 20, 10])
