@@ -51,16 +51,17 @@ def fetch(source: str) -> Path:
             raise CheckpointError(f"checkpoint {source} does not exist; pass a file or URL")
         return Path(source)
     path = _kept_at(source)
-    if not path.is_file():
-        try:
-            _download(source, path)
-        except (OSError, HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise CheckpointError(
-                f"{source} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
-            ) from error
-    # Also of what was there already: an earlier program or somebody's hand may have put it there.
-    require_named_hash(path)
+    if path.is_file():
+        # An earlier program or somebody's hand may have put it there.
+        require_named_hash(path)
+        return path
+    try:
+        _download(source, path)
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise CheckpointError(
+            f"{source} cannot be fetched ({reason}); fetch it elsewhere and put it at {path}"
+        ) from error
     return path
 
 
@@ -72,12 +73,16 @@ def named_hash(name: str) -> str | None:
 
 def require_named_hash(path: Path) -> None:
     """Raise CheckpointError when the name of `path` carries digits of another SHA-256 than the file's."""
-    digits = named_hash(path.name)
-    if digits and not sha256_of(path).startswith(digits):
+    if not _has_named_hash(path):
         raise CheckpointError(
-            f"{path} is damaged: its SHA-256 does not begin with {digits}; delete it and fetch it again, or give "
-            "it a name without these digits if it is another file"
+            f"{path} is damaged: its SHA-256 does not begin with {named_hash(path.name)}; delete it and fetch it "
+            "again, or give it a name without these digits if it is another file"
         )
+
+
+def _has_named_hash(path: Path) -> bool:
+    digits = named_hash(path.name)
+    return digits is None or sha256_of(path).startswith(digits)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -123,9 +128,8 @@ def _download(url: str, path: Path) -> None:
                 bar.update(file.write(block))
         if whole is not None and beside.stat().st_size != whole:
             raise HTTPException(f"the connection ended after {beside.stat().st_size} of {whole} bytes")
-        digits = named_hash(path.name)
-        if digits and not sha256_of(beside).startswith(digits):
-            raise HTTPException(f"its SHA-256 does not begin with {digits}")
+        if not _has_named_hash(beside):
+            raise HTTPException(f"its SHA-256 does not begin with {named_hash(path.name)}")
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

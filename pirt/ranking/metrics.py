@@ -133,17 +133,23 @@ class RankMeter:
         share = max(1, -(-len(rows) // threads))
         with ThreadPoolExecutor(threads) as pool:
             work = [
-                pool.submit(self._positions_of, rows[some], pids[some], camids[some], kernel, done + some.start)
+                pool.submit(self._positions_of, rows[some], pids[some], camids[some], dtype, kernel, done + some.start)
                 for some in (slice(first, first + share) for first in range(0, len(rows), share))
             ]
         # All or none: after an error, the same block can be given again.
         self._positions += [positions for found in work for positions in found.result()]
 
     def _positions_of(
-        self, rows: Floats, pids: Integers, camids: Integers, kernel: Callable[..., int], done: int
+        self,
+        rows: Floats,
+        pids: Integers,
+        camids: Integers,
+        dtype: np.dtype[Any],
+        kernel: Callable[..., int],
+        done: int,
     ) -> list[Integers]:
         """Return the positions of the matches of some queries; messages count queries from `done`."""
-        dtype, few = np.result_type(rows.dtype, np.float32), max(1, _CELLS // max(self._gallery.size, 1))
+        few = max(1, _CELLS // max(self._gallery.size, 1))
         positions: list[Integers] = []
         for first in range(0, len(rows), _QUERIES):
             queries = slice(first, first + _QUERIES)

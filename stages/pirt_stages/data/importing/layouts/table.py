@@ -23,8 +23,9 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 # Characters, so that of somebody's file without line ends only its beginning is read.
 _HEADER_LENGTH = 10_000
 _MARKS = ",;\t|"
-_END = "\x1a" * 3
 """What may separate columns."""
+_END = "\x1a" * 3
+"""What is put behind a table."""
 _LONGEST_PATH = 4096
 
 
@@ -95,31 +96,39 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
             f"{', '.join(found)[:200]!r}, without {', '.join(_lacking(set(found)))}"
         )
     text = text_in(table, "table", "a spreadsheet saves it as 'CSV UTF-8'")
-    # The end is marked: a quote that nobody closes takes it in with all rows before it, and the reader says nothing.
-    lines = io.StringIO(f"{text}\n{_END}", newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    records = _records(table, text, delimiter)
+    if SEPARATOR_LINE.match(text):
+        next(records)
+    header = [name.strip().lower() for name in next(records)[1]]
+    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+        raise DataError(f"{table} has the column {twice[0]} {header.count(twice[0])} times; keep one of them")
+    for line, fields in records:
+        if any(field.strip() for field in fields[len(header) :]):
+            raise DataError(
+                f"{table}, line {line}: {len(fields)} fields, expected {len(header)}; put a field with {delimiter!r} "
+                "in it into quotes"
+            )
+        if any(field.strip() for field in fields):
+            yield line, dict.fromkeys(COLUMNS, "") | dict(zip(header, fields, strict=False))
+
+
+def _records(table: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (last line, fields) of each record of the table's text.
+
+    The end is marked, since a quote that nothing closes takes in all that follows, and Python's reader says nothing.
+    """
+    reader = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), delimiter=delimiter, skipinitialspace=True)
+    begins = 1
     try:
-        if SEPARATOR_LINE.match(text):
-            next(reader)
-        begins = reader.line_num + 1
-        header = [name.strip().lower() for name in next(reader)]
-        if twice := [name for name in COLUMNS if header.count(name) > 1]:
-            raise DataError(f"{table} has the column {twice[0]} {header.count(twice[0])} times; keep one of them")
-        begins = begins if _END in "".join(header) else reader.line_num + 1
         for fields in reader:
             if fields == [_END]:
                 return
             if _END in "".join(fields):
-                break
-            begins = reader.line_num + 1
-            if any(field.strip() for field in fields[len(header) :]):
                 raise DataError(
-                    f"{table}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}; put a field with "
-                    f"{delimiter!r} in it into quotes"
+                    f"{table}, line {begins}: a quote opens a field that nothing closes; close it or take it out"
                 )
-            if any(field.strip() for field in fields):
-                yield reader.line_num, dict.fromkeys(COLUMNS, "") | dict(zip(header, fields, strict=False))
-        raise DataError(f"{table}, line {begins}: a quote opens a field that nothing closes; close it or take it out")
+            yield reader.line_num, fields
+            begins = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{table}, line {reader.line_num}: {error}") from error
 
