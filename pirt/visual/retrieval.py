@@ -7,12 +7,11 @@ from PIL import Image
 from pirt.core.errors import StoreError
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
-from pirt.core.pids import same_person
 from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.evaluation import Ranker
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import default_mode
-from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists, verdict_of
+from pirt.visual.rank_list import QueryRow, Shown, draw_rank_lists, match_of, verdict_of
 
 
 def draw_retrieval(
@@ -71,6 +70,6 @@ def _nearest_keys(
 def _shown(manifest: Manifest, query: ImageRow, other: ImageRow) -> Shown:
     return Shown(
         read_image(manifest.image_path(other)),
-        verdict_of(same_person(query.pid, other.pid)),
+        verdict_of(match_of(query.pid, other.pid)),
         same_camera=other.camid == query.camid,
     )

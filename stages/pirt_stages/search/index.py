@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,9 @@ class CoarseIndex:
                 f"the index finds fewer than {count} images for a query; take --index flat, a higher --recall or a "
                 "lower --top-k"
             )
+        # faiss lists equals in any order, evaluations in the gallery's.
+        order = np.lexsort((images, -cosines))
+        images, cosines = np.take_along_axis(images, order, 1), np.take_along_axis(cosines, order, 1)
         return RankLists(torch.from_numpy(images), self.global_count - torch.from_numpy(cosines))
 
     def with_effort(self, effort: int) -> "CoarseIndex":

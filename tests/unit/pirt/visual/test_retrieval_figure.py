@@ -47,7 +47,9 @@ def features_at(angles: Sequence[float]) -> torch.Tensor:
 def model(tmp_path: Path, manifest: Manifest) -> Model:
     """Write the embeddings of a model that sees each image at an angle, in degrees, and its parts perhaps at others."""
 
-    def write(name: str, angles: Sequence[float], of_parts: Sequence[float] = ()) -> Embeddings:
+    def write(
+        name: str, angles: Sequence[float], of_parts: Sequence[float] = (), of: Manifest = manifest
+    ) -> Embeddings:
         lineage = EmbeddingsLineage(
             variant=name,
             seed=0,
@@ -57,7 +59,7 @@ def model(tmp_path: Path, manifest: Manifest) -> Model:
             trained_on_manifest="0" * 64,
             trained_on_heatmaps=None,
             initial_weights_sha256=None,
-            manifest_fingerprint=manifest.fingerprint,
+            manifest_fingerprint=of.fingerprint,
             heatmaps_fingerprint=None,
             image_size=(64, 32),
         )
@@ -65,7 +67,7 @@ def model(tmp_path: Path, manifest: Manifest) -> Model:
         if of_parts:
             batch["groups"] = features_at(of_parts)[:, None].repeat(1, 3, 1)
             batch["confidence"] = torch.full((len(PEOPLE), 3), 1 / 3)
-        write_embeddings(tmp_path / f"{name}.h5", manifest.rows, lineage, [batch])
+        write_embeddings(tmp_path / f"{name}.h5", of.rows, lineage, [batch])
         return open_embeddings(tmp_path / f"{name}.h5")
 
     return write
@@ -93,6 +95,15 @@ def test_each_model_shows_its_own_ranking(manifest: Manifest, model: Model) -> N
         "b:query b1:own b0:match x:other a1:other b1:own a0:other",
         "a:query a1:match a0:own x:other b0:other x:other a0:own",
     ]
+
+
+def test_junk_is_nobody_known(tmp_path: Path, manifest: Manifest, model: Model) -> None:
+    junk = write_manifest(
+        tmp_path / "junk.csv", [replace(row, pid=-1) if row.key == "x" else row for row in manifest.rows], tmp_path
+    )
+    near = model("near", [0, 90, 10, 80, 20, 5, 95], of=junk)
+    picture = draw_retrieval([("near", near, PROTOCOL)], junk, ["a"], top_k=3)
+    assert shown_in(picture) == ["a:query x:unknown a1:match a0:own"]
 
 
 def test_images_stand_in_the_order_that_was_measured(manifest: Manifest, model: Model) -> None:

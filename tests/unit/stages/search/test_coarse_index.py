@@ -20,7 +20,7 @@ def embeddings(tmp_path_factory):
     return embedded(tmp_path_factory.mktemp("gallery"), GALLERY)
 
 
-def embedded(folder, gallery):
+def embedded(folder, gallery, copies=1):
     rows = [
         ImageRow(f"{number:04}", "", "query" if number < QUERIES else "gallery", 1, 1, "")
         for number in range(QUERIES + gallery)
@@ -39,6 +39,7 @@ def embedded(folder, gallery):
         image_size=(8, 4),
     )
     features = torch.randn(len(rows), 12, generator=torch.Generator().manual_seed(0))
+    features[QUERIES:] = features[QUERIES : QUERIES + gallery // copies].repeat(copies, 1)
     path = folder / "embeddings.h5"
     write_embeddings(path, rows, lineage, [{"global": features[:1000]}, {"global": features[1000:]}])
     return open_embeddings(path)
@@ -120,6 +121,14 @@ def test_flat_needs_no_tuning_and_is_exact(embeddings):
     assert recall_of(found.images, exact_nearest(query.globals, embeddings)) == 1.0
     gallery = embeddings.unit_globals(embeddings.rows("gallery"))
     torch.testing.assert_close(found.distances[0, 0], (1 - query.globals[0] @ gallery.T).min())
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_equally_near_images_keep_the_gallerys_order(tmp_path, kind):
+    copied = embedded(tmp_path, 300, copies=3)
+    query = Features(copied.unit_globals(copied.rows("query")), 1)
+    images = kept_index(copied, kind, 0.9, None).search(query, 30).images.reshape(-1, 10, 3)
+    assert (images.diff() == 100).all()
 
 
 def test_spread_comes_from_all_over(embeddings):
