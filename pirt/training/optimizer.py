@@ -45,3 +45,17 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set every group's learning rate to its share of `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[SCALE]
+
+
+def take_up(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on with the moments of an optimizer's `state_dict`, those of another kind of device too.
+
+    A GPU's convolutions have their channels last in memory, a CPU's do not, and a state keeps the order that it was
+    saved in. Fused kernels walk through parameters and moments side by side: a GPU's refuse another order, a CPU's
+    would give each weight the moments of others.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -23,7 +23,7 @@ from pirt.runs.params import Params
 from pirt.runs.precision import tf32
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, refuse_other_run, save_run
 from pirt.training.objective import TOTAL, Objective
-from pirt.training.optimizer import make_optimizer, set_learning_rate
+from pirt.training.optimizer import make_optimizer, set_learning_rate, take_up
 from pirt.training.processes import Device, launch, share_batch_norm
 from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from pirt.training.sampler import PKSampler
@@ -164,7 +164,7 @@ class Training:
             objective.compile()  # an evaluation calls the network itself, which stays as it is
         self.model, self.optimizer = fabric.setup(objective, self.bare_optimizer)
         if self.state.step:
-            self.bare_optimizer.load_state_dict(self.state.optimizer)
+            take_up(self.bare_optimizer, self.state.optimizer)
             # The loss scale is reached by what Fabric documents for authors of plugins alone.
             fabric.strategy.precision.load_state_dict(self.state.scaler)
 

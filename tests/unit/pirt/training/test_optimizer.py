@@ -1,9 +1,11 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
 from pirt.models import build_pirt
 from pirt.runs.params import TrainParams
-from pirt.training.optimizer import make_optimizer, set_learning_rate
+from pirt.training.optimizer import make_optimizer, set_learning_rate, take_up
 
 TINY = {"bottleneck": 8, "feedforward": 8, "inter_layers": 1, "image_size": (64, 32)}
 
@@ -59,3 +61,35 @@ def test_soliders_semantic_layers_do_not_learn():
     )
     learning = {id(one) for group in make_optimizer(swin, TrainParams()).param_groups for one in group["params"]}
     assert not any(id(value) in learning for name, value in swin.named_parameters() if "semantic" in name)
+
+
+def stepped(layer, optimizer, seed):
+    gradient = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed))
+    layer.weight.grad = torch.empty_like(layer.weight).copy_(gradient)
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "optimizer_of",
+    [
+        lambda values: torch.optim.Adam(values, 0.1, fused=True),
+        lambda values: torch.optim.SGD(values, 0.1, momentum=0.9, fused=True),
+    ],
+    ids=["adam", "sgd"],
+)
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)],
+    ids=["of a GPU", "of a CPU"],
+)
+def test_a_state_goes_on_on_another_kind_of_device(optimizer_of, there, here):
+    layers = [torch.nn.Conv2d(3, 4, 3, bias=False).to(memory_format=order) for order in (there, here)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    optimizers = [optimizer_of(layer.parameters()) for layer in layers]
+    stepped(layers[0], optimizers[0], seed=0)
+    layers[1].load_state_dict(layers[0].state_dict())
+    take_up(optimizers[1], deepcopy(optimizers[0].state_dict()))  # as a file would hold it
+    for layer, optimizer in zip(layers, optimizers, strict=True):
+        stepped(layer, optimizer, seed=1)
+    assert layers[0].weight.stride() != layers[1].weight.stride()
+    torch.testing.assert_close(layers[1].weight, layers[0].weight)
