@@ -8,6 +8,8 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins import Precision as FabricPrecision
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
@@ -50,7 +52,11 @@ def launch(device: Device, precision: Precision) -> Fabric:
         devices=on_this_node,
         num_nodes=processes // on_this_node,
         strategy=_together() if processes > 1 else "auto",
-        plugins=_precision(precision, accelerator),
+        # Said here, since Fabric by itself asks SLURM, LSF and MPI too, and fails where a job has several tasks.
+        plugins=[
+            _precision(precision, accelerator),
+            TorchElasticEnvironment() if together else LightningEnvironment(),
+        ],
     )
     fabric.launch()
     return fabric
