@@ -14,8 +14,18 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 def processes_here() -> int:
     """Return how many processes of this training torchrun started on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _is_of_torchrun() else 1
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the first of the processes that torchrun started, or one that something else did."""
+    # Schedulers and sweeps number their jobs in the same variable, and each job writes its own outputs.
+    return not _is_of_torchrun() or os.environ["RANK"] == "0"
+
+
+def _is_of_torchrun() -> bool:
     # torch.distributed knows it too, but takes long to load, and rendering asks in each of its processes.
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def cores() -> int:

@@ -5,7 +5,6 @@ An error that the user can fix is one line on stderr and exit code 2; a bug keep
 
 import codecs
 import errno
-import os
 import re
 import signal
 import sys
@@ -20,6 +19,7 @@ import click
 
 from pirt.core.errors import ParamsError, PirtError
 from pirt.core.files import refuse_stream_as_output
+from pirt.machine import is_first_process
 from pirt_stages.locking import held
 from pirt_stages.signals import ending_on_signals
 
@@ -204,7 +204,7 @@ def _output_of(ctx: click.Context) -> AbstractContextManager[None]:
         refuse_stream_as_output(place)
         _require_apart(ctx, f"--{name.replace('_', '-')}", place)
     out = places.get("out")
-    return nullcontext() if out is None or out.name in ("", "..") or os.environ.get("RANK", "0") != "0" else held(out)
+    return nullcontext() if out is None or out.name in ("", "..") or not is_first_process() else held(out)
 
 
 def _place(ctx: click.Context, name: str) -> Path | None:

@@ -91,6 +91,20 @@ def test_runs_of_other_seeds_are_other_outputs(tmp_path: Path) -> None:
     assert "is being written by process" in refused.output
 
 
+@pytest.mark.parametrize("by_torchrun", [False, True])
+def test_only_the_later_processes_of_torchrun_leave_the_lock_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_torchrun: bool
+) -> None:
+    # Schedulers and sweeps number their jobs in the same variable.
+    monkeypatch.setenv("RANK", "1")
+    if by_torchrun:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with held(tmp_path / "run"):
+        ended = CliRunner().invoke(write, ["--out", str(tmp_path / "run")])
+    assert ended.exit_code == (0 if by_torchrun else 2)
+    assert by_torchrun or "is being written by process" in ended.output
+
+
 def test_one_holds_at_a_time_however_many_try(tmp_path: Path) -> None:
     """Each process that gets the lock checks that nobody else is inside."""
     program = """
