@@ -158,6 +158,8 @@ def reported() -> Iterator[None]:
                 "the system refuses another thread; allow more (ulimit -u) or more memory (ulimit -v), or take fewer "
                 "--workers"
             ) from error
+        if of_a_gpu := next((told for said, told in _OF_A_GPU.items() if said in str(error)), None):
+            raise UserError(of_a_gpu) from error
         if not _lacks_memory(error):
             raise
         raise UserError("there is not enough memory for this; take smaller batches or sizes") from error
@@ -184,8 +186,18 @@ def _refused_to_torch(error: BaseException) -> OSError | None:
     return OSError(int(found[3]), found[2], found[1] or "/dev/shm") if found else None
 
 
-_NO_MEMORY = ("can't allocate memory", "could not create a primitive", "failed to map segment from shared object")
-"""How PyTorch, oneDNN and the loader of libraries say so."""
+_OF_A_GPU = {
+    "no kernel image is available": "the installed PyTorch is not built for this GPU; pass --device cpu, or install a "
+    "build that is",
+    "busy or unavailable": "another process has this GPU to itself; wait for its end, or name another GPU in "
+    "CUDA_VISIBLE_DEVICES",
+}
+"""What CUDA says of a GPU that cannot be used, and what that means."""
+_NO_MEMORY = (
+    *("can't allocate memory", "could not create a primitive", "failed to map segment from shared object"),
+    *("out of memory", "_STATUS_ALLOC_FAILED", "_DEVICE_ALLOCATION_FAILED"),
+)
+"""How PyTorch, oneDNN and the loader of libraries say so, and CUDA, NCCL, cuBLAS and cuDNN of a GPU's."""
 
 
 def _lacks_memory(error: MemoryError | RuntimeError | ImportError) -> bool:

@@ -138,6 +138,13 @@ def test_a_lack_of_memory_is_one_line_and_exit_code_2() -> None:
     [
         ("could not create a primitive", "not enough memory"),
         ("failed to map segment from shared object", "not enough memory"),
+        ("CUDA error: out of memory", "not enough memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "not enough memory"),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "not enough memory"),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "not enough memory"),
+        ("NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'", "not enough memory"),
+        ("CUDA error: no kernel image is available for execution on the device\nSearch for", "pass --device cpu"),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", "another process has this GPU to itself"),
         ("can't start new thread", "refuses another thread; allow more (ulimit -u)"),
         (
             "unable to open file <run/weights> in read-only mode: Too many open files (24)",
