@@ -1,6 +1,7 @@
 """Several processes that train as one would on the same global batch."""
 
 import os
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
@@ -13,7 +14,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
-from pirt.core.errors import ParamsError
+from pirt.core.errors import CheckpointError, ParamsError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -65,6 +66,24 @@ def launch(device: Device, precision: Precision) -> Fabric:
 def _together() -> DDPStrategy:
     # Every process computes the same statistics (`share_batch_norm`), and gradients need not lie in memory twice.
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def require_seen_alike(fabric: Fabric, number: int, out: Path) -> None:
+    """Raise CheckpointError unless all processes have read the same `number` off what lies at `out` and beside it.
+
+    Each reads by itself how far the training is. Where a node has files of its own, its processes would go on from
+    other weights, and the mean of their gradients would look like any other.
+    """
+    if fabric.world_size == 1:
+        return
+    extremes = torch.tensor([number, -number], device=fabric.device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    highest, lowest = extremes.tolist()
+    if highest != -lowest:
+        raise CheckpointError(
+            f"the processes of this training find different files at {out} and {out}.resume; put them where all nodes "
+            "see the same"
+        )
 
 
 def mean_over_processes(fabric: Fabric, values: Tensor) -> Tensor:

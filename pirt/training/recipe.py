@@ -24,7 +24,7 @@ from pirt.runs.precision import tf32
 from pirt.runs.run import RECORD_FILE, WEIGHTS_FILE, RunRecord, refuse_other_run, save_run
 from pirt.training.objective import TOTAL, Objective
 from pirt.training.optimizer import make_optimizer, set_learning_rate, take_up
-from pirt.training.processes import Device, launch, share_batch_norm
+from pirt.training.processes import Device, launch, require_seen_alike, share_batch_norm
 from pirt.training.resume import TrainingState, is_finished, load_state, remove_state, resume_folder, save_state
 from pirt.training.sampler import PKSampler
 from pirt.training.schedule import learning_rate
@@ -110,7 +110,9 @@ def train(job: Job, listener: Listener, make_evaluator: Callable[[int], Evaluato
     told = listener if fabric.is_global_zero else Listener()
     dataset = training_set(job.manifest, job.heatmaps, job.params)
     record = record_of(dataset, job.params, job.variant, job.init_from, job.evaluate)
-    if not job.restart and is_finished(job.out, record):
+    finished = not job.restart and is_finished(job.out, record)
+    require_seen_alike(fabric, int(finished), job.out)
+    if finished:
         told.already_finished(job.out)
         return
     on_gpu = fabric.device.type == "cuda"
@@ -147,6 +149,7 @@ class Training:
         )
         self.steps_per_epoch = self.sampler.batches
         self.state, self.replaces = self.earlier_state(), job.restart
+        require_seen_alike(fabric, self.state.step, job.out)
 
         # Just before the weights are drawn, so that nothing which comes earlier can change them.
         torch.manual_seed(job.params.seed)

@@ -492,6 +492,16 @@ def test_a_finished_run_is_left_alone(whole, persons, tmp_path):
     assert_same_run(whole[0], out)
 
 
+def test_every_process_is_asked_what_it_has_found(arguments, monkeypatch):
+    seen = []
+    monkeypatch.setattr(recipe, "require_seen_alike", lambda fabric, number, out: seen.append(number))
+    stopped_in_step(monkeypatch, arguments)
+    for _ in range(2):
+        assert run(*arguments).exit_code == 0
+    # Whether the run is finished, and the step that it goes on after.
+    assert seen == [0, 0, 0, 6, 1]
+
+
 def test_a_restart_that_stops_leaves_no_finished_run(whole, persons, tmp_path, monkeypatch):
     out, seed_step = shutil.copytree(whole[0], tmp_path / "run"), recipe.seed_step
 
