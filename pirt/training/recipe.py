@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import JsonValue
 
-from pirt.core.errors import ParamsError
+from pirt.core.errors import DivergenceError, ParamsError
 from pirt.core.files import refuse_other_files, require_apart
 from pirt.core.manifest import Manifest
 from pirt.core.repeatable import deterministic
@@ -35,6 +35,9 @@ from pirt.training.watch import Watch
 BEST_FOLDER = "best"
 SAVE_SECONDS = 300.0
 """Between two states; writing 1.1 GB after every epoch would take a third of a fast GPU's time."""
+
+LEAST_SCALE = torch.finfo(torch.float16).tiny
+"""Of losses in float16: below it a gradient of 1 has no longer the type's digits."""
 
 Evaluator = Callable[[Pirt, torch.device], dict[str, float]]
 """Measures a model that is still learning; "evaluation/mAP" of what it returns decides which weights are kept."""
@@ -269,6 +272,7 @@ class Training:
 
     def finish_epoch(self, epoch: int) -> None:
         """Measure the model if it is time to, and add the epoch to the curves."""
+        self.require_learning(epoch)
         rate = learning_rate(self.recipe, self.state.step - 1, self.steps_per_epoch)
         point = {"learning_rate": rate} | self.watch.means()
         if self.evaluator and ((epoch + 1) % self.recipe.evaluate_every == 0 or epoch + 1 == self.recipe.epochs):
@@ -279,6 +283,18 @@ class Training:
         self.listener.epoch_ends(self, point)
         self.watch.start_epoch({}, 0)
         self.state.sums = {}
+
+    def require_learning(self, epoch: int) -> None:
+        """Raise DivergenceError where float16's loss scale has come down so far that it only skips steps.
+
+        It halves with each step that it skips. Losses stay finite meanwhile, since no weight changes.
+        """
+        scale = self.fabric.strategy.precision.state_dict().get("scale")
+        if scale is not None and scale < LEAST_SCALE:
+            raise DivergenceError(
+                f"epoch {epoch + 1}: steps are skipped, since gradients overflow at every loss scale down to "
+                f"{scale:.3g}; train in bfloat16 or float32"
+            )
 
     def evaluate(self, evaluator: Evaluator) -> dict[str, float]:
         """Measure the model and keep it if it is the best so far."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from pirt.core.manifest import read_manifest, write_manifest
 from pirt.ranking import evaluation as ranking
 from pirt.runs.dataset import PersonDataset
 from pirt.runs.run import load_run
-from pirt.training import recipe
+from pirt.training import processes, recipe
 from pirt.training.resume import resume_folder
 from pirt.training.setup import starting_network
 from pirt_stages.evaluate.cli import main as evaluate
@@ -363,6 +364,27 @@ def test_a_loss_that_is_not_finite_stops_the_training(arguments, tmp_path, perso
     assert stopped.exit_code == 2
     assert "Error: step " in stopped.output
     assert " is nan at learning rate " in stopped.output
+    assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_a_loss_scale_that_skips_every_step_stops_the_training(arguments, tmp_path, monkeypatch):
+    build = recipe.starting_network
+
+    def broken(*given):
+        network, notes = build(*given)
+        network.backbone.conv1.weight.register_hook(lambda gradient: gradient * torch.nan)
+        return network, notes
+
+    def scaled(precision, accelerator):
+        plugin = processes.Autocast("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**-13))
+        monkeypatch.setattr(plugin, "forward_context", nullcontext)
+        return plugin
+
+    monkeypatch.setattr(recipe, "starting_network", broken)
+    monkeypatch.setattr(processes, "_precision", scaled)
+    stopped = run(*arguments)
+    assert stopped.exit_code == 2, stopped.output
+    assert "epoch 1: steps are skipped, since gradients overflow at every loss scale down to 1.53e-05" in stopped.output
     assert not (tmp_path / "run/model.safetensors").exists()
 
 
