@@ -201,8 +201,10 @@ class SwinTransformer(Backbone):
             tokens = layer(tokens)
             # Not behind the last stage: SOLIDER's features are taken before its last semantic layer.
             if self.semantic_weight is not None and stage < STAGES - 1:
-                # Made anew each time, since the weight may be set at any time.
-                share = tokens.new_tensor([self.semantic_weight, 1 - self.semantic_weight])
+                # Made anew each time, since the weight may be set at any time; filled and not copied, for which a GPU
+                # would make the host wait.
+                parts = (self.semantic_weight, 1 - self.semantic_weight)
+                share = torch.stack([tokens.new_full((), part) for part in parts])
                 scale = functional.softplus(self.semantic_embed_w[stage](share))
                 tokens = tokens * scale + self.semantic_embed_b[stage](share)
         normed: Tensor = self.norm(tokens)

@@ -19,7 +19,7 @@ from pirt.core.manifest import Manifest
 from pirt.models import Pirt, build_pirt
 from pirt.runs.cache import HeatmapCache
 from pirt.runs.dataset import PersonDataset
-from pirt.runs.params import Params, TrainParams
+from pirt.runs.params import ModelParams, Params, TrainParams
 from pirt.runs.transforms import EvalTransform
 from pirt.training.objective import Objective
 from pirt.training.optimizer import make_optimizer
@@ -28,6 +28,14 @@ from pirt.training.resume import TrainingState
 from pirt.training.watch import Watch
 
 IMAGE_SIZE = (64, 32)
+SOLIDER = SMALL.model_copy(
+    update={
+        "backbone": "swin_tiny",
+        "width": None,
+        "strides": None,
+        "backbone_options": {"depths": (1, 1, 1, 1), "window": 2, "semantic_weight": 0.2},
+    }
+)
 
 
 def training_of(network: Pirt, recipe: TrainParams) -> Training:
@@ -55,9 +63,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def found(fault: Fault, backward: bool, heatmap_size: tuple[int, int]) -> str:
+def found(fault: Fault, backward: bool, heatmap_size: tuple[int, int], model: ModelParams = SMALL) -> str:
     """Run a step whose images, or their gradients, pass through `fault`; say what was refused."""
-    network = build_pirt(5, image_size=IMAGE_SIZE, **SMALL.model_dump())
+    network = build_pirt(5, image_size=IMAGE_SIZE, **model.model_dump())
     with FakeTensorMode():
         on_device(network)
         training = training_of(network, TrainParams(image_size=IMAGE_SIZE))
@@ -92,6 +100,7 @@ def main(name: str | None = None) -> None:
     wrong = {f"{name}, forward": found(fault, False, (16, 8)) for name, fault in FAULTS.items()}
     wrong |= {"none, backward": found(FAULTS["none"], True, (16, 8))}
     wrong |= {"none, uneven grid": found(FAULTS["none"], False, (17, 9))}
+    wrong |= {"none, semantic layers": found(FAULTS["none"], False, (16, 8), SOLIDER)}
     print(json.dumps(wrong, indent=1))
 
 

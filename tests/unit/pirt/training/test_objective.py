@@ -81,7 +81,7 @@ def refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["none, forward", "none, backward", "none, uneven grid"])
+@pytest.mark.parametrize("step", ["none, forward", "none, backward", "none, uneven grid", "none, semantic layers"])
 def test_a_step_never_waits_for_its_device(refused, step):
     assert refused[step] == ""
 
