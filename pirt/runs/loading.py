@@ -48,8 +48,7 @@ def make_loader(
     size = batches if isinstance(batches, int) else len(next(iter(batches)))
     if in_order := isinstance(batches, int):
         sampler = BatchSampler(SequentialSampler(dataset), batches, drop_last=False)
-    needed = workers * _PREFETCHED * size * dataset.item_bytes
-    require_shared_memory(needed, f"the batches of {workers} loader processes", "take fewer --workers")
+    require_room_for_batches(dataset, size, workers)
     return _Loader(
         dataset,
         batch_sampler=sampler,
@@ -61,6 +60,12 @@ def make_loader(
         worker_init_fn=_heed_parent_alone if workers else None,
         prefetch_factor=_PREFETCHED if workers else None,
     )
+
+
+def require_room_for_batches(dataset: PersonDataset, size: int, workers: int) -> None:
+    """Raise StoreError where shared memory lacks room for the batches of `size` images that processes make ahead."""
+    needed = workers * _PREFETCHED * size * dataset.item_bytes
+    require_shared_memory(needed, f"the batches of {workers} loader processes", "take fewer --workers")
 
 
 class _Loader(DataLoader[Item]):

@@ -11,6 +11,7 @@ from pirt.ranking.matching import DEFAULT_MODE
 from pirt.ranking.params import EvaluateParams
 from pirt.runs.cache import note_skipped
 from pirt.runs.dataset import PersonDataset
+from pirt.runs.loading import require_room_for_batches
 from pirt.runs.params import Params
 from pirt.training.setup import readable_rows
 
@@ -25,6 +26,8 @@ class GalleryEvaluator:
         self.query = self._images("query", manifest, heatmaps)
         self.gallery = self._images("gallery", manifest, heatmaps)
         # Now, and not only when the first epochs are over.
+        for images in (self.query, self.gallery):
+            require_room_for_batches(images, BATCH_SIZE, workers)
         query, gallery = self.query.rows, self.gallery.rows
         require_valid_matches(query.pids, gallery.pids, query.camids, gallery.camids)
 

@@ -10,6 +10,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -755,6 +756,17 @@ def test_an_evaluation_without_any_valid_match_is_refused_at_once(tmp_path):
     assert "note: 1 gallery images are left out: unreadable in stage 1" in refused.output
     assert "epoch 1/3" not in refused.output
     assert not resume_folder(tmp_path / "run").exists()
+
+
+def test_an_evaluation_whose_batches_have_no_room_is_refused_at_once(arguments, persons, tmp_path, monkeypatch):
+    arguments[1] = edited(persons, tmp_path, ("epochs: 3", "epochs: 3\n  evaluate_every: 3"))
+    item = 64 * 32 * 3 + 17 * 16 * 8
+    # One process makes four batches ahead: of 8 images to train on, and of 64 to measure.
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=1 << 40, free=4 * 64 * item - 1))
+    refused = run(*arguments, "--workers", "1", "--image-memory", "0")
+    assert refused.exit_code == 2, refused.output
+    assert "the batches of 1 loader processes need" in refused.output
+    assert "epoch 1/3" not in refused.output
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
