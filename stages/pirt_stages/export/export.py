@@ -56,6 +56,9 @@ def export(run: Path, out: Path) -> dict[str, float]:
         program = to_onnx(model, example_inputs(record, 2, seed=0))
         program.model.metadata_props.update(metadata_of(model, record, str(record.weights_sha256)))
         program.save(str(beside))
+        # PyTorch puts more than 1.5 GB of weights into a second file, which would not come along.
+        if len(list(beside.parent.iterdir())) > 1:
+            raise ExportError(f"the model of {run} has more weights than one ONNX file holds; export a smaller one")
         return check(model, record, beside)
 
 

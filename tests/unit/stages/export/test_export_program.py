@@ -1,3 +1,6 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -45,6 +48,22 @@ def test_onnx_replaces_only_onnx(evaluated, tmp_path):
     assert refused.exit_code == 2
     assert "notes.txt is not ONNX of a run and would be replaced" in refused.output
     assert (tmp_path / "notes.txt").read_text() == "years"
+
+
+def test_weights_that_do_not_fit_into_the_file_are_not_left_behind(evaluated, tmp_path, monkeypatch):
+    """As PyTorch puts them beside the file from 1.5 GB on."""
+
+    def save(path):
+        for name in (path, f"{path}.data"):
+            Path(name).write_bytes(b"pirt.image_mean")
+
+    program = SimpleNamespace(model=SimpleNamespace(metadata_props={}), save=save)
+    monkeypatch.setattr(exporting, "to_onnx", lambda *_: program)
+    monkeypatch.setattr(exporting, "check", lambda *_: {})
+    refused = invoke("onnx", "--run", evaluated / "run", "--out", tmp_path / "pirt.onnx")
+    assert refused.exit_code == 2, refused.output
+    assert "has more weights than one ONNX file holds" in refused.output
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
