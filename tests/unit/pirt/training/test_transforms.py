@@ -113,7 +113,12 @@ def test_erased_boxes_are_as_large_and_as_tall_as_the_authors():
 
 
 def test_no_box_is_drawn_where_none_fits():
-    assert draw_box((1, 1), np.random.default_rng(0)) in (None, Box(0, 0, 1, 1))
+    # 200 pixels or more, at most 3.3 times as wide as tall, are at least 8 pixels tall.
+    assert draw_box((1, 10_000), np.random.default_rng(0)) is None
+    image, codes = person((1, 10_000), (1, 8))
+    same_image, same_codes = TrainTransform((1, 10_000), flip=0, pad=0, erase=1).augment(image, codes, (0,))
+    np.testing.assert_array_equal(same_image, image)
+    np.testing.assert_array_equal(same_codes, codes)
 
 
 def test_augmentation_follows_from_the_seed_alone():
