@@ -71,17 +71,22 @@ def _is_tar(path: Path) -> bool:
     return True
 
 
+def place_of_files(archive: Path, target: Path | None) -> Path:
+    """Return the folder that an archive is unpacked to: `target`, by default one beside it."""
+    return target or archive.with_name(f"{archive.name}.unpacked")
+
+
 @contextmanager
 def unpacked(
     archive: Path, target: Path | None = None, limits: Limits = Limits(), encoding: str | None = None
 ) -> Iterator[tuple[Path, Path]]:
     """Yield the folder with the files of `archive`, unpacked unless that was done before, and where it is to lie.
 
-    That is `target`, by default beside the archive. A folder that holds anything else, be it another archive's files,
+    That is `place_of_files`. A folder that holds anything else, be it another archive's files,
     is not touched; files of the same archive, changed since, are replaced when the block ends well. `encoding` is that
     of file names that do not say theirs.
     """
-    folder = target or archive.with_name(f"{archive.name}.unpacked")
+    folder = place_of_files(archive, target)
     # Size and time instead of a hash, which would read gigabytes to find that nothing has changed.
     stamp = {
         "archive": archive.name,

@@ -15,7 +15,7 @@ from pirt_stages.data.importing.layouts.found import FoundImage, Reading, subfol
 from pirt_stages.data.importing.layouts.market import DUKE_NAME, DUKEMTMC_REID, FOLDERS
 from pirt_stages.data.importing.layouts.msmt17 import lines_of
 from pirt_stages.data.importing.names import require_place
-from pirt_stages.data.importing.recipe import Imported, open_source, require_persons, write_import
+from pirt_stages.data.importing.recipe import Imported, open_source, require_outside, require_persons, write_import
 
 _TITLE = "Occluded-DukeMTMC"
 
@@ -40,8 +40,10 @@ def occluded_duke(
 ) -> Imported:
     """Write the manifest `out` of the re-split; with `copy_to` the images are copied into a folder of their own."""
     require_place(out)
+    if copy_to is not None:
+        require_outside(out, copy_to, "the copied images")
     with ExitStack() as files:
-        opened = files.enter_context(open_source(duke, unpack_to, encoding))
+        opened = files.enter_context(open_source(duke, out, unpack_to, encoding))
         root, _ = find_data_set(opened.place, layouts_named(DUKEMTMC_REID.name))
         source = DUKEMTMC_REID.read(root)
         names = _read_lists(lists)

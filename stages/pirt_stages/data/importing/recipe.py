@@ -14,7 +14,7 @@ from pirt.core.files import require_apart, sha256_of
 from pirt.core.manifest import ImageRow, Manifest, require_inside, written_manifest
 from pirt.core.pids import DISTRACTOR_PID
 from pirt.progress import progress
-from pirt_stages.data.importing.archives import assumed_of, is_archive, unpacked
+from pirt_stages.data.importing.archives import assumed_of, is_archive, place_of_files, unpacked
 from pirt_stages.data.importing.layouts import LOOK, Choice, as_chosen, find_data_set, layouts_named
 from pirt_stages.data.importing.layouts.found import FoundImage, Reading
 from pirt_stages.data.importing.layouts.numbering import alike
@@ -49,7 +49,7 @@ def import_data_set(
     require_apart(out, source)
     require_place(out)
     with ExitStack() as files:
-        opened = files.enter_context(open_source(source, unpack_to, encoding))
+        opened = files.enter_context(open_source(source, out, unpack_to, encoding))
         root, found = find_data_set(opened.place, layouts_named(choice.layout))
         reading = as_chosen(found, choice, root).read(root)
         reading.remarks.extend(opened.remarks)
@@ -81,6 +81,12 @@ def write_import(out: Path, reading: Reading, root: Path, lasting: Path, stand_i
         # Once all is written, and first: a folder may be refused its place, a file hardly.
         files.close()
     return manifest
+
+
+def require_outside(out: Path, folder: Path, content: str) -> None:
+    """Raise DataError where the manifest `out` would lie in a folder that is written, and replaced, whole."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"--out {out} lies in {folder}, which is to hold {content} alone; name a place outside of it")
 
 
 def require_persons(
@@ -115,8 +121,8 @@ class Opened:
 
 
 @contextmanager
-def open_source(source: Path, unpack_to: Path | None, encoding: str | None) -> Iterator[Opened]:
-    """Yield what `source` holds, unpacked if it is an archive: see `unpacked`."""
+def open_source(source: Path, out: Path, unpack_to: Path | None, encoding: str | None) -> Iterator[Opened]:
+    """Yield what `source` holds, unpacked if it is an archive: see `unpacked`; `out` is the manifest."""
     if source.is_file() and source.suffix.lower() in _SPREADSHEETS:  # most of which are zips
         raise DataError(f"{source} is a file of a spreadsheet program; save it as 'CSV UTF-8' and import that")
     if not is_archive(source):
@@ -125,6 +131,7 @@ def open_source(source: Path, unpack_to: Path | None, encoding: str | None) -> I
             raise DataError(f"{source} is not a zip or tar, so {option} means nothing; leave it out")
         yield Opened(source, source, [])
         return
+    require_outside(out, place_of_files(source, unpack_to), f"the files of {source}")
     with unpacked(source, unpack_to, encoding=encoding) as (place, last_place):
         assumed = assumed_of(place)
         yield Opened(place, last_place, [] if assumed is None else [assumed])

@@ -147,6 +147,20 @@ def test_a_full_disk_leaves_what_the_archive_held_before_with_its_manifest(
     assert (manifest.root / "0.jpg").read_bytes() == b"2"
 
 
+@pytest.mark.parametrize("more", [[], ["--unpack-to", "there"]])
+def test_a_manifest_among_an_archives_files_is_refused(
+    more: list[str], run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are replaced whole when the archive changes; the lock of the manifest looked like somebody's file there."""
+    monkeypatch.chdir(tmp_path)
+    archive = packed(tmp_path / "m.zip", GALLERY)
+    out = f"{more[-1] if more else 'm.zip.unpacked'}/m.csv"
+    refused = run("import", archive, "--layout", "folder", "--out", out, *more)
+    assert refused.exit_code == 2
+    assert f"--out {out} lies in " in refused.output
+    assert list(tmp_path.iterdir()) == [archive]
+
+
 def test_an_archive_that_changed_is_of_the_stand_in_it_lies_in(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "STANDIN.json").write_bytes(as_mark(standin="own", size="small", one_pixel=True, seed=0))
     for content in (b"1", b"2"):

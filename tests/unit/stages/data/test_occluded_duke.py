@@ -66,6 +66,15 @@ def test_a_copy_has_the_published_form(duke: Path, run: Run, tmp_path: Path) -> 
     assert not (tmp_path / "3.csv").exists()
 
 
+def test_a_manifest_among_the_copies_is_refused(duke: Path, run: Run, tmp_path: Path) -> None:
+    """Its lock made a new folder one that is not empty."""
+    copy = tmp_path / "Occluded_Duke"
+    refused = run("occluded-duke", "--duke", duke, "--lists", duke, "--out", copy / "m.csv", "--copy-to", copy)
+    assert refused.exit_code == 2
+    assert f"lies in {copy}, which is to hold the copied images alone" in refused.output
+    assert not copy.exists()
+
+
 def test_a_command_that_fails_leaves_no_copy(duke: Path, run: Run, tmp_path: Path) -> None:
     out, copy = tmp_path / "lists" / "m.csv", tmp_path / "copies" / "Occluded_Duke"
     command = ("occluded-duke", "--duke", duke, "--lists", duke, "--out", out, "--copy-to", copy)
