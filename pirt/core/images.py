@@ -83,7 +83,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values >> (depth - 8)).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels have 32 bits (mode {image.mode}); save it with 8 or 16")
-    colours = _upright(image).convert("RGB")
+    upright = _upright(image)
+    # Pillow warns of a palette with several transparent colours, which it drops here like any other.
+    upright.info.pop("transparency", None)
+    colours = upright.convert("RGB")
     if (deep or undecided) and np.asarray(colours).max() <= _DARK:  # some decoders round up
         raise ValueError("its colours have 16 bits, of which the upper ones are not used; scale them or save 8 bits")
     return colours

@@ -70,6 +70,11 @@ def test_cmyk_is_converted(tmp_path: Path) -> None:
 def test_palette_and_transparency_are_converted(tmp_path: Path) -> None:
     assert pixels(saved(tmp_path / "a.gif", Image.new("P", (3, 2)))).shape == (2, 3, 3)
     assert pixels(saved(tmp_path / "a.png", Image.new("RGBA", (3, 2), (9, 8, 7, 0)))).tolist() == [[[9, 8, 7]] * 3] * 2
+    # As programs that make PNGs smaller save them; a warning would be an error here.
+    palette = Image.new("P", (3, 2))
+    palette.putpalette([9, 8, 7] * 256)
+    clear = saved(tmp_path / "b.png", palette, transparency=bytes(range(256)))
+    assert pixels(clear).tolist() == [[[9, 8, 7]] * 3] * 2
 
 
 @pytest.mark.parametrize(
