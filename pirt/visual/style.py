@@ -35,6 +35,8 @@ def new_figure(width: float, height: float) -> Figure:
     # The user's own settings would change the bytes.
     mpl.rcParams.update(mpl.rcParamsDefault)
     mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    # Names of benchmarks and variants may have dollar signs, between which matplotlib would read formulas.
+    mpl.rcParams["text.parse_math"] = False
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
