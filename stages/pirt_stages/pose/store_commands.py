@@ -60,7 +60,7 @@ def verify_command(
         --config runs/pose/config.py --checkpoint runs/pose/checkpoint.pth
     """
     from pirt.core.manifest import read_manifest
-    from pirt_stages.pose.stores.verify import verify
+    from pirt_stages.pose.stores.verify import sampled, verify
 
     if sample is not None and manifest_file is None:
         raise click.UsageError("--sample needs --manifest, which says where the images are")
@@ -73,8 +73,8 @@ def verify_command(
         store = verify(store_path, manifest, sample, recompute_with(store_path, manifest, config, checkpoint))
     against = "" if manifest is None else f", those of {manifest_file} among them"
     click.echo(f"{store_path}: {store.layout.shards} shards, {store.layout.count} images{against}: all is well")
-    if sample is not None:
-        click.echo(f"{min(sample, store.layout.count - len(store.skipped))} images recomputed to the same heatmaps")
+    if manifest is not None and sample is not None:
+        click.echo(f"{len(sampled(store, manifest, sample))} images recomputed to the same heatmaps")
 
 
 @click.command("show", cls=Command)
@@ -172,6 +172,7 @@ def export_command(
     from pirt_stages.pose.stores.part_based import export_bpbreid, export_kpr
 
     store = open_store(store_path)
+    images, skipped = store.layout.count - len(store.skipped), len(store.skipped)
     if to == "hdf5":
         export_hdf5(store, out)
     elif to == "npy":
@@ -184,7 +185,11 @@ def export_command(
             export_coco(store, manifest, annotations, out)
         else:
             {"bpbreid": export_bpbreid, "kpr": export_kpr}[to](store, manifest, out)
-    click.echo(f"wrote {out}: {store.layout.count - len(store.skipped)} images, {len(store.skipped)} skipped")
+        # Those of the manifest, which may have fewer images than the store, and one of them in two splits.
+        row_of = dict(zip(manifest.rows.paths, store.indices_of(manifest.rows).tolist(), strict=True))
+        skipped = sum(row in store.skipped_rows for row in row_of.values())
+        images = len(row_of) - skipped
+    click.echo(f"wrote {out}: {images} images, {skipped} skipped")
 
 
 def _groups(params_file: Path | None, variant: str | None) -> "NamedGroups":

@@ -105,13 +105,19 @@ def _codec_error(attributes: StoreAttributes) -> tuple[float, float]:
     return relative, {"tau8": attributes.tau, "float16": 1e-7, "float32": 0.0}[attributes.codec]
 
 
-def _sample_problems(store: HeatmapStore, manifest: Manifest, sample: int, recompute: Recompute) -> Iterator[str]:
-    places = store.indices_of(manifest.rows)
-    candidates = [number for number, place in enumerate(places.tolist()) if place not in store.skipped_rows]
-    if not candidates:
-        return
+def sampled(store: HeatmapStore, manifest: Manifest, sample: int) -> NDArray[np.int64]:
+    """Return which rows of `manifest` are recomputed: `sample` of those with heatmaps, or all where there are fewer."""
+    places = store.indices_of(manifest.rows).tolist()
+    candidates = [number for number, place in enumerate(places) if place not in store.skipped_rows]
     # The same images each time, so that two runs can be compared.
-    chosen = np.sort(np.random.default_rng(0).permutation(candidates)[:sample])
+    return np.sort(np.random.default_rng(0).permutation(np.array(candidates, np.int64))[:sample])
+
+
+def _sample_problems(store: HeatmapStore, manifest: Manifest, sample: int, recompute: Recompute) -> Iterator[str]:
+    chosen = sampled(store, manifest, sample)
+    if not len(chosen):
+        return
+    places = store.indices_of(manifest.rows)
     fresh = recompute([manifest.rows[number] for number in chosen]).clip(0, 1)
     relative, absolute = _codec_error(store.attributes)
     allowed = relative * fresh + absolute + _network_tolerance(store.attributes)

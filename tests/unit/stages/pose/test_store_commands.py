@@ -194,6 +194,9 @@ def test_verify_recomputes_with_the_network(cli: Cli, tmp_path: Path, tiny, peop
     result = cli(*check)
     assert result.exit_code == 0, result.output
     assert "5 images recomputed to the same heatmaps" in result.output
+    write_manifest(tmp_path / "some.csv", people.manifest.rows[:3], people.manifest.root)
+    result = cli("verify", tmp_path / "s.zarr", "--manifest", tmp_path / "some.csv", "--sample", 5, *network)
+    assert "3 images recomputed to the same heatmaps" in result.output
     for file in (people.manifest_path.parent / "data").iterdir():
         Image.open(file).rotate(180).save(file)
     result = cli(*check)
@@ -532,6 +535,18 @@ def test_exports_follow_the_manifests_order(cli: Cli, tmp_path: Path, manifest: 
     assert [result["file_name"] for result in results] == ["9.png", "8.png", "7.png", "6.png"]
     assert [result["image_id"] for result in results] == [1, 2, 3, 4]
     assert all(result["keypoints"] == of_all[result["file_name"]]["keypoints"] for result in results)
+
+
+@pytest.mark.parametrize("form", ["coco", "bpbreid", "kpr"])
+def test_exports_count_the_manifests_images(
+    cli: Cli, tmp_path: Path, manifest: Manifest, store: Path, form: str
+) -> None:
+    """Not the store's, which has more; an image that is query and gallery is one."""
+    some = (*manifest.rows[:3], manifest.rows[SKIPPED])
+    twice = replace(manifest.rows[1], key="gallery/again.png", split="gallery")
+    write_manifest(tmp_path / "some.csv", [*some, twice], manifest.root)
+    result = cli("export", store, "--format", form, "--manifest", tmp_path / "some.csv", "--out", tmp_path / "out")
+    assert f"wrote {tmp_path / 'out'}: 3 images, 1 skipped\n" in result.output
 
 
 def test_export_coco_refuses_what_does_not_fit(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
