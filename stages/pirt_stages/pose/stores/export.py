@@ -79,20 +79,21 @@ def export_coco(store: HeatmapStore, manifest: Manifest, annotations: Path | Non
     """Write COCO's keypoint results: one person per image, x and y in pixels of the image, with each one's score.
 
     `image_id` is that of `annotations`, a COCO file whose images are named as the manifest's paths, or else the row
-    of the manifest, counted from 1. Skipped images have no result.
+    of the manifest, counted from 1. Skipped images have no result; one that is query and gallery has one by its id in
+    `annotations`, of which a second would count as a second person.
     """
     store.require_images(manifest)
     refuse_folder(out)
     refuse_unlike(out, _is_keypoint_results, "keypoint results")
     ids = _image_ids(manifest, annotations)
-    results = []
+    results: dict[int, dict[str, Any]] = {}
     for image_id, (image, row, heatmaps) in zip(ids, decoded_images(store, manifest), strict=True):
-        if row not in store.skipped_rows:
+        if row not in store.skipped_rows and image_id not in results:
             size = read_image(manifest.image_path(image)).size
             places, scores = keypoints_of(heatmaps, size, store.attributes), store.scores[row]
-            results.append(_result(image_id, image.path, places, scores))
+            results[image_id] = _result(image_id, image.path, places, scores)
     with written_whole(out) as beside:
-        beside.write_text(json.dumps(results), encoding="utf-8")
+        beside.write_text(json.dumps(list(results.values())), encoding="utf-8")
 
 
 def _is_keypoint_results(path: Path) -> bool:

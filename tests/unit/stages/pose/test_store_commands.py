@@ -521,6 +521,11 @@ def test_export_coco_loads_as_results(cli: Cli, tmp_path: Path, manifest: Manife
     np.testing.assert_allclose(triples[:, 2], opened.scores[2], atol=1e-5)
     assert cli(*export).exit_code == 0
     assert [result["image_id"] for result in json.loads(out.read_text())][:5] == [1, 2, 3, 4, 6]
+    twice = replace(manifest.rows[1], key="gallery/again.png", split="gallery")
+    write_manifest(tmp_path / "manifest.csv", [*manifest.rows, twice], manifest.root)
+    assert cli(*export, "--annotations", tmp_path / "people.json").exit_code == 0
+    of_one = COCO(str(tmp_path / "people.json")).loadRes(str(out)).imgToAnns[101]
+    assert len(of_one) == 1
 
 
 def test_exports_follow_the_manifests_order(cli: Cli, tmp_path: Path, manifest: Manifest, store: Path) -> None:
