@@ -32,6 +32,8 @@ Size = tuple[Side, Side]
 
 
 SECTIONS = ("data", "evaluate", "model", "pose", "report", "seed", "seeds", "train", "variants")
+_OF_POSE = ("extract", "train")
+"""Sections within the section `pose`, each read by one command."""
 
 
 class Frozen(BaseModel):
@@ -54,8 +56,10 @@ def mapping(table: object, where: str) -> dict[str, Any]:
 def read_sections(path: Path) -> dict[str, Any]:
     """Read a parameter file; every program takes its own of the known sections, another one is an error."""
     table = read_yaml(path)
-    if unknown := table.keys() - set(SECTIONS):
-        raise ParamsError(f"{path}: unknown section {sorted(map(str, unknown))}; expected {sorted(SECTIONS)}")
+    pose = f"{path}, section pose"
+    for where, found, known in ((str(path), table, SECTIONS), (pose, mapping(table.get("pose"), pose), _OF_POSE)):
+        if unknown := found.keys() - set(known):
+            raise ParamsError(f"{where}: unknown section {sorted(map(str, unknown))}; expected {sorted(known)}")
     return table
 
 

@@ -18,7 +18,7 @@ from pirt.core.params import (
     Size,
     checked,
     mapping,
-    read_yaml,
+    read_sections,
 )
 
 
@@ -45,7 +45,7 @@ class PoseTrainParams(Frozen):
 
 def load_train_params(path: Path | None) -> PoseTrainParams:
     """Read the section `pose.train` of a parameter file; without a file, the defaults."""
-    pose = {} if path is None else mapping(read_yaml(path).get("pose"), f"{path}, section pose")
+    pose = {} if path is None else mapping(read_sections(path).get("pose"), f"{path}, section pose")
     return checked(
         PoseTrainParams, mapping(pose.get("train"), f"{path}, section pose.train"), f"{path}, section pose.train"
     )

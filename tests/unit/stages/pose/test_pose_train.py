@@ -201,9 +201,18 @@ def test_the_program(people: People, tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "net").iterdir()) == written
 
 
-@pytest.mark.parametrize(("text", "said"), [("{epoch: 3}", "unknown parameter 'epoch'"), ("{epochs: 0}", "epochs = 0")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pose: {train: {epoch: 3}}", "unknown parameter 'epoch'"),
+        ("pose: {train: {epochs: 0}}", "epochs = 0"),
+        # Each would train with the defaults.
+        ("pose: {trian: {epochs: 3}}", "section pose: unknown section ['trian']; expected ['extract', 'train']"),
+        ("poze: {train: {epochs: 3}}", "unknown section ['poze']"),
+    ],
+)
 def test_wrong_parameters_are_one_line(people: People, tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "p.yaml").write_text(f"pose: {{train: {text}}}")
+    (tmp_path / "p.yaml").write_text(text)
     command = ["train", "--manifest", people.manifest_path, "--keypoints", people.keypoints, "--out", tmp_path / "net"]
     done = CliRunner().invoke(main, [*map(str, command), "--params", str(tmp_path / "p.yaml")])
     assert (done.exit_code, said in done.output) == (2, True)
