@@ -8,7 +8,7 @@ extraction. No labels are needed and no weights change.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     """
     refuse_folder(out)
     require_apart(out, params.config, params.checkpoint)
-    refuse_unlike(out, is_zipfile, "a checkpoint")
+    refuse_unlike(out, _is_checkpoint, "a checkpoint")
     source = find_network(params.config, params.checkpoint, "float32", options.device, flip_test=False)
     batch_size = params.batch_size or BATCH_SIZE[options.device]
     if batch_size < 2:
@@ -89,6 +89,15 @@ def adapt(manifest: Manifest, out: Path, params: ExtractParams, options: AdaptOp
     with written_whole(out) as beside:
         beside.write_bytes(checkpoint_bytes(adapted.estimator, meta))
     return Adaptation(len(paths), len(moments), bad)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Tell PyTorch's zips from those of data or documents."""
+    try:
+        with ZipFile(path) as packed:
+            return any(name.endswith("/data.pkl") for name in packed.namelist())
+    except BadZipFile:
+        return False
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> list[list[Path]]:

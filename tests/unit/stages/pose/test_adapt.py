@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -180,6 +181,11 @@ def test_bad_input_is_refused_and_leaves_what_was_there(
     with pytest.raises(PirtError, match=r"base\.py is not a checkpoint and would be replaced"):
         adapt(people.manifest, tmp_path / "base.py", params, options)
     assert (tmp_path / "base.py").read_text() == "model = dict()"
+    # A checkpoint is a zip, but not every zip is one.
+    with ZipFile(tmp_path / "people.zip", "w") as packed:
+        packed.writestr("people/1.jpg", b"a picture")
+    with pytest.raises(PirtError, match=r"people\.zip is not a checkpoint and would be replaced"):
+        adapt(people.manifest, tmp_path / "people.zip", params, options)
     for source in (params.config, params.checkpoint):
         before = Path(str(source)).read_bytes()
         with pytest.raises(PirtError, match="is read by this command and would be replaced"):
