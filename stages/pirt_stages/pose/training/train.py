@@ -18,6 +18,7 @@ from pirt.core.files import refuse_other_files, require_apart, sha256_of, writte
 from pirt.core.images import read_image
 from pirt.core.manifest import ImageRow, Manifest
 from pirt.core.repeatable import deterministic
+from pirt.core.texts import is_json_without
 from pirt.progress import note, progress, progress_over
 from pirt_stages.pose.networks.checkpoints import find_checkpoint, load_checkpoint
 from pirt_stages.pose.networks.network import HeatmapNetwork, build_network, channels_last
@@ -65,6 +66,7 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
     if device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("device cuda is not available here; use --device cpu")
     refuse_other_files(out, (*_FILES, _IGNORED))
+    _refuse_other_network(out)
     for name in _FILES:
         require_apart(out / name, params.init_from, keypoints)
     config = small_hrnet_config(params.input_size, params.channels, params.sigma)
@@ -100,6 +102,14 @@ def train(manifest: Manifest, keypoints: Path, params: PoseTrainParams, out: Pat
         for file, content in zip(tables, (metrics, scores), strict=True):
             file.write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return metrics
+
+
+def _refuse_other_network(out: Path) -> None:
+    """Raise DataError when files of our names would be replaced that no training of this kind left."""
+    there = [path for name in _FILES if (path := out / name).exists()]
+    metrics = out / "metrics.json"
+    if there and (metrics not in there or is_json_without("pck_per_keypoint", metrics)):
+        raise DataError(f"{there[0]} is not of `pirt-pose train` and would be lost; name another --out")
 
 
 def initial_network(config: Config, params: PoseTrainParams, device: str) -> tuple[HeatmapNetwork, dict[str, str]]:

@@ -71,6 +71,18 @@ def test_a_folder_that_something_else_made_is_left(people: People, tmp_path: Pat
     assert (tmp_path / "one" / "thesis.tex").read_text() == "years"
 
 
+@pytest.mark.parametrize("metrics", [None, '{"AP": 0.7}'])
+def test_another_network_of_the_same_names_is_left(people: People, tmp_path: Path, metrics: str | None) -> None:
+    """MMPose's own work folders have a config and a checkpoint too."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "checkpoint.pth").write_text("weeks")
+    if metrics:
+        (tmp_path / "one" / "metrics.json").write_text(metrics)
+    with pytest.raises(PirtError, match=r"checkpoint\.pth is not of `pirt-pose train` and would be lost"):
+        train(people.manifest, people.keypoints, SHORT, tmp_path / "one", "cpu")
+    assert (tmp_path / "one" / "checkpoint.pth").read_text() == "weeks"
+
+
 def test_what_dvc_lets_git_ignore_stays_so(people: People, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / ".gitignore").write_text("/checkpoint.pth\n")
