@@ -81,16 +81,19 @@ def by_cover(shares: Floats, known: bool) -> Trait:
 
 
 def by_quarter(name: str, title: str, note: str, values: Floats, unit: str, digits: int = 0) -> Trait:
-    """Cut a number into quarters of the queries."""
+    """Cut a number into quarters of the queries; labels have more than `digits` where these tell too few apart."""
     # Equal edges become one: where many images are alike there are fewer than four groups.
     edges = np.unique(np.quantile(values, [0.25, 0.5, 0.75]))
-    bins = edges.searchsorted(values, "left")
-    labels = []
-    for place in range(len(edges) + 1):
-        inside = values[bins == place]
-        low, high = (f"{inside.min():.{digits}f}", f"{inside.max():.{digits}f}") if len(inside) else ("", "")
-        labels.append((low if low == high else f"{low}–{high}") + unit)
-    return _without_empty(Trait(name, title, note, tuple(labels), bins))
+    found, bins = np.unique(edges.searchsorted(values, "left"), return_inverse=True)
+    groups = [values[bins == place] for place in range(len(found))]
+    while len(set(labels := [_range(group, digits) for group in groups])) < len(groups):
+        digits += 1
+    return Trait(name, title, note, tuple(f"{label}{unit}" for label in labels), bins)
+
+
+def _range(values: Floats, digits: int) -> str:
+    low, high = f"{values.min():.{digits}f}", f"{values.max():.{digits}f}"
+    return low if low == high else f"{low}–{high}"
 
 
 def by_camera(camids: Integers) -> Trait:

@@ -60,6 +60,9 @@ def test_traits_cut_the_queries_into_named_groups():
     assert quarter.labels == ("1–2 px", "3–4 px", "5–6 px", "7–8 px")
     assert quarter.bins.tolist() == [3, 0, 0, 1, 1, 2, 2, 3]
     assert by_quarter("size", "Size", "", np.full(5, 128.0), " px").labels == ("128 px",)
+    # As the confidences of a model whose parts hardly differ, which were four times 0.33.
+    near = by_quarter("confidence", "Confidence", "", np.array([0.3301, 0.3312, 0.3321, 0.3333]), "", 2)
+    assert near.labels == ("0.330", "0.331", "0.332", "0.333")
 
 
 def test_known_cover_is_read_from_the_keypoints_of_rendered_pedestrians(explore, world, tmp_path):
