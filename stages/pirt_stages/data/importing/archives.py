@@ -197,6 +197,7 @@ class _Gate:
         self.archive, self.folder, self.limits = archive, folder, limits
         self.total = self.written = 0
         self.seen: set[str] = set()
+        self.folders: set[str] = set()
 
     def admit(self, members: Iterator[Member]) -> Iterator[tuple[Member, PurePosixPath]]:
         """Yield each member with its path in the target; raise at the first that must not be unpacked."""
@@ -207,6 +208,9 @@ class _Gate:
             if str(path) in self.seen:
                 raise DataError(f"archive {self.archive} holds {member.name!r} twice")
             self.seen.add(str(path))
+            self.folders.update(map(str, path.parents))
+            if both := self.seen & {str(path), *map(str, path.parents)} & self.folders:
+                raise DataError(f"archive {self.archive} holds {min(both)!r} as a file and as a folder; it is damaged")
             self.total += member.size
             self._check_size()
             yield member, path

@@ -218,6 +218,14 @@ def test_windows_names_and_resource_forks(tmp_path: Path) -> None:
     assert files == {"query/1.jpg", "__MACOSX/query/._1.jpg", MARK}
 
 
+@pytest.mark.parametrize("names", [("query", "query/1.jpg"), ("query/1.jpg", "query"), ("a/b/1.jpg", "c", "a/b")])
+def test_a_name_of_a_file_and_of_a_folder_is_damage(tmp_path: Path, names: tuple[str, ...]) -> None:
+    archive = packed(tmp_path / "a.zip", dict.fromkeys(names, b"1"))
+    with pytest.raises(DataError, match=r"holds '(query|a/b)' as a file and as a folder; it is damaged"):
+        unpacked(archive)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
 @pytest.mark.parametrize(
     "name", ["../out.txt", "a/../../out.txt", "/tmp/out.txt", "C:\\out.txt", "..\\out.txt", "C:out.txt"]
 )
