@@ -45,6 +45,8 @@ from pirt_stages.options import (
 )
 
 _SHARE = Number(0, 1)
+_QUERIES = Number(0, 1, min_open=True)
+"""Whoever can be asked for has one query at least, so that a share of none would still give some."""
 _MOST_KINDS = 12
 _PARAMS = params_option("its section `data` says where data sets lie")
 _DATA = click.option(
@@ -131,7 +133,7 @@ def synthesize_command(
 )
 @click.option("--split-seed", type=SEED, help="person-folders: another seed gives another split.  [default: 0]")
 @click.option("--train-share", type=_SHARE, help="person-folders: share of the persons for training.  [default: 0.5]")
-@click.option("--query-share", type=_SHARE, help="person-folders: share of a test person's images.  [default: 0.25]")
+@click.option("--query-share", type=_QUERIES, help="person-folders: share of a test person's images.  [default: 0.25]")
 @click.option("--pids-from-zero", is_flag=True, help="Pid 0 is a person: add 1 to all from 0 on.")
 def import_command(
     root: Path | None,

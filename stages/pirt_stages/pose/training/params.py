@@ -9,7 +9,6 @@ from pirt.core.params import (
     LONGEST_SIDE,
     BatchSize,
     Channels,
-    Fraction,
     Frozen,
     Positive,
     PositiveRate,
@@ -39,8 +38,8 @@ class PoseTrainParams(Frozen):
     weight_decay: Rate = 1e-4
     init_from: str | None = None
     """A file or URL with weights of the same network, to go on from; None draws them."""
-    held_out: Fraction = 0.125
-    """Share of the training identities that only measure."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.125
+    """Share of the training identities that only measure; at least one does, and one does not."""
 
 
 def load_train_params(path: Path | None) -> PoseTrainParams:

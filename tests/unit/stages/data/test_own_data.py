@@ -853,6 +853,16 @@ def test_levels_say_what_folders_stand_for(
     assert "2 for the gallery alone" in said
 
 
+def test_a_share_of_no_queries_is_refused(run: Run, tmp_path: Path) -> None:
+    """It would give each person one."""
+    images(tmp_path / "root", *(f"{person}/{n}.jpg" for person in ("Ann", "Bob") for n in range(3)))
+    base = ("import", tmp_path / "root", "--layout", "person-folders", "--out", tmp_path / "m.csv", "--query-share")
+    ended = run(*base, "0")
+    assert (ended.exit_code, "Invalid value for '--query-share'" in ended.output) == (2, True)
+    assert run(*base, "0.01").exit_code == 0
+    assert splits(tmp_path) == [3, 1, 2]
+
+
 @pytest.mark.parametrize("around", ["", "data/"])
 @pytest.mark.parametrize("camera", ["", "west/"])
 def test_folders_of_splits_are_no_persons(around: str, camera: str, importing: Import, tmp_path: Path) -> None:

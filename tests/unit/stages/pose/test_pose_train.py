@@ -218,6 +218,7 @@ def test_the_program(people: People, tmp_path: Path) -> None:
     [
         ("pose: {train: {epoch: 3}}", "unknown parameter 'epoch'"),
         ("pose: {train: {epochs: 0}}", "epochs = 0"),
+        ("pose: {train: {held_out: 0}}", "held_out = 0"),  # of which one would be held out all the same
         # Each would train with the defaults.
         ("pose: {trian: {epochs: 3}}", "section pose: unknown section ['trian']; expected ['extract', 'train']"),
         ("poze: {train: {epochs: 3}}", "unknown section ['poze']"),
