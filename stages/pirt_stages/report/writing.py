@@ -9,6 +9,7 @@ from pirt.core.files import (
     is_clutter,
     is_free,
     pass_on_refusal,
+    reading,
     refuse_other_files,
     refuse_stream,
     remove_left_over,
@@ -31,6 +32,8 @@ PAGE = "report.html"
 _REPORT = "report.json"
 _SUFFIXES = (".md", ".csv", ".tex")
 """Of a table."""
+_PNG = b"\x89PNG"
+"""How a picture begins."""
 
 
 def write_tables(report: Report, out: Path) -> None:
@@ -175,4 +178,8 @@ def figure_files(out: Path) -> list[Path]:
     files = [path for path in files if not is_clutter(path.name)]
     for path in files:
         refuse_stream(path)
+        with reading(path), path.open("rb") as file:
+            # Its bytes go into a page that is passed on; in a report of others it may be a link to a private file.
+            if file.read(len(_PNG)) != _PNG:
+                raise ReportError(f"{path} is not a PNG; remove it, or make the figures again")
     return files

@@ -174,11 +174,11 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
         folder = write_metrics("pirt", 0, 0.4, counts={"queries": queries})
         run("tables", "--benchmark", name, "--metrics", folder, "--out", tmp_path / name)
         (tmp_path / name / "figures").mkdir()
-        (tmp_path / name / "figures/curves.png").write_text(name)
+        (tmp_path / name / "figures/curves.png").write_bytes(b"\x89PNG" + name.encode())
         (tmp_path / name / "figures/data.json").write_text(json.dumps(DATA))
     run("join", tmp_path / "market-1501", tmp_path / "dukemtmc-reid", "--out", tmp_path / "both")
     run("html", tmp_path / "both")
-    assert (tmp_path / "both/figures/dukemtmc-reid/curves.png").read_text() == "dukemtmc-reid"
+    assert (tmp_path / "both/figures/dukemtmc-reid/curves.png").read_bytes() == b"\x89PNGdukemtmc-reid"
     text = (tmp_path / "both/report.html").read_text()
     checked(text)
     assert text.index("<h2>Data: Market-1501") < text.index("<h2>Data: DukeMTMC-reID")
@@ -206,6 +206,19 @@ def test_join_sets_benchmarks_side_by_side_and_keeps_their_figures_apart(write_m
     assert {path: path.read_bytes() for path in (tmp_path / "both").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("command", ["html", "join", "show"])
+def test_what_is_no_picture_is_not_shown_as_one(report: Path, tmp_path: Path, command: str) -> None:
+    """In a report from others it may be a link to a file that is not theirs."""
+    (tmp_path / "secret").write_text("a key")
+    (report / "figures/curves.png").unlink()
+    (report / "figures/curves.png").symlink_to(tmp_path / "secret")
+    refused = CliRunner().invoke(main, [command, str(report), *(["--out", str(tmp_path / "x")] * (command == "join"))])
+    assert refused.exit_code == 2
+    assert "curves.png is not a PNG; remove it, or make the figures again" in refused.output
+    assert not any(b"a key" in path.read_bytes() for path in tmp_path.rglob("*.html"))
+    assert not (tmp_path / "x").exists()
+
+
 def test_join_keeps_tables_of_one_number_apart(write_metrics: Write, tmp_path: Path) -> None:
     for name, score in (("one", 0.4), ("two", 0.6)):
         folder = write_metrics("pirt", 0, score)
@@ -221,7 +234,7 @@ def test_join_of_a_joined_report_keeps_its_benchmarks_apart(write_metrics: Write
     for name in ("one", "two", "three"):
         run("tables", "--benchmark", name, "--metrics", write_metrics("pirt", 0, 0.4), "--out", tmp_path / name)
         (tmp_path / name / "figures").mkdir()
-        (tmp_path / name / "figures/curves.png").write_text(name)
+        (tmp_path / name / "figures/curves.png").write_bytes(b"\x89PNG" + name.encode())
         (tmp_path / name / "figures/data.json").write_text(json.dumps(DATA))
     run("join", tmp_path / "one", tmp_path / "two", "--out", tmp_path / "both")
     run("join", tmp_path / "both", tmp_path / "three", "--out", tmp_path / "nested")
@@ -232,7 +245,7 @@ def test_join_of_a_joined_report_keeps_its_benchmarks_apart(write_metrics: Write
         refused = CliRunner().invoke(main, asked)
         assert refused.exit_code == 2
         assert f"two of the reports are {said}" in refused.output
-    (tmp_path / "both/figures/mine.png").write_text("of which benchmark?")
+    (tmp_path / "both/figures/mine.png").write_bytes(b"\x89PNG of which benchmark?")
     refused = CliRunner().invoke(main, ["join", str(tmp_path / "both"), "--out", str(tmp_path / "again")])
     assert refused.exit_code == 2
     assert "mine.png lies in no folder of one, two;" in refused.output

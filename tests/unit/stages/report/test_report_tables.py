@@ -304,7 +304,7 @@ def test_show_prints_tables_and_places(all_rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     CliRunner().invoke(main, ["tables", "--benchmark", "mine", "--metrics", str(all_rows), "--out", str(out)])
     (out / "figures").mkdir()
-    (out / "figures/curves.png").touch()
+    (out / "figures/curves.png").write_bytes(b"\x89PNG")
     shown = CliRunner().invoke(main, ["show", str(out)])
     assert "Table 3. Components on mine" in shown.output
     assert f"Figure: {out / 'figures/curves.png'}" in shown.output
