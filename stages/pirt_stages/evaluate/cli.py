@@ -122,21 +122,21 @@ def main(
     run, from_embeddings = filled(run, variant, seed), filled(from_embeddings, variant, seed)
     out = filled(out, variant, seed) or out
     base = EvaluateParams() if params_file is None else load_evaluate_params(params_file)
-    params = laid_over(
-        base,
-        {
-            "matching": matching,
-            "top_n": top_n,
-            "coarse": coarse,
-            "group_distance": group_distance,
-            "max_rank": max_rank,
-            "average_precision": average_precision,
-            "unmatched": unmatched,
-            "junk": junk,
-            # The flag has no numbers of its own, so the file's stay where it has some.
-            "rerank": RerankParams() if rerank and base.rerank is None else None,
-        },
-    )
+    options = {
+        "matching": matching,
+        "top_n": top_n,
+        "coarse": coarse,
+        "group_distance": group_distance,
+        "max_rank": max_rank,
+        "average_precision": average_precision,
+        "unmatched": unmatched,
+        "junk": junk,
+        # The flag has no numbers of its own, so the file's stay where it has some.
+        "rerank": RerankParams() if rerank and base.rerank is None else None,
+    }
+    params = laid_over(base, options)
+    if embed_only and (told := next((name for name, value in options.items() if value is not None), None)):
+        raise ParamsError(f"--embed-only measures nothing; leave out --{told.replace('_', '-')}")
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if from_embeddings is not None:
         if embed_only or heatmaps is not None:

@@ -64,6 +64,8 @@ def verify_command(
 
     if sample is not None and manifest_file is None:
         raise click.UsageError("--sample needs --manifest, which says where the images are")
+    if sample is None and (config is not None or checkpoint is not None):
+        raise click.UsageError("--config and --checkpoint are for --sample; say how many images are to be recomputed")
     manifest = None if manifest_file is None else read_manifest(manifest_file, root)
     if manifest is None or sample is None:
         store = verify(store_path, manifest)
@@ -112,6 +114,8 @@ def show_command(
     from pirt.heatmaps.reader import open_store
     from pirt_stages.pose.stores.show import show_image, show_sheet
 
+    if key is not None and (split is not None or weakest):
+        raise click.UsageError("--key is one image; leave out --split and --weakest, which choose some")
     store, manifest = open_store(store_path), read_manifest(manifest_file, root)
     if key is not None:
         show_image(store, manifest, _groups(params_file, variant), key, out)
@@ -171,6 +175,8 @@ def export_command(
     from pirt_stages.pose.stores.export import export_coco, export_hdf5, export_npy
     from pirt_stages.pose.stores.part_based import export_bpbreid, export_kpr
 
+    if to != "coco" and annotations is not None:
+        raise click.UsageError(f"--annotations are for --format coco; {to} has no image ids")
     store = open_store(store_path)
     images, skipped = store.layout.count - len(store.skipped), len(store.skipped)
     if to == "hdf5":

@@ -401,6 +401,12 @@ def test_missing_files_are_one_line(arguments_for, tmp_path):
     assert_refused(invoke(*no_heatmaps), "this model needs heatmaps", out)
 
 
+@pytest.mark.parametrize("more", [("--top-n", 5), ("--junk", "keep"), ("--rerank",)])
+def test_how_to_measure_is_refused_where_nothing_is_measured(arguments_for, tmp_path, more):
+    told = f"--embed-only measures nothing; leave out {more[0]}"
+    assert_refused(invoke(*arguments_for(tmp_path / "out"), "--embed-only", *more), told, tmp_path / "out")
+
+
 def test_a_store_that_cuts_more_than_the_model_does_is_refused(evaluated, arguments_for, tmp_path):
     out, run = tmp_path / "out", tmp_path / "run"
     shutil.copytree(evaluated / "run", run)

@@ -221,6 +221,25 @@ def test_verify_recomputes_on_the_cpu_where_the_stores_device_is_not(  # type: i
         assert result.exit_code == code, result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "--checkpoint", "w.pth"], "--config and --checkpoint are for --sample"),
+        (["show", "--key", "gallery/2.png", "--weakest", "--out", "a.png"], "--key is one image"),
+        (
+            ["export", "--format", "kpr", "--annotations", "a.json", "--out", "kpr"],
+            "--annotations are for --format coco",
+        ),
+    ],
+)
+def test_an_option_that_would_mean_nothing_is_refused(
+    cli: Cli, tmp_path: Path, store: Path, words: list[str], said: str
+) -> None:
+    command, *more = words
+    result = cli(command, store, "--manifest", tmp_path / "manifest.csv", *more)
+    assert (result.exit_code, said in result.output) == (2, True)
+
+
 def test_a_store_of_skipped_images_only(cli: Cli, tmp_path: Path, tiny, people) -> None:  # type: ignore[no-untyped-def]
     network = ("--config", tiny.config, "--checkpoint", tiny.checkpoint)
     extract = ("extract", "--manifest", people.manifest_path, *network, "--input-size", 64, 32)
