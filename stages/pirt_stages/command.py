@@ -54,6 +54,11 @@ _OUTPUTS = ("out", "contact_sheet", "copy_to")
 """Options that say where to write."""
 
 
+def printable(text: str) -> str:
+    """Return text in which names from files do not steer the terminal."""
+    return _CONTROL.sub("?", text)
+
+
 class UserError(click.ClickException):
     """What click shows for a `PirtError`, and for what the operating system refused."""
 
@@ -61,7 +66,7 @@ class UserError(click.ClickException):
 
     def __init__(self, message: str) -> None:
         """Keep names from files from filling or steering the terminal."""
-        shown = _CONTROL.sub("?", message)
+        shown = printable(message)
         left_out = len(shown) - 2 * _MOST_SHOWN
         super().__init__(shown if left_out <= 0 else f"{shown[:_MOST_SHOWN]} … {shown[-_MOST_SHOWN:]}")
 

@@ -14,7 +14,7 @@ from pirt.core.manifest import SPLITS, read_manifest
 from pirt.core.params import read_sections
 from pirt.core.pids import JUNK_PID
 from pirt.core.texts import written_json
-from pirt_stages.command import Group, filled
+from pirt_stages.command import Group, filled, printable
 from pirt_stages.data.check import check
 from pirt_stages.data.importing.archive_names import is_encoding
 from pirt_stages.data.importing.layouts import LAYOUTS, Choice
@@ -233,7 +233,7 @@ def check_command(manifest: Path, root: Path | None, benchmark: str | None, para
     width = max(len(finding.question) for finding in findings)
     for finding in findings:
         mark = {True: "✓", False: "✗", None: " "}[finding.good]
-        click.echo(f"{mark}  {finding.question:<{width}}  {finding.answer}")
+        click.echo(printable(f"{mark}  {finding.question:<{width}}  {finding.answer}"))
     if any(finding.good is False for finding in findings):
         raise SystemExit(1)
 
@@ -311,7 +311,7 @@ def _tell(imported: Imported, out: Path) -> None:
     title = f"{imported.title} (stand-in)" if manifest.stand_in else imported.title
     click.echo(f"{title} in {manifest.root}: {said}; manifest {out}")
     for remark in [*_passed_over(imported.reading), *imported.reading.remarks]:
-        click.echo(remark)
+        click.echo(printable(remark))
     if left_out := int((manifest.rows.pids[manifest.rows.of_split("train")] <= JUNK_PID).sum()):
         click.echo(f"{left_out:,} train images have pid {JUNK_PID} (junk) and take no part in training")
     if imported.reading.names:

@@ -7,7 +7,7 @@ import click
 
 from pirt.core.params import LONGEST_SIDE
 from pirt.machine import cores
-from pirt_stages.command import Group
+from pirt_stages.command import Group, printable
 from pirt_stages.options import (
     BATCH_SIZE,
     DEVICE,
@@ -179,7 +179,7 @@ def adapt_command(
     options = AdaptOptions(skip_bad, _threads(workers), _device(device))
     done = adapt(read_manifest(manifest_file, root), out, params, options)
     for line in skipped_listing(done.skipped):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     click.echo(
         f"{out}: {done.norms} batch norms over {done.images} images, {len(done.skipped)} skipped, "
         f"SHA-256 {sha256_of(out)}"
@@ -277,7 +277,7 @@ def extract_command(
     attributes = work.writer.layout.attributes
     height, width = attributes.heatmap_size
     for line in skipped_listing(attributes.skipped):
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     click.echo(f"{out}: heatmaps {height}x{width} of {len(work.paths)} images, {len(attributes.skipped)} skipped")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pirt_stages.command import Command
+from pirt_stages.command import Command, printable
 from pirt_stages.options import FILE, FILE_OR_FOLDER, FOLDER, ROOT, count, manifest_option, out_option, params_option
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def info_command(store_path: Path, as_json: bool) -> None:
     from pirt_stages.pose.stores.info import as_text, describe
 
     facts = describe(store_path)
-    click.echo(json.dumps(facts, indent=2) if as_json else as_text(facts))
+    click.echo(json.dumps(facts, indent=2) if as_json else printable(as_text(facts)))
 
 
 @click.command("verify", cls=Command)

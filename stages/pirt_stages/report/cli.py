@@ -7,7 +7,7 @@ import click
 from pirt.core.errors import ParamsError
 from pirt.core.manifest import read_manifest
 from pirt.visual.rows import Selection
-from pirt_stages.command import Group
+from pirt_stages.command import Group, printable
 from pirt_stages.options import (
     DEVICE,
     FILE,
@@ -283,7 +283,7 @@ def show(report: Path) -> None:
     Example:
       pirt-report show runs/report
     """
-    click.echo(print_report(report), nl=False)
+    click.echo(printable(print_report(report)), nl=False)
 
 
 def _selected(params: Path | None, variants: tuple[str, ...]) -> Selection | None:

@@ -13,7 +13,7 @@ from pirt.ranking.embeddings import open_embeddings
 from pirt.ranking.matching import CONFIDENCE_MODES, DEFAULT_MODE, ConfidenceMode, GroupDistance
 from pirt.ranking.results import METRICS_FILE, read_metrics
 from pirt.runs.cache import store_for
-from pirt_stages.command import Command
+from pirt_stages.command import Command, printable
 from pirt_stages.options import (
     BATCH_SIZE,
     DEVICE,
@@ -153,4 +153,4 @@ def main(
             Pictures(manifest, shown, pictured),
             out,
         )
-    click.echo(table)
+    click.echo(printable(table))

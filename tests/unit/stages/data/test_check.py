@@ -59,6 +59,16 @@ def changed(manifest: Manifest, pick: Callable[[ImageRow], bool], **values: obje
     return Manifest(tuple(rows), manifest.root)
 
 
+def test_a_name_does_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    """Names in an archive from a stranger may hold what sets a window's title, or clears the screen."""
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "\x1b]0;title\x07.jpg").write_bytes(b"no image")
+    imported = run("import", tmp_path / "people", "--layout", "folder", "--out", tmp_path / "m.csv")
+    told = run("check", tmp_path / "m.csv")
+    assert "?]0;title?.jpg is not an image" in told.output
+    assert not set("\x1b\x07") & {*imported.output, *told.output}
+
+
 def test_identities_in_both_halves(manifest: Manifest) -> None:
     spoilt = changed(manifest, lambda row: row.pid == 9 and row.split == "gallery", pid=1)
     assert bad(check(spoilt))["train and test identities differ"] == "1: pid 1"

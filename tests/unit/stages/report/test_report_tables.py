@@ -310,6 +310,14 @@ def test_show_prints_tables_and_places(all_rows: Path, tmp_path: Path) -> None:
     assert f"Figure: {out / 'figures/curves.png'}" in shown.output
 
 
+def test_show_prints_no_name_that_steers_the_terminal(all_rows: Path, tmp_path: Path) -> None:
+    out, name = tmp_path / "out", "mine \x1b[2J"
+    CliRunner().invoke(main, ["tables", "--benchmark", name, "--metrics", str(all_rows), "--out", str(out)])
+    shown = CliRunner().invoke(main, ["show", str(out)])
+    assert "Table 3. Components on mine ?[2J" in shown.output
+    assert "\x1b" not in shown.output
+
+
 @pytest.mark.parametrize("name", ["market1501", "Market-1501", "MARKET_1501"])
 def test_benchmark_names_are_recognised_in_any_spelling(name: str) -> None:
     data = published_data(name)
