@@ -106,7 +106,9 @@ def _draw_results(folder: Path, sources: Sources, backbone: str, mark: str) -> N
 
 def _summary(manifest: Manifest, store: HeatmapStore, groups: NamedGroups) -> DataSummary:
     scores = store.scores[store.indices_of(manifest.rows)]
-    return summarise_data(manifest.rows, scores, {image.key for image in store.skipped}, groups)
+    # By the manifest's names, which need not be those that the store was made with.
+    skipped = set(manifest.keys) - {row.key for row in without_skipped(store, manifest.rows)}
+    return summarise_data(manifest.rows, scores, skipped, groups)
 
 
 def _full_model_first(runs: Sequence[tuple[Path, RunRecord]]) -> list[tuple[Path, Params]]:

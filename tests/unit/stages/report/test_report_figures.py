@@ -1,6 +1,7 @@
 import shutil
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -221,17 +222,22 @@ def draw(
     return out / "figures"
 
 
-def test_images_that_stage_1_skipped_are_not_shown(tmp_path: Path, manifest: Manifest, runs: Path) -> None:
+@pytest.mark.parametrize("named", ["{}", "any/{}"], ids=["as in the store", "otherwise"])
+def test_images_that_stage_1_skipped_are_not_shown(tmp_path: Path, manifest: Manifest, runs: Path, named: str) -> None:
     skipped = ["query/1_1.png", "gallery/3_2.png"]
-    shown = Manifest(manifest.rows, tmp_path / "images")
+    rows = [replace(row, sha256=f"{number:064}") for number, row in enumerate(manifest.rows)]
+    shown = Manifest(rows, tmp_path / "images")
     shutil.copytree(manifest.root, shown.root)
     for name in skipped:
         (shown.root / name).write_bytes(b"")
     store = write_store(
         tmp_path / "s.zarr", shown, (SIZE, GRID), lambda n: np.zeros((n, 17, *GRID), np.float32), skipped=skipped
     )
-    write_figures(tmp_path / "out", find_sources(runs, (), shown, store, None))
+    # A store serves its images under any names.
+    renamed = Manifest([replace(row, key=named.format(row.key)) for row in shown.rows], shown.root)
+    write_figures(tmp_path / "out", find_sources(runs, (), renamed, store, None))
     assert (tmp_path / "out/heatmaps.png").is_file()
+    assert [split.unreadable for split in read_summary(tmp_path / "out/data.json").splits] == [1, 1]
 
 
 @pytest.mark.parametrize("of", ["runs", "evaluations"])
