@@ -102,7 +102,7 @@ WRONG = [
     ("search", "--key none", "no readable query"),
     ("search", "--run none", "not a finished run"),
     ("search", "--root empty", "missing under"),
-    ("search", "--gallery-manifest few.csv", "has no image"),
+    ("search", "--gallery-manifest few.csv", "come from another manifest"),
     ("onnx", "--run none", "not a finished run"),
     ("onnx", "--out runs/pirt/model.safetensors", "is a part of --run"),
     ("backbone", "--run none", "not a finished run"),

@@ -36,6 +36,15 @@ class Pictures:
     gallery: Manifest | None
     count: int
 
+    def require_of(self, queries: Embeddings, gallery: Embeddings) -> None:
+        """Raise StoreError where other images would be shown than were embedded, under the same keys."""
+        for shown, embedded in ((self.queries, queries), (self.gallery, gallery)):
+            if self.count and shown is not None and shown.fingerprint != embedded.lineage.manifest_fingerprint:
+                raise StoreError(
+                    f"embeddings {embedded.path} come from another manifest than the images of the picture; name "
+                    "theirs with --manifest and --gallery-manifest, or pass --pictured 0"
+                )
+
 
 @contextmanager
 def embedded_queries(
@@ -74,6 +83,7 @@ def run_search(
 ) -> str:
     """Write the results, and the picture where there is one; return them as a table."""
     require_same_model(gallery, queries)
+    pictures.require_of(queries, gallery)
     rows = choose_queries(queries, keys)
     # Whatever is refused in here leaves the index that is kept too.
     with open_index(gallery, coarse.kind, coarse.recall, coarse.folder) as index:

@@ -100,6 +100,17 @@ def test_picture_shows_all_queries(search, evaluated, tmp_path):
     assert picture.getpixel((16 + 1, 45)) == (40, 40, 40)  # the first query's frame
 
 
+@pytest.mark.parametrize("option", ["--manifest", "--gallery-manifest"])
+def test_other_images_of_the_same_keys_are_not_pictured(search, evaluated, tmp_path, option):
+    rows = [replace(row, sha256="0" * 64) for row in read_manifest(evaluated / "manifest.csv").rows]
+    write_manifest(tmp_path / "other.csv", rows, evaluated)
+    manifests = {"--manifest": evaluated / "manifest.csv", "--gallery-manifest": evaluated / "manifest.csv"}
+    shown = [word for pair in (manifests | {option: tmp_path / "other.csv"}).items() for word in pair]
+    assert_refused(search(*shown), "come from another manifest than the images of the picture")
+    assert not (tmp_path / "found").exists()
+    assert search(*shown, "--pictured", 0).exit_code == 0
+
+
 @pytest.mark.parametrize("name", ["rank_lists.png", "results.json"])
 @pytest.mark.parametrize("drawn", [False, True])
 def test_files_of_somebody_else_stay(search, evaluated, tmp_path, drawn, name):
