@@ -27,8 +27,6 @@ class HeatmapCache:
     """The values of tau8's 256 codes, float32; None for the other codecs."""
     fingerprint: str
     """The store's."""
-    floor: float = 0.0
-    """Values up to it were stored as 0 (τ for tau8), so a mask with a lower threshold would not be the true one."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,27 +48,33 @@ class HeatmapCache:
 def load_heatmaps(store: HeatmapStore, rows: Sequence[ImageRow]) -> HeatmapCache:
     """Read the heatmaps of `rows`, in their order."""
     wanted = store.indices_of(rows)
-    tau8 = store.attributes.codec == "tau8"
     return HeatmapCache(
         codes=_read_shared(store, wanted),
         # A copy, since the table is read-only, which PyTorch warns about.
-        table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if tau8 else None,
+        table=torch.from_numpy(decode_table(store.attributes.tau).copy()) if _is_tau8(store) else None,
         fingerprint=store.fingerprint,
-        floor=store.attributes.tau if tau8 else 0.0,
     )
+
+
+def require_masks(store: HeatmapStore, tau: float) -> None:
+    """Raise StoreError where `tau` lies below the values that the store keeps: its part masks would not be true."""
+    if _is_tau8(store) and tau < (floor := store.attributes.tau):
+        raise StoreError(
+            f"heatmap store {store.path} keeps nothing below {floor}, but the model's tau is {tau}; extract "
+            f"heatmaps with --tau {tau}, or train with a higher model.tau"
+        )
+
+
+def _is_tau8(store: HeatmapStore) -> bool:
+    return store.attributes.codec == "tau8"
 
 
 def heatmaps_for_model(store: HeatmapStore | None, rows: Sequence[ImageRow], tau: float) -> HeatmapCache:
     """Load the heatmaps for a model whose part masks are where a heatmap exceeds `tau`."""
     if store is None:
         raise ParamsError("this model needs heatmaps; pass a store of `pirt-pose extract` with --heatmaps")
-    cache = load_heatmaps(store, rows)
-    if tau < cache.floor:
-        raise StoreError(
-            f"heatmap store {store.path} keeps nothing below {cache.floor}, but the model's tau is {tau}; extract "
-            f"heatmaps with --tau {tau}, or train with a higher model.tau"
-        )
-    return cache
+    require_masks(store, tau)
+    return load_heatmaps(store, rows)
 
 
 def without_skipped(store: HeatmapStore | None, rows: Sequence[ImageRow]) -> tuple[ImageRow, ...]:

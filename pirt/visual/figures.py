@@ -16,7 +16,7 @@ from pirt.ranking.embeddings import Embeddings
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.recipe import embeddings_of, measured_in
 from pirt.ranking.results import METRICS_FILE, Metrics
-from pirt.runs.cache import load_heatmaps, store_for, without_skipped
+from pirt.runs.cache import load_heatmaps, require_masks, store_for, without_skipped
 from pirt.runs.params import Params
 from pirt.runs.run import RECORD_FILE, RunRecord, load_run, read_record
 from pirt.visual.curves import draw_curves, read_curves
@@ -132,6 +132,7 @@ def _people(
             with_irm.setdefault(params.model.backbone, (run, params))
     several = len({params.model.backbone for _, params in in_order}) > 1
     for backbone, (run, params) in sorted(with_irm.items()):
+        require_masks(store, params.model.tau)
         images = images_for(params.train, manifest, rows, cache)
         yield f"activations{f'-{backbone}' if several else ''}", draw_activations(load_run(run)[0], images)
 

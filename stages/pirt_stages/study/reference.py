@@ -18,7 +18,7 @@ from pirt.ranking.evaluation import Persons, evaluate
 from pirt.ranking.matching import DEFAULT_MODE, Features, make_features
 from pirt.ranking.params import EvaluateParams
 from pirt.ranking.results import Scores, scores_of
-from pirt.runs.cache import note_skipped, without_skipped
+from pirt.runs.cache import note_skipped, require_masks, without_skipped
 from pirt.runs.params import ModelParams
 from pirt_stages.study.writing import TextTable, as_csv, written_analysis
 
@@ -33,6 +33,7 @@ Pixels = NDArray[np.uint8]
 
 def reference(manifest: Manifest, store: HeatmapStore, model: ModelParams, protocol: EvaluateParams, out: Path) -> None:
     """Measure random features and histograms of colours as models are measured, and write `FILES` into `out`."""
+    require_masks(store, model.tau)
     splits = []
     for split in EMBEDDED_SPLITS:
         rows = without_skipped(store, manifest.split(split))

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from pirt.core.manifest import ImageRow, Manifest
 from pirt.heatmaps.codec import CodecName
 from pirt.heatmaps.reader import open_store
 from pirt.heatmaps.schema import SkippedImage
-from pirt.runs.cache import load_heatmaps, store_for, without_skipped
+from pirt.runs.cache import load_heatmaps, require_masks, store_for, without_skipped
 from pirt_stages.pose.extraction.writer import StoreWriter
 
 Begin = Callable[..., StoreWriter]
@@ -34,7 +35,9 @@ def test_codes_are_in_the_order_of_the_rows(
         np.testing.assert_array_equal(cache.decode(cache.codes).numpy(), expected)
     assert cache.size == (12, 8)
     assert cache.fingerprint == store.fingerprint
-    assert cache.floor == (0.001 if codec == "tau8" else 0)
+    require_masks(store, 0.001)
+    with pytest.raises(StoreError, match="keeps nothing below") if codec == "tau8" else nullcontext():
+        require_masks(store, 0.0001)
 
 
 def test_decode_takes_any_shape(store_path: Path, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from tiny_runs import write_run
 from tiny_stores import write_store
 
-from pirt.core.errors import ReportError
+from pirt.core.errors import ReportError, StoreError
 from pirt.core.keypoints import COCO_KEYPOINTS
 from pirt.core.manifest import ImageRow, Manifest, Split, write_manifest
 from pirt.models import Pirt
@@ -238,6 +238,15 @@ def test_images_that_stage_1_skipped_are_not_shown(tmp_path: Path, manifest: Man
     write_figures(tmp_path / "out", find_sources(runs, (), renamed, store, None))
     assert (tmp_path / "out/heatmaps.png").is_file()
     assert [split.unreadable for split in read_summary(tmp_path / "out/data.json").splits] == [1, 1]
+
+
+def test_activations_under_masks_that_the_heatmaps_do_not_have_are_refused(
+    tmp_path: Path, manifest: Manifest, store: Path
+) -> None:
+    make_run(tmp_path / "runs/a", manifest, 0, [1], tau=0.0001)
+    with pytest.raises(StoreError, match=r"keeps nothing below 0\.001, but the model's tau is 0\.0001"):
+        write_figures(tmp_path / "out", find_sources(tmp_path / "runs", (), manifest, store, None))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("of", ["runs", "evaluations"])

@@ -98,6 +98,19 @@ def test_the_same_images_give_the_same_bytes(gallery: Path, tmp_path: Path) -> N
     assert len(first) == 4
 
 
+def test_masks_that_the_heatmaps_do_not_have_are_refused(gallery: Path, tmp_path: Path) -> None:
+    """As in training; below its own threshold the store has nothing."""
+    (tmp_path / "params.yaml").write_text("model: {tau: 0.0001}\n")
+    inputs = ("--manifest", gallery / "manifest.csv", "--heatmaps", gallery / "heatmaps.zarr")
+    arguments = ["reference", "--params", tmp_path / "params.yaml", *inputs, "--out", tmp_path / "out"]
+    refused = CliRunner().invoke(main, list(map(str, arguments)))
+    assert (refused.exit_code, "keeps nothing below 0.001, but the model's tau is 0.0001" in refused.output) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_weights_give_no_histogram_and_even_confidence() -> None:
     codes = colour_codes(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))
     assert codes.tolist() == [[0, LEVELS**3 - 1]]
