@@ -1,5 +1,6 @@
 """Pictures of persons: the cached heatmaps over the images, and what the IRM answers to (figure 6)."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -31,12 +32,14 @@ def choose_pairs(manifest: Manifest, count: int) -> list[ImageRow]:
 
     The persons are spread evenly over the manifest, so that the choice is nobody's taste.
     """
-    gallery = manifest.split("gallery")
+    gallery: dict[int, list[ImageRow]] = defaultdict(list)
+    for row in manifest.split("gallery"):
+        gallery[row.pid].append(row)
     # The first query and match of each person, in the manifest's order.
-    pairs = {}
+    pairs: dict[int, tuple[ImageRow, ImageRow]] = {}
     for query in manifest.split("query"):
-        match = next((row for row in gallery if same_person(query.pid, row.pid) and row.camid != query.camid), None)
-        if match and query.pid not in pairs:
+        matches = (row for row in gallery[query.pid] if same_person(query.pid, row.pid) and row.camid != query.camid)
+        if query.pid not in pairs and (match := next(matches, None)):
             pairs[query.pid] = (query, match)
     if not pairs:
         raise ReportError("no query has a gallery image of the same person by another camera; there is nothing to show")

@@ -111,6 +111,18 @@ def test_pairs_are_different_persons_each_seen_by_two_cameras(manifest: Manifest
     assert [one.pid for one in rows] == [1, 1, 3, 3, 5, 5]
 
 
+def test_the_first_query_with_a_match_is_taken_with_its_first() -> None:
+    number = np.random.default_rng(3).integers
+    rows = [row("query" if number(3) == 0 else "gallery", int(number(-1, 9)), int(number(3))) for _ in range(120)]
+    expected = []
+    for pid in range(1, 9):
+        queries = [one for one in rows if (one.split, one.pid) == ("query", pid)]
+        pairs = [(one, two) for one in queries for two in rows if two.split == "gallery" and two.pid == pid
+                 and two.camid != one.camid]  # fmt: skip
+        expected += pairs[0]
+    assert choose_pairs(Manifest(tuple(rows), Path()), 8) == expected
+
+
 def test_no_pair_is_an_error() -> None:
     lonely = Manifest((row("query", 1, 1), row("gallery", 1, 1)), Path())
     with pytest.raises(ReportError, match="by another camera"):
