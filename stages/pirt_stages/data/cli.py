@@ -27,7 +27,7 @@ from pirt_stages.data.importing.params import ImportParams, load_import_params, 
 from pirt_stages.data.importing.recipe import Imported, import_data_set
 from pirt_stages.data.pedestrians.params import RenderParams, load_render_params
 from pirt_stages.data.pedestrians.plan import PROFILES
-from pirt_stages.data.pedestrians.synthesize import synthesize
+from pirt_stages.data.pedestrians.synthesize import KEYPOINTS, SHEET, synthesize
 from pirt_stages.data.standin_images import Extent
 from pirt_stages.data.standins import STANDINS, make_standin
 from pirt_stages.data.weights import weights_named
@@ -105,7 +105,7 @@ def synthesize_command(
     params = RenderParams() if params_file is None else load_render_params(params_file)
     profile, seed = profile or params.profile, params.seed if seed is None else seed
     count = synthesize(profile, seed, out, contact_sheet, workers, force)
-    click.echo(f"{count:,} images, keypoints.json and a contact sheet in {out}")
+    click.echo(f"{count:,} images and {KEYPOINTS} in {out}; contact sheet {contact_sheet or out / SHEET}")
 
 
 @main.command("import")

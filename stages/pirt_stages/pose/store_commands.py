@@ -177,6 +177,8 @@ def export_command(
 
     if to != "coco" and annotations is not None:
         raise click.UsageError(f"--annotations are for --format coco; {to} has no image ids")
+    if to in ("hdf5", "npy") and manifest_file is not None:
+        raise click.UsageError(f"--format {to} writes all images of the store; leave out --manifest")
     store = open_store(store_path)
     images, skipped = store.layout.count - len(store.skipped), len(store.skipped)
     if to == "hdf5":

@@ -197,9 +197,13 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.iterdir())
 
 
-def test_contact_sheet_goes_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contact_sheet_goes_where_it_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
+) -> None:
     few(monkeypatch)
-    synthesize("smoke", 0, tmp_path / "people", sheet=tmp_path / "sheet.png", workers=1)
+    asked = ("--contact-sheet", tmp_path / "sheet.png", "--workers", 1)
+    done = run("synthesize", "--profile", "smoke", "--out", tmp_path / "people", *asked)
+    assert f"in {tmp_path / 'people'}; contact sheet {tmp_path / 'sheet.png'}\n" in done.output
     assert not (tmp_path / "people" / "contact_sheet.png").exists()
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 600
