@@ -172,6 +172,7 @@ def export_command(
     """
     from pirt.core.manifest import read_manifest
     from pirt.heatmaps.reader import open_store
+    from pirt.runs.cache import without_skipped
     from pirt_stages.pose.stores.export import export_coco, export_hdf5, export_npy
     from pirt_stages.pose.stores.part_based import export_bpbreid, export_kpr
 
@@ -194,9 +195,8 @@ def export_command(
         else:
             {"bpbreid": export_bpbreid, "kpr": export_kpr}[to](store, manifest, out)
         # Those of the manifest, which may have fewer images than the store, and one of them in two splits.
-        row_of = dict(zip(manifest.rows.paths, store.indices_of(manifest.rows).tolist(), strict=True))
-        skipped = sum(row in store.skipped_rows for row in row_of.values())
-        images = len(row_of) - skipped
+        images = len({row.path for row in without_skipped(store, manifest.rows)})
+        skipped = len(set(manifest.rows.paths)) - images
     click.echo(f"wrote {out}: {images} images, {skipped} skipped")
 
 
