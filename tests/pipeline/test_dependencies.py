@@ -1,6 +1,7 @@
 """Each stage watches the code that can change its outputs, and none that cannot."""
 
 import ast
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import cache
@@ -25,6 +26,7 @@ PIPELINES = (
     "pipelines/rendered_backbones",
     "pipelines/demo_curve",
     "pipelines/demo_readings",
+    "pipelines/demo_seeds",
 )
 PROGRAMS = {
     "render": ("pirt_stages.data.pedestrians.synthesize", "pirt_stages.data.pedestrians.params"),
@@ -77,6 +79,8 @@ SHARED = {
 }
 """Rooms of which a stage needs a part; core is small, and the last five stages take seconds."""
 OF_A_MODEL = ("pirt/models", "pirt/heatmaps")
+READERS = ("pose", "extract", "train", "reference")
+"""Stages whose inputs no other dependency fingerprints (see docs/decisions/lineage.md)."""
 RUN_NO_MODEL = ("report", "where", "curve")
 """Tables read metrics.json, which says what the model was, and embeddings."""
 
@@ -119,8 +123,17 @@ def everything_behind(*modules: str) -> set[str]:
 
 
 def code_of(pipeline: str, stage: dict[str, Any]) -> list[Path]:
-    deps = [ROOT.joinpath(pipeline, dep).resolve() for dep in stage["deps"]]
+    deps = watches(pipeline, stage)
     return [path for path in deps if path.is_relative_to(ROOT / "pirt") or path.is_relative_to(ROOT / "stages")]
+
+
+def watches(pipeline: str, stage: dict[str, Any]) -> list[Path]:
+    return [home(pipeline, stage).joinpath(dep).resolve() for dep in stage["deps"]]
+
+
+def home(pipeline: str, stage: dict[str, Any]) -> Path:
+    """The folder that a stage runs in."""
+    return ROOT.joinpath(pipeline, stage.get("wdir", "."))
 
 
 def watched(code: list[Path]) -> set[str]:
@@ -131,7 +144,7 @@ def watched(code: list[Path]) -> set[str]:
 
 def chosen(pipeline: str, stage: str) -> set[str]:
     """The modules that the pipeline's parameters name for a stage."""
-    table = read_yaml(ROOT / pipeline / "params.yaml")
+    table = read_yaml(home(pipeline, stages_of(pipeline)[stage]) / "params.yaml")
     models = [table["model"], *({**table["model"], **variant} for variant in table["variants"].values())]
     modules = {BACKBONES[model.get("backbone", ModelParams().backbone)] for model in models}
     if stage == "train":
@@ -160,6 +173,17 @@ def test_a_stage_watches_all_the_code_behind_it_and_no_other(pipeline: str, name
     assert behind(pipeline, name) - seen == set(), "not watched"
     in_vain = {file for file in seen - behind(pipeline, name) if not file.startswith(SHARED.get(name, ()))}
     assert in_vain == set(), "watched in vain"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "name"), [(p, name) for p in PIPELINES for name in stages_of(p) if name in READERS]
+)
+def test_a_stage_depends_on_the_files_that_it_reads(pipeline: str, name: str) -> None:
+    stage = stages_of(pipeline)[name]
+    read = re.findall(r"--(?:manifest|heatmaps|keypoints|config|checkpoint) (\S+)", stage["cmd"])
+    files = {home(pipeline, stage).joinpath(path).resolve() for path in read}
+    assert files
+    assert files <= set(watches(pipeline, stage))
 
 
 @pytest.mark.parametrize("name", BUILDING)
