@@ -99,7 +99,7 @@ def main() -> None:
         settings[f"{name}'s own choice"] = {key: value for key, value in AS_RECORDED.items() if key != variable}
     click.echo(f"{processor()}; torch {torch.__version__}\n")
     click.echo("| instructions | images | heatmaps | baseline | Pirt | Pirt's scores |\n|---|---|---|---|---|---|")
-    for name, environment in (settings | {"the own choice of all": {}}).items():
+    for name, environment in (settings | {"each library's own choice": {}}).items():
         with tempfile.TemporaryDirectory() as folder:
             place, params = Path(folder), Path(folder) / "params.yaml"
             params.write_text(yaml.safe_dump(table), encoding="utf-8")

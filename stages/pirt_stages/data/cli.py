@@ -96,7 +96,7 @@ def synthesize_command(
     workers: int | None,
     force: bool,
 ) -> None:
-    """Render the embedded benchmark: pedestrians with occluders and true keypoints.
+    """Render the built-in benchmark: pedestrians with occluders and true keypoints.
 
     \b
     Example:
