@@ -27,7 +27,7 @@ def test_the_rows_of_the_study_are_the_demos_and_share_its_sizes() -> None:
     assert study["model"] == demo["model"]
     assert {name: study["variants"][name] for name in demo["variants"]} == demo["variants"]
     scratch = [name for name in study["variants"] if load_params(STUDY, name).train.backbone_weights is None]
-    assert scratch == [f"{row}-scratch" for row in ("baseline", "parts", "intra", "pirt", "intra-one", "pirt-one")]
+    assert scratch == [f"{row}-scratch" for row in ("baseline", "parts", "intra", "pirt", "intra-one")]
     readings = {load_params(STUDY, name).model.intra_mask for name in study["variants"]}
     assert readings == {"raw", "one"}
 
@@ -75,7 +75,7 @@ def test_the_curve_is_of_the_demos_rows_and_recipe() -> None:
 def test_the_study_runs_once(tmp_path: Path) -> None:
     folder = copy_with_stubs(tmp_path, "pipelines/rendered_study") / "pipelines/rendered_study"
     few(folder / "params.yaml", "pirt", "pirt-scratch")
-    reports = {f"report@{name}" for name in ("pretrained", "scratch", "one", "one-scratch")}
+    reports = {f"report@{name}" for name in ("pretrained", "scratch", "one-scratch")}
     rows = {f"{variant}-{seed}" for variant in ("pirt", "pirt-scratch") for seed in range(3)}
     runs = {f"{stage}@{row}" for stage in ("train", "evaluate") for row in rows}
     depths = {f"depth@pirt-{seed}-{n}" for seed in range(3) for n in (10, 50, 20000)}
